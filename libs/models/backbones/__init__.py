@@ -1,0 +1,1 @@
+"""Image classifiers by name. `names` imports no torch; `build` makes the modules."""

@@ -1,0 +1,1 @@
+"""FRSKD: feature refinement via self-knowledge distillation (method 4). Imports no torch."""

@@ -1,0 +1,167 @@
+"""FRSKD against the published code's arrays."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from libs.models.frskd.network import BiFPNLayer, Fusion, SelfTeacher
+from libs.models.frskd.objective import attention_distance, attention_map, feature_loss, kd_loss
+
+METHOD = "frskd"
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
+NORM_ARRAYS = {"gamma": "weight", "delta": "bias", "mu0": "running_mean", "var0": "running_var"}
+
+
+def assert_close(actual, expected, what):
+    actual = actual.detach().numpy() if isinstance(actual, Tensor) else actual
+    np.testing.assert_allclose(actual, expected, **TOLERANCE, err_msg=what)
+
+
+def tensor(case, key, *, grad=False):
+    return torch.from_numpy(case[key].copy()).requires_grad_(grad)
+
+
+def levels(case, prefix):
+    return sorted(int(m[1]) for key in case.arrays if (m := re.fullmatch(rf"{prefix}(\d+)", key)))
+
+
+def load(parameter, array):
+    assert tuple(parameter.shape) == array.shape
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(array))
+
+
+def load_block(case, prefix, block):
+    """Fill a block's convolutions and batch norms in order; every array of the prefix must find its place."""
+    convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+    for k, convolution in enumerate(convolutions):
+        load(convolution.weight, case[f"{prefix}_conv{k}"])
+    for k, norm in enumerate(norms):
+        for name, target in NORM_ARRAYS.items():
+            load(getattr(norm, target), case[f"{prefix}_bn{k}_{name}"])
+    used = len(convolutions) + 4 * len(norms)
+    assert used == sum(bool(re.match(rf"{prefix}_(conv|bn)\d", key)) for key in case.arrays)
+
+
+def load_layer(case, r, layer):
+    parts = {
+        "lat1": (layer.lateral_down, 0),
+        "lat2": (layer.lateral_up, 1),
+        "U": (layer.up, 0),
+        "Dn": (layer.down, 1),
+        "td": (layer.top_down, 0),
+        "bu": (layer.bottom_up, 1),
+    }
+    for name, (blocks, first_level) in parts.items():
+        for i, block in enumerate(blocks, start=first_level):
+            if list(block.parameters()) or f"r{r}_{name}_{i}_conv0" in case.arrays:
+                load_block(case, f"r{r}_{name}_{i}", block)
+    for name, fusions, first_level in (("td", layer.top_down_fusion, 0), ("bu", layer.bottom_up_fusion, 1)):
+        for i, fusion in enumerate(fusions, start=first_level):
+            load(fusion.raw_weights, case[f"r{r}_w_{name}_{i}"])
+
+
+def self_teacher_of(case, variant):
+    n = len(levels(case, "F_"))
+    in_channels = [case[f"F_{i}"].shape[1] for i in range(n)]
+    refined = [case[f"T_{i}"].shape[1] for i in range(n)]
+    repeats = 1 + max(int(m[1]) for key in case.arrays if (m := re.match(r"r(\d+)_", key)))
+    network = SelfTeacher(
+        in_channels,
+        case["fc_W"].shape[0],
+        variant=variant,
+        width=refined[0] // in_channels[0] if variant == "channel" else 1,
+        constant_channels=refined[0],
+        depth=case.scalar("depth"),
+        repeats=repeats,
+    )
+    for r, layer in enumerate(network.layers):
+        assert isinstance(layer, BiFPNLayer)
+        load_layer(case, r, layer)
+    load(network.head.weight, case["fc_W"])
+    load(network.head.bias, case["fc_b"])
+    return network.train(case.scalar("mode") == "train")
+
+
+def check_self_teacher(case, variant):
+    network = self_teacher_of(case, variant)
+    features = [tensor(case, f"F_{i}", grad=True) for i in levels(case, "F_")]
+    logits, refined = network(features)
+    for i, feature in enumerate(refined):
+        assert_close(feature, case[f"T_{i}"], f"T_{i}")
+    assert_close(logits, case["z_T"], "z_T")
+    loss = F.cross_entropy(logits, tensor(case, "y"))
+    assert_close(loss, case["CE_T"], "CE_T")
+    loss.backward()
+    for i, feature in enumerate(features):
+        positive = case[f"F_{i}"] > 0
+        expected = case[f"dCE_dF_{i}"]
+        assert_close(feature.grad.numpy()[positive], expected[positive], f"dCE_dF_{i}")
+    check_fusion_gradients(case, network.layers[0])
+
+
+def check_fusion_gradients(case, layer):
+    nodes = {"td": (layer.top_down_fusion, 0), "bu": (layer.bottom_up_fusion, 1)}
+    recorded = [m for key in case.arrays if (m := re.fullmatch(r"dCE_dw_(td|bu)_(\d+)", key))]
+    assert recorded
+    for match in recorded:
+        fusions, first_level = nodes[match[1]]
+        fusion = fusions[int(match[2]) - first_level]
+        assert isinstance(fusion, Fusion)
+        assert_close(fusion.raw_weights.grad, case[match[0]], match[0])
+
+
+def check_bifpn(case):
+    check_self_teacher(case, "constant")
+
+
+def check_bifpnc(case):
+    check_self_teacher(case, "channel")
+
+
+def check_kd(case):
+    student, teacher = tensor(case, "z_S", grad=True), tensor(case, "z_T", grad=True)
+    loss = kd_loss(student, teacher, case.scalar("T"))
+    assert_close(loss, case["L_KD"], "L_KD")
+    loss.backward()
+    assert_close(student.grad, case["dL_dz_S"], "dL_dz_S")
+    assert case.scalar("grad_z_T_is_none")
+    assert teacher.grad is None
+
+
+def check_distill_loss(case):
+    count = len(levels(case, "F_"))
+    students = [tensor(case, f"F_{i}", grad=True) for i in range(count)]
+    teachers = [tensor(case, f"T_{i}", grad=True) for i in range(count)]
+    student, teacher = tensor(case, "z_S", grad=True), tensor(case, "z_T", grad=True)
+    for i in range(count):
+        assert_close(attention_map(students[i]), case[f"phi_F_{i}"], f"phi_F_{i}")
+        assert_close(attention_distance(students[i], teachers[i]).mean(), case[f"L_F_{i}"], f"L_F_{i}")
+    kd = kd_loss(student, teacher, case.scalar("T"))
+    loss = case.scalar("alpha") * kd + case.scalar("beta") * feature_loss(students, teachers)
+    assert_close(loss, case["L_distill"], "L_distill")
+    loss.backward()
+    assert_close(student.grad, case["dL_dz_S"], "dL_dz_S")
+    for i in range(count):
+        assert_close(students[i].grad, case[f"dL_dF_{i}"], f"dL_dF_{i}")
+    assert all(t.grad is None for t in [teacher, *teachers])
+
+
+CHECKS = {
+    "bifpnc_": check_bifpnc,
+    "bifpn_": check_bifpn,
+    "distill_loss": check_distill_loss,
+    "kd_T": check_kd,
+}
+
+
+def test_golden(golden_case):
+    matching = [check for prefix, check in CHECKS.items() if golden_case.name.startswith(prefix)]
+    if not matching:
+        pytest.fail(f"no adapter for {golden_case.name}; prefixes: {', '.join(CHECKS)}")
+    matching[0](golden_case)
