@@ -118,9 +118,7 @@ class BiFPNLayer(nn.Module):
 
         def resize_blocks(sources: Sequence[int], targets: Sequence[int]) -> nn.ModuleList:
             between = zip(sources, targets, strict=True)
-            return nn.ModuleList(
-                PointwiseBlock(s, t) if change_channels else nn.Identity() for s, t in between
-            )
+            return nn.ModuleList(PointwiseBlock(s, t) if change_channels else nn.Identity() for s, t in between)
 
         self.lateral_down = nn.ModuleList(PointwiseBlock(c, d) if first else nn.Identity() for c, d in pairs)
         self.lateral_up = nn.ModuleList(PointwiseBlock(c, d) for c, d in pairs[1:])

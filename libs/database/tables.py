@@ -1,0 +1,359 @@
+"""Every table of Octavo. Postgres is the only truth; each owned row carries its project."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from libs.jobs.states import JobStatus
+
+DEFAULT_PROJECT_ID = UUID(int=1)
+"""The project of a single-tenant installation; made by the first migration."""
+
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    """Naming rules make constraint names the same in the ORM and in migrations."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text,
+        int: BigInteger,
+        float: Double,
+        UUID: PgUUID(as_uuid=True),
+        datetime: TIMESTAMP(timezone=True),
+        Json: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+class _Owned:
+    """Columns of a row that belongs to a project."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Project(Base):
+    __tablename__ = "projects"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class ApiKey(_Owned, Base):
+    """A key is `oct_<prefix>_<secret>`; only the SHA-256 of the whole is kept."""
+
+    __tablename__ = "api_keys"
+
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str]
+    scopes: Mapped[list[str]]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a request that carried `Idempotency-Key`, replayed to its repeats."""
+
+    __tablename__ = "idempotency_keys"
+
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_digest: Mapped[str]
+    status_code: Mapped[int]
+    response: Mapped[Json]
+    headers: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Job(_Owned, Base):
+    """One thing asked for. `epoch` grows with every claim and fences the writes of older attempts."""
+
+    __tablename__ = "jobs"
+
+    name: Mapped[str]
+    method: Mapped[str]
+    spec: Mapped[Json]
+    status: Mapped[str] = mapped_column(default=JobStatus.QUEUED.value)
+    status_reason: Mapped[str | None]
+    queue: Mapped[str] = mapped_column(default="cpu")
+    priority: Mapped[int] = mapped_column(default=0)
+    group_id: Mapped[UUID | None]
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"))
+    retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    clone_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    epoch: Mapped[int] = mapped_column(default=0)
+    attempts_used: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=3)
+    timeout_s: Mapped[float | None]
+    worker_id: Mapped[UUID | None]
+    lease_expires_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    rung_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    progress_note: Mapped[str] = mapped_column(default="")
+    result: Mapped[Json | None]
+    error: Mapped[Json | None]
+    last_event_seq: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in JobStatus)})", name="status_known"),
+        Index("ix_jobs_page", "project_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_jobs_group", "group_id"),
+        Index(
+            "ix_jobs_leased",
+            "lease_expires_at",
+            postgresql_where=text("status IN ('starting','running','cancelling','pausing')"),
+        ),
+        Index(
+            "ix_jobs_open",
+            "status",
+            "queue",
+            postgresql_where=text("status IN ('queued','retry_wait','waiting')"),
+        ),
+    )
+
+
+class JobDependency(Base):
+    """`job_id` stays `waiting` until `depends_on` has succeeded."""
+
+    __tablename__ = "job_dependencies"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    depends_on: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+
+
+class JobAttempt(Base):
+    """One claim of a job by one worker; kept as history."""
+
+    __tablename__ = "job_attempts"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    worker_id: Mapped[UUID | None]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    finished_at: Mapped[datetime | None]
+    exit_reason: Mapped[str | None]
+    exit_code: Mapped[int | None]
+    error: Mapped[Json | None]
+
+
+class JobEvent(Base):
+    """Gapless per job: `seq` is 1, 2, 3 … and is the SSE event id."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    data: Mapped[Json]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class JobMetric(Base):
+    """A number over steps; a later attempt's value for the same step wins."""
+
+    __tablename__ = "job_metrics"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    value: Mapped[float]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class JobCheckpoint(Base):
+    """A published checkpoint; the newest one is where a resumed attempt starts."""
+
+    __tablename__ = "job_checkpoints"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    artifact_id: Mapped[UUID] = mapped_column(ForeignKey("artifacts.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Outbox(Base):
+    """Jobs to be rung on the broker; a row lives until its message was published."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    queue: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Worker(Base):
+    """A worker process, as it last reported itself."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    host: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str]
+    queues: Mapped[list[str]]
+    devices: Mapped[Json]
+    slots: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Artifact(_Owned, Base):
+    """A file in the artifact store, immutable, addressed by its SHA-256."""
+
+    __tablename__ = "artifacts"
+
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    kind: Mapped[str]
+    name: Mapped[str]
+    uri: Mapped[str]
+    digest: Mapped[str]
+    size_bytes: Mapped[int]
+    media_type: Mapped[str] = mapped_column(default="application/octet-stream")
+
+    __table_args__ = (Index("ix_artifacts_job", "job_id"),)
+
+
+class Dataset(_Owned, Base):
+    __tablename__ = "datasets"
+
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("uq_datasets_name", "project_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+    )
+
+
+class DatasetVersion(_Owned, Base):
+    """`uploading` → `validating` → `ready` | `invalid`. A ready version never changes."""
+
+    __tablename__ = "dataset_versions"
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    kind: Mapped[str] = mapped_column(default="images")
+    status: Mapped[str] = mapped_column(default="uploading")
+    source: Mapped[Json]  # how it came: {"upload": filename} | {"path": url} | {"public": name}; split options
+    upload_uri: Mapped[str | None]
+    upload_size_bytes: Mapped[int] = mapped_column(default=0)
+    uri: Mapped[str | None]  # folder in the artifact store that holds the validated files
+    digest: Mapped[str | None]
+    size_bytes: Mapped[int] = mapped_column(default=0)
+    validation_job_id: Mapped[UUID | None]
+    report: Mapped[Json | None]
+    manifest: Mapped[Json | None]
+
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "version"),
+        CheckConstraint("status IN ('uploading','validating','ready','invalid')", name="status_known"),
+    )
+
+
+class Model(_Owned, Base):
+    __tablename__ = "models"
+
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    last_version: Mapped[int] = mapped_column(default=0)
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("uq_models_name", "project_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+    )
+
+
+class ModelVersion(_Owned, Base):
+    """Immutable once written; a version that failed a gate is `rejected` and says why."""
+
+    __tablename__ = "model_versions"
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    status: Mapped[str]
+    status_reason: Mapped[str | None]
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), unique=True)
+    method: Mapped[str]
+    task: Mapped[str]
+    uri: Mapped[str]  # folder in the artifact store that holds the bundle
+    digest: Mapped[str]
+    size_bytes: Mapped[int]
+    bundle: Mapped[Json]  # libs.serving.bundle.Bundle
+    metrics: Mapped[Json]
+    lineage: Mapped[Json]
+    gates: Mapped[Json]
+
+    __table_args__ = (
+        UniqueConstraint("model_id", "version"),
+        CheckConstraint("status IN ('ready','rejected','archived')", name="status_known"),
+    )
+
+
+class ModelAlias(Base):
+    """A movable name for a version; `revision` is its ETag."""
+
+    __tablename__ = "model_aliases"
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"))
+    revision: Mapped[int] = mapped_column(default=1)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Deployment(_Owned, Base):
+    """What should be loaded, under which name; the model server reports what is."""
+
+    __tablename__ = "deployments"
+
+    name: Mapped[str]
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id"))
+    alias: Mapped[str | None]
+    version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_versions.id"))
+    status: Mapped[str] = mapped_column(default="loading")
+    status_reason: Mapped[str | None]
+    loaded_version_id: Mapped[UUID | None]
+    settings: Mapped[Json] = mapped_column(default=dict)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        CheckConstraint("(alias IS NULL) <> (version_id IS NULL)", name="one_target"),
+        CheckConstraint("status IN ('loading','ready','failed','unloaded')", name="status_known"),
+    )

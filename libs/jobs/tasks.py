@@ -1,0 +1,62 @@
+"""The platform's own jobs, beside the training methods: same queue, same child process, same events."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.data.config import ValidationConfig
+from libs.training.run import Inputs, Outcome, Run
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvaluateConfig(_Config):
+    """Measure a registered model on a data set."""
+
+    split: Literal["train", "val", "test", "all"] = Field(default="test", description="Which pictures to measure on.")
+    batch_size: int = Field(default=64, ge=1, le=4096)
+    worst: int = Field(default=50, ge=0, le=1000, description="How many of the worst pictures the report shows.")
+
+
+class PredictConfig(_Config):
+    """Predict every picture of a data set; a picture that cannot be read gets a row with its error."""
+
+    split: Literal["train", "val", "test", "all"] = "all"
+    batch_size: int = Field(default=64, ge=1, le=4096)
+    top_k: int = Field(default=5, ge=1, le=100)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformTask:
+    """One task: its config class and its entry point, `run(config, inputs, run) -> Outcome`."""
+
+    name: str
+    summary: str
+    config: type[BaseModel]
+    entry: str
+
+    def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
+        """Import and return the entry point."""
+        module, _, function = self.entry.partition(":")
+        loaded: Callable[[Any, Inputs, Run], Outcome] = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+TASKS: dict[str, PlatformTask] = {
+    task.name: task
+    for task in (
+        PlatformTask(
+            "validate-dataset",
+            "Check an upload and make a data set of it.",
+            ValidationConfig,
+            "libs.data.validate:run",
+        ),
+        PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
+        PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),
+    )
+}

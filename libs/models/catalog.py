@@ -1,0 +1,89 @@
+"""The list of methods, as plain data. Imports no torch: the gateway reads it too."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from libs.models.frskd.config import FrskdConfig
+from libs.models.supervised.config import SupervisedConfig
+from libs.training.run import Inputs, Outcome, Run
+
+Task = Literal["image-classification"]
+
+
+class UnknownMethodError(LookupError):
+    """No method of that name; the message names the nearest ones."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nearest = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        super().__init__(f"There is no method {name!r}.{hint} Methods: {', '.join(sorted(METHODS))}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of the catalog.
+
+    Attributes:
+        name: what REST, CLI and the registry call it.
+        entry: `module:function` of `train(config, inputs, run) -> Outcome`; imported only where it runs.
+    """
+
+    name: str
+    title: str
+    summary: str
+    task: Task
+    data: Literal["images"]
+    config: type[BaseModel]
+    entry: str
+    reference: str
+
+    def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
+        """Import and return the entry point (this imports torch)."""
+        module, _, function = self.entry.partition(":")
+        loaded: Callable[[Any, Inputs, Run], Outcome] = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="frskd",
+            title="FRSKD: feature refinement via self-knowledge distillation",
+            summary="A small image classifier that teaches itself, without a pretrained teacher.",
+            task="image-classification",
+            data="images",
+            config=FrskdConfig,
+            entry="libs.models.frskd.train:train",
+            reference="Ji et al., CVPR 2021, arXiv 2103.08273",
+        ),
+        Method(
+            name="supervised",
+            title="Supervised training",
+            summary="Plain cross-entropy training: the baseline, and a source of teachers.",
+            task="image-classification",
+            data="images",
+            config=SupervisedConfig,
+            entry="libs.models.supervised.train:train",
+            reference="",
+        ),
+    )
+}
+
+
+def method(name: str) -> Method:
+    """The method called `name`.
+
+    Raises:
+        UnknownMethodError: there is none; the error carries the nearest names.
+    """
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise UnknownMethodError(name) from None
