@@ -1,7 +1,7 @@
 """Every table of Octavo. Postgres is the only truth; each owned row carries its project."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -17,8 +17,8 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
-from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from libs.jobs.states import JobStatus
@@ -41,11 +41,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         int: BigInteger,
         float: Double,
-        UUID: PgUUID(as_uuid=True),
+        UUID: postgresql.UUID(as_uuid=True),
         datetime: TIMESTAMP(timezone=True),
         Json: JSONB,
         list[str]: ARRAY(Text),
