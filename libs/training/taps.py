@@ -1,0 +1,264 @@
+"""Feature taps: read a model's inner maps by module path, without touching the model.
+
+A tap is the output of one module, seen as a map [B, C, H, W]: convolution maps as they are, channels-last maps (Swin)
+permuted, token sequences (ViT) without their class tokens and folded back onto the patch grid. Hooks live only
+during one forward pass, so a tapped model copies, pickles and exports like any other and holds no batch alive.
+`libs.training.tap_search` finds good taps.
+"""
+
+import difflib
+import fnmatch
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Layout = Literal["nchw", "nhwc", "tokens"]
+
+MAX_PREFIX_TOKENS = 8
+
+
+class UnknownTapError(LookupError):
+    """No module of the model matches the path or glob; the message names the nearest paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One module output that is a feature map.
+
+    Attributes:
+        path: module path, as in `model.get_submodule`.
+        channels: C.
+        height: H of the map for the example it was found with.
+        width: W, likewise.
+        layout: how the module's output is laid out.
+        activated: whether the map is what an activation function returned (or is nowhere negative).
+        prefix_tokens: class and register tokens before the patches (layout `tokens`).
+    """
+
+    path: str
+    channels: int
+    height: int
+    width: int
+    layout: Layout = "nchw"
+    activated: bool = True
+    prefix_tokens: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width
+
+    def as_map(self, output: Tensor) -> Tensor:
+        """The module's output as [B, C, H, W].
+
+        Raises:
+            ValueError: tokens that no longer fit a grid of the example's shape.
+        """
+        if self.layout == "nchw":
+            return output
+        if self.layout == "nhwc":
+            return output.permute(0, 3, 1, 2)
+        patches = output[:, self.prefix_tokens :]  # [B, H*W, C]
+        height = round(math.sqrt(patches.shape[1] * self.height / self.width))
+        if height < 1 or patches.shape[1] % height:
+            raise ValueError(f"{self.path}: {patches.shape[1]} patch tokens do not form a grid")
+        return patches.transpose(1, 2).unflatten(2, (height, -1))
+
+
+@contextmanager
+def captured_outputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """A dictionary that fills with the last output of each module in `paths` while the model runs inside."""
+    outputs: dict[str, Tensor] = {}
+
+    def hook_for(path: str) -> Any:
+        def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            outputs[path] = output
+
+        return keep
+
+    handles = [model.get_submodule(path).register_forward_hook(hook_for(path)) for path in paths]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def forward_with_taps(model: nn.Module, taps: Sequence[Tap], inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The model's output and the tapped maps [B, C, H, W], in the order of `taps`.
+
+    Raises:
+        RuntimeError: a tapped module did not run.
+    """
+    with captured_outputs(model, [tap.path for tap in taps]) as outputs:
+        prediction = model(inputs)
+    missing = [tap.path for tap in taps if tap.path not in outputs]
+    if missing:
+        raise RuntimeError(f"tapped modules did not run in this forward pass: {', '.join(missing)}")
+    return prediction, [tap.as_map(outputs[tap.path]) for tap in taps]
+
+
+class TappedModel(nn.Module):
+    """A model that returns (output, maps): one composite to wrap in DDP or compile as a whole."""
+
+    def __init__(self, model: nn.Module, taps: Sequence[Tap]) -> None:
+        super().__init__()
+        self.model = model
+        self.taps = tuple(taps)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return forward_with_taps(self.model, self.taps, inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One module call of a recorded forward pass."""
+
+    path: str
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+def record_calls(model: nn.Module, example: Tensor) -> list[Call]:
+    """Every inner module call that returned one tensor, in order of return, of one evaluation forward pass.
+
+    Args:
+        example: one picture or a batch, [B, C, H, W]; only the first picture runs.
+    """
+    calls: list[Call] = []
+
+    def hook_for(path: str) -> Any:
+        def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if isinstance(output, Tensor):
+                tensors = tuple(a for a in args if isinstance(a, Tensor))
+                calls.append(Call(path, module, tensors, output))
+
+        return keep
+
+    modes = [(module, module.training) for module in model.modules()]
+    handles = [m.register_forward_hook(hook_for(path)) for path, m in model.named_modules() if path]
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(example[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
+    return calls
+
+
+def maps_of(calls: Sequence[Call]) -> list[tuple[Call, Tap]]:
+    """The recorded calls whose output is a map with more than one position, with their taps, in call order."""
+    channels_last = _channels_last_shapes(calls)
+    activations = {id(call.output) for call in calls if is_activation(call.module)}
+    found: list[tuple[Call, Tap]] = []
+    grid: tuple[int, int] | None = None
+    for call in calls:
+        shape = _map_shape(call.output, grid, channels_last)
+        if isinstance(call.module, nn.Conv2d):
+            grid = (call.output.shape[2], call.output.shape[3])
+        if shape is None or shape[1] * shape[2] == 1:
+            continue
+        channels, height, width, layout = shape
+        activated = id(call.output) in activations or bool(call.output.amin() >= 0)
+        prefix = call.output.shape[1] - height * width if layout == "tokens" else 0
+        found.append((call, Tap(call.path, channels, height, width, layout, activated, prefix)))
+    return _without_attention_internals(found)
+
+
+def _without_attention_internals(maps: Sequence[tuple[Call, Tap]]) -> list[tuple[Call, Tap]]:
+    """Drop 4-D outputs inside modules that return tokens: they are heads and attention weights, not maps."""
+    token_paths = {tap.path for _, tap in maps if tap.layout == "tokens"}
+
+    def inside_tokens(path: str) -> bool:
+        parts = path.split(".")
+        return any(".".join(parts[:k]) in token_paths for k in range(1, len(parts)))
+
+    return [(call, tap) for call, tap in maps if tap.layout == "tokens" or not inside_tokens(tap.path)]
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether the module is one of torch's (or timm's) element-wise activations."""
+    return type(module).__module__.rsplit(".", 1)[-1] in ("activation", "activations", "activations_me")
+
+
+def _channels_last_shapes(calls: Sequence[Call]) -> set[tuple[int, ...]]:
+    """Shapes [H, W, C] on which a layer norm runs over the last axis and could not run over the first."""
+    shapes: set[tuple[int, ...]] = set()
+    for call in calls:
+        if isinstance(call.module, nn.LayerNorm) and call.output.dim() == 4:
+            _, first, _, last = call.output.shape
+            normalised = call.module.normalized_shape[-1]
+            if normalised == last and normalised != first:
+                shapes.add(tuple(call.output.shape[1:]))
+    return shapes
+
+
+def _map_shape(
+    output: Tensor, grid: tuple[int, int] | None, channels_last: set[tuple[int, ...]]
+) -> tuple[int, int, int, Layout] | None:
+    """(C, H, W, layout) of a module output, None if it is no map. `grid`: (H, W) of the convolution before."""
+    if output.shape[:1] != (1,):
+        return None
+    if output.dim() == 4:
+        shape = tuple(output.shape[1:])
+        if shape in channels_last:
+            return shape[2], shape[0], shape[1], "nhwc"
+        return shape[0], shape[1], shape[2], "nchw"
+    if output.dim() == 3 and grid is not None:
+        prefix = output.shape[1] - grid[0] * grid[1]
+        if 0 <= prefix <= MAX_PREFIX_TOKENS:
+            return output.shape[2], *grid, "tokens"
+    return None
+
+
+def list_taps(model: nn.Module, example: Tensor) -> list[Tap]:
+    """Every map the model makes for `example` [B, C, H, W], in call order: what a user may choose from.
+
+    A module that runs more than once is listed once, with its last output.
+    """
+    last = {tap.path: tap for _, tap in maps_of(record_calls(model, example))}
+    return list(last.values())
+
+
+def resolve_paths(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Module paths of paths and globs (`layer*.1`), each once, in the order given.
+
+    Raises:
+        UnknownTapError: a pattern that matches no module.
+    """
+    known = [path for path, _ in model.named_modules() if path]
+    resolved: dict[str, None] = {}
+    for pattern in patterns:
+        matches = [path for path in known if path == pattern] or fnmatch.filter(known, pattern)
+        if not matches:
+            nearest = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
+            hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+            raise UnknownTapError(f"no module of the model matches the tap {pattern!r}.{hint}")
+        resolved.update(dict.fromkeys(matches))
+    return list(resolved)
+
+
+def taps_at(model: nn.Module, patterns: Sequence[str], example: Tensor) -> list[Tap]:
+    """The taps at the given module paths or globs, in the order given.
+
+    Raises:
+        UnknownTapError: no such module, or its output is no map with more than one position.
+    """
+    available = {tap.path: tap for tap in list_taps(model, example)}
+    chosen: list[Tap] = []
+    for path in resolve_paths(model, patterns):
+        if path not in available:
+            raise UnknownTapError(
+                f"{path} returns no feature map of more than one position for inputs {tuple(example.shape[1:])}"
+            )
+        chosen.append(available[path])
+    return chosen
