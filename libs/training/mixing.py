@@ -1,4 +1,4 @@
-"""Mixup and CutMix, and the cross-entropy of mixed targets. Pure functions; all randomness from the generator."""
+"""Mixup and CutMix as pure functions; all randomness comes from the generator."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from libs.training.objective import at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +23,10 @@ class MixedTargets:
     y_b: Tensor
     lam: float
 
-
-Targets = Tensor | MixedTargets
+    def distributions(self, num_classes: int) -> Tensor:
+        """The same targets as label distributions [B, K]: cross-entropy is linear in them."""
+        first, second = (F.one_hot(y, num_classes).float() for y in (self.y_a, self.y_b))
+        return torch.lerp(second, first, self.lam)
 
 
 def mixup(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, MixedTargets]:
@@ -67,23 +67,6 @@ def cut_box(height: int, width: int, lam: float, generator: torch.Generator) -> 
     centre_x = int(torch.randint(width, (), generator=generator))
     top, left = centre_y - box_height // 2, centre_x - box_width // 2
     return max(top, 0), min(top + box_height, height), max(left, 0), min(left + box_width, width)
-
-
-def cross_entropy(
-    logits: Tensor, targets: Targets, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> Tensor:
-    """Mean cross-entropy in at least float32, for class indices [B] or mixed targets.
-
-    Args:
-        logits: [B, K].
-        class_weights: [K]; the mean is then weighted by the classes' weights.
-    """
-    if isinstance(targets, MixedTargets):
-        first = cross_entropy(logits, targets.y_a, class_weights=class_weights, label_smoothing=label_smoothing)
-        second = cross_entropy(logits, targets.y_b, class_weights=class_weights, label_smoothing=label_smoothing)
-        return targets.lam * first + (1 - targets.lam) * second
-    logits = at_least_float32(logits)
-    return F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=label_smoothing)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:
