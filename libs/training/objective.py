@@ -1,21 +1,23 @@
-"""What one training step of any method returns: named raw losses, their weights, and the logits."""
+"""What one training step of any classification method hands to the loop, and the cross-entropy they share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """Losses of one step.
+    """Losses and logits of one batch.
 
     Attributes:
-        losses: raw scalar losses by name.
-        weights: what each is multiplied by; the same keys.
-        logits: [B, K] of the network that is trained for use, in float32.
-        extras: further tensors for logs and reports, without gradient.
+        losses: raw terms by name, scalars, each a mean over the batch.
+        weights: factor of each term in the total; the same keys.
+        logits: the classifier's, [B, K].
+        extras: further tensors for logs and reports. One named `NAME_logits` [B, K] is measured on the validation
+            split like the classifier's, and reported as `val/NAME_accuracy`.
     """
 
     losses: Mapping[str, Tensor]
@@ -25,8 +27,8 @@ class StepOutput:
 
     @property
     def weighted(self) -> dict[str, Tensor]:
-        """The terms of the total by name."""
-        return {name: self.weights[name] * loss for name, loss in self.losses.items()}
+        """The terms of the total by name; those of weight 0 are left out, so they cost no backward pass."""
+        return {name: self.weights[name] * loss for name, loss in self.losses.items() if self.weights[name] != 0}
 
     @property
     def total(self) -> Tensor:
@@ -34,6 +36,49 @@ class StepOutput:
         return torch.stack(list(self.weighted.values())).sum()
 
 
+class CrossEntropy(nn.Module):
+    """Cross-entropy with class weights and label smoothing, in at least float32 and linear in the samples.
+
+    mean_b sum_k q_bk w_k (-log softmax(z_b)_k). Dividing by the batch size, not by the sum of the weights, makes
+    accumulated micro-batches and several processes equal to one big batch.
+
+    Args:
+        class_weights: w [K], of mean 1 over the training pictures (`balanced_weights`); None: all 1.
+        label_smoothing: share of q that is spread evenly over all classes.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of logits [B, K] against labels [B] (int64) or label distributions [B, K] (Mixup, CutMix)."""
+        losses = F.cross_entropy(
+            at_least_float32(logits),
+            targets,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
+        return losses.mean()
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """`values`, in float32 if they are 16-bit: losses are computed in full precision, outside autocast."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def balanced_weights(class_counts: Tensor) -> Tensor:
+    """Class weights N / (K n_k) over the K classes that occur, 0 for one that does not; [K] float32."""
+    counts = class_counts.to(torch.float32)
+    present = counts > 0
+    weights = counts.sum() / (present.sum() * counts.clamp(min=1))
+    return torch.where(present, weights, torch.zeros_like(weights))
+
+
+def hard_labels(targets: Tensor) -> Tensor:
+    """Labels [B] of labels [B], or the largest class of label distributions [B, K]."""
+    return targets if targets.dim() == 1 else targets.argmax(1)
