@@ -142,6 +142,17 @@ class Job(_Owned, Base):
             "queue",
             postgresql_where=text("status IN ('queued','retry_wait','waiting')"),
         ),
+        Index(
+            "ix_jobs_claim",
+            "queue",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index("ix_jobs_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index("ix_jobs_retry", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
+        Index("ix_jobs_clone", "clone_of", postgresql_where=text("clone_of IS NOT NULL")),
     )
 
 
@@ -152,6 +163,8 @@ class JobDependency(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     depends_on: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+
+    __table_args__ = (Index("ix_job_dependencies_needed", "depends_on"),)
 
 
 class JobAttempt(Base):
@@ -205,6 +218,8 @@ class JobCheckpoint(Base):
     artifact_id: Mapped[UUID] = mapped_column(ForeignKey("artifacts.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
+    __table_args__ = (Index("ix_job_checkpoints_artifact", "artifact_id"),)
+
 
 class Outbox(Base):
     """Jobs to be rung on the broker; a row lives until its message was published."""
@@ -215,6 +230,8 @@ class Outbox(Base):
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     queue: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (Index("ix_outbox_job", "job_id"),)
 
 
 class Worker(Base):
@@ -246,7 +263,7 @@ class Artifact(_Owned, Base):
     size_bytes: Mapped[int]
     media_type: Mapped[str] = mapped_column(default="application/octet-stream")
 
-    __table_args__ = (Index("ix_artifacts_job", "job_id"),)
+    __table_args__ = (Index("ix_artifacts_job", "job_id"), Index("ix_artifacts_digest", "digest"))
 
 
 class Dataset(_Owned, Base):

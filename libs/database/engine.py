@@ -1,0 +1,63 @@
+"""Connections to Postgres, and the one place a transaction is opened and ended.
+
+Whoever opens a transaction ends it: functions that take a `Session` never commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+
+from libs.settings import platform_settings
+
+
+def make_engine(
+    url: str | None = None,
+    *,
+    application: str = "octavo",
+    pool_size: int = 5,
+    max_overflow: int = 10,
+    statement_timeout_s: float = 30.0,
+) -> Engine:
+    """A pool of connections whose times are in UTC.
+
+    Args:
+        url: SQLAlchemy URL; the settings' `database_url` when left out.
+        application: shown by Postgres in `pg_stat_activity`.
+        pool_size: connections kept open; `max_overflow` more are opened under load.
+        statement_timeout_s: Postgres ends a statement that takes longer, so that no lock is held for ever.
+    """
+    timeout_ms = int(statement_timeout_s * 1000)
+    return create_engine(
+        url or platform_settings().database_url.get_secret_value(),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_pre_ping=True,
+        json_serializer=_to_json,
+        connect_args={
+            "application_name": application,
+            "connect_timeout": 5,
+            "options": f"-c timezone=UTC -c statement_timeout={timeout_ms} "
+            f"-c idle_in_transaction_session_timeout={2 * timeout_ms}",
+        },
+    )
+
+
+def _to_json(value: Any) -> str:
+    """JSON that a JSONB column takes: NaN and infinities become strings, as JSON has no such numbers."""
+    return to_json(value, inf_nan_mode="strings").decode()
+
+
+def session(engine: Engine) -> Session:
+    """A session whose objects stay readable after its transaction has ended."""
+    return Session(engine, expire_on_commit=False)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    with session(engine) as opened, opened.begin():
+        yield opened

@@ -1,0 +1,50 @@
+"""Migrations against a real Postgres: up, down, up again, and equal to the tables of the ORM."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from libs.database import migrate
+from libs.database.engine import make_engine
+from libs.database.tables import DEFAULT_PROJECT_ID
+from tests.support.postgres import cloned_database
+
+
+@pytest.fixture
+def empty(postgres_server_url: str) -> Iterator[Engine]:
+    with cloned_database(postgres_server_url, template="template0") as url:
+        engine = make_engine(url)
+        yield engine
+        engine.dispose()
+
+
+def test_up_down_up_leaves_the_tables_of_the_orm(empty: Engine):
+    migrate.upgrade(empty)
+    assert migrate.differences(empty) == []
+    migrate.downgrade(empty, "base")
+    assert inspect(empty).get_table_names() == ["alembic_version"]
+    assert migrate.current(empty) is None
+    migrate.upgrade(empty)
+    assert migrate.differences(empty) == []
+    assert migrate.current(empty) == migrate.head()
+
+
+def test_upgrade_twice_changes_nothing(empty: Engine):
+    migrate.upgrade(empty)
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        assert connection.scalars(text("SELECT id FROM projects")).all() == [DEFAULT_PROJECT_ID]
+
+
+def test_differences_name_a_missing_column_and_an_old_trigger(engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN progress_note"))
+        connection.execute(text("ALTER TABLE jobs DROP CONSTRAINT fk_jobs_parent_id"))
+        connection.execute(
+            text("CREATE OR REPLACE FUNCTION octavo_guard_job_move() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        )
+    found = "\n".join(migrate.differences(engine))
+    assert "progress_note" in found
+    assert "fk_jobs_parent_id" in found
+    assert "octavo_guard_job_move" in found
