@@ -221,7 +221,6 @@ class LocalPostgres:
             "port": str(self.port),
             "unix_socket_directories": "",
             "fsync": "on" if self.fsync else "off",
-            "synchronous_commit": "on" if self.fsync else "off",
             "full_page_writes": "on" if self.fsync else "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
