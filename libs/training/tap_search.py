@@ -92,15 +92,15 @@ def _after_activation(call: Call, tap: Tap, calls: Sequence[Call]) -> Tap:
     if tap.activated or tap.layout != "nchw":
         return tap
     counts = Counter(c.path for c in calls)
-    tensor = call.output
+    tensor, moved = call.output, tap
     for _ in range(2):
         reader = next((c for c in calls if c.inputs and c.inputs[0] is tensor and _keeps(c, tensor)), None)
         if reader is None or counts[reader.path] > 1:
-            return tap
+            break
         if is_activation(reader.module) or bool(reader.output.amin() >= 0):
-            return replace(tap, path=reader.path, activated=True)
+            moved = replace(tap, path=reader.path, activated=True)
         tensor = reader.output
-    return tap
+    return moved
 
 
 def _keeps(call: Call, tensor: Tensor) -> bool:

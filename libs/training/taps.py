@@ -67,7 +67,7 @@ class Tap:
         height = round(math.sqrt(patches.shape[1] * self.height / self.width))
         if height < 1 or patches.shape[1] % height:
             raise ValueError(f"{self.path}: {patches.shape[1]} patch tokens do not form a grid")
-        return patches.transpose(1, 2).unflatten(2, (height, -1))
+        return patches.transpose(1, 2).reshape(len(patches), patches.shape[2], height, -1)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from libs.models.frskd.augmentation_label import aggregate, rotate_all
+from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import BiFPNLayer, Fusion, SelfTeacher
 from libs.models.frskd.objective import attention_distance, attention_map, feature_loss, kd_loss
 
@@ -152,11 +154,108 @@ def check_distill_loss(case):
     assert all(t.grad is None for t in [teacher, *teachers])
 
 
+class ToyClassifier(nn.Module):
+    """3x3 convolutions (all but the first halve the size) with ReLU, global average, linear head."""
+
+    def __init__(self, case):
+        super().__init__()
+        names = sorted(key for key in case.arrays if re.fullmatch("cls_[a-z]", key))
+        self.levels = nn.Sequential()
+        for index, name in enumerate(names):
+            out_channels, in_channels, *_ = case[name].shape
+            convolution = nn.Conv2d(in_channels, out_channels, 3, stride=min(index, 1) + 1, padding=1, bias=False)
+            load(convolution.weight, case[name])
+            self.levels.extend([convolution, nn.ReLU()])
+        self.fc = linear(case, "cls_fc")
+
+    def forward(self, x):
+        return self.fc(self.levels(x).mean((2, 3)))
+
+
+class ToySelfTeacher(nn.Module):
+    """A 1x1 convolution with ReLU per level, and a head on the last."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.levels = nn.ModuleList()
+        for name in sorted(key for key in case.arrays if re.fullmatch("st_[a-z]", key)):
+            out_channels, in_channels, *_ = case[name].shape
+            convolution = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            load(convolution.weight, case[name])
+            self.levels.append(convolution)
+        self.head = linear(case, "st_fc")
+
+    def forward(self, features):
+        refined = [level(feature).relu() for level, feature in zip(self.levels, features, strict=True)]
+        return self.head(refined[-1].mean((2, 3))), refined
+
+
+def linear(case, prefix):
+    layer = nn.Linear(*reversed(case[f"{prefix}_W"].shape))
+    load(layer.weight, case[f"{prefix}_W"])
+    load(layer.bias, case[f"{prefix}_b"])
+    return layer
+
+
+def check_sla_total(case):
+    classifier, pictures, labels = ToyClassifier(case), tensor(case, "x"), tensor(case, "y")
+    method = FRSKD(
+        classifier,
+        ["levels.*[13579]"],
+        case["cls_fc_W"].shape[0],
+        example=pictures,
+        alpha=case.scalar("alpha"),
+        beta=case.scalar("beta"),
+        temperature=case.scalar("T"),
+        sla=True,
+        sla_weight=case.scalar("lambda_"),
+    )
+    method.self_teacher = ToySelfTeacher(case)
+    for head, prefix in ((method.joint_classifier, "fc1"), (method.joint_self_teacher, "fc2")):
+        load(head.weight, case[f"{prefix}_W"])
+        load(head.bias, case[f"{prefix}_b"])
+    assert_close(rotate_all(pictures), case["x_rot"], "x_rot")
+    check_aggregated(case, method)
+    step = method(pictures, labels)
+    distilled = {"kd", "feature"}
+    part = sum(step.weights[name] * loss for name, loss in step.losses.items() if name not in distilled)
+    assert_close(part, case["L_SLA_part"], "L_SLA_part")
+    assert_close(step.total, case["L_total"], "L_total")
+    step.total.backward()
+    check_sla_gradients(case, method)
+
+
+def check_aggregated(case, method):
+    made = method.run(rotate_all(tensor(case, "x")))
+    joint_c, joint_t = method.joint_classifier(made.features[-1]), method.joint_self_teacher(made.refined[-1])
+    assert_close(torch.cat([made.logits[::4], aggregate(joint_c)]), case["z_cat"], "z_cat")
+    assert_close(torch.cat([made.teacher_logits[::4], aggregate(joint_t)]), case["zT_cat"], "zT_cat")
+
+
+def check_sla_gradients(case, method):
+    """Every recorded `d_<array>`; one stored as None must be missing or zero here."""
+    levels_of = {"cls": list(method.classifier.levels)[::2], "st": list(method.self_teacher.levels)}
+    named = {"fc1_W": method.joint_classifier.weight, "fc2_W": method.joint_self_teacher.weight}
+    named |= {"fc1_b": method.joint_classifier.bias, "fc2_b": method.joint_self_teacher.bias}
+    for net, head in (("cls", method.classifier.fc), ("st", method.self_teacher.head)):
+        named |= {f"{net}_{chr(97 + i)}": level.weight for i, level in enumerate(levels_of[net])}
+        named |= {f"{net}_fc_W": head.weight, f"{net}_fc_b": head.bias}
+    recorded = [key for key in case.arrays if key.startswith("d_")]
+    assert recorded
+    for key in recorded:
+        gradient = named[key.removeprefix("d_")].grad
+        if case.arrays[key] is None:
+            assert gradient is None or not gradient.any(), key
+        else:
+            assert_close(gradient, case[key], key)
+
+
 CHECKS = {
     "bifpnc_": check_bifpnc,
     "bifpn_": check_bifpn,
     "distill_loss": check_distill_loss,
     "kd_T": check_kd,
+    "sla_total": check_sla_total,
 }
 
 
