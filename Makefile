@@ -1,0 +1,57 @@
+# Everything starts here. `make` alone lists the targets.
+PYTHON ?= python3
+# Index of the torch build; empty takes the usual one. The small CPU-only build: https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: help install demo test up down lint types imports unit bench lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+
+install: $(STAMP) ## Make .venv and install everything, pinned
+
+$(STAMP): pyproject.toml requirements/torch.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Octavo needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Use: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Start the stack, train on digits, deploy, predict, stop
+	$(BIN)/python -m services.local.demo
+
+up: $(STAMP) ## Start the stack and keep it up; Ctrl-C stops it
+	$(BIN)/octavo up
+
+down: $(STAMP) ## Stop the stack
+	$(BIN)/octavo down
+
+test: lint types imports unit ## Every check and every test
+
+lint: $(STAMP) ## Style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Types, strict
+	$(BIN)/mypy
+
+imports: $(STAMP) ## Which part may import which
+	$(BIN)/lint-imports --no-logo
+
+unit: $(STAMP)
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(STAMP) ## The figures of the machine parts
+	$(BIN)/python benchmarks/local_start.py
+	$(BIN)/python benchmarks/job_overhead.py
+
+lock: $(STAMP) ## Pin every dependency anew
+	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+clean: ## Remove what was built; the stack's data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
