@@ -1,0 +1,53 @@
+"""What can be wrong with data from outside. All of it is the request's fault, never worth a retry.
+
+DataError
+├── ArchiveError          an archive that is unsafe, broken or not an archive
+├── PictureError          one picture that cannot be read
+├── InvalidDatasetError   an upload that is no data set; carries the whole report
+└── PublicDatasetError    a public data set that cannot be fetched or converted
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class DataError(ValueError):
+    """The data or the request about it is wrong; the message says what and what to do."""
+
+    user_error = True
+
+
+class ArchiveError(DataError):
+    """An archive is unsafe, broken or not an archive.
+
+    Attributes:
+        member: name of the offending entry, when there is one.
+    """
+
+    def __init__(self, message: str, member: str | None = None) -> None:
+        super().__init__(message if member is None else f"{member!r}: {message}")
+        self.member = member
+
+
+class PictureError(DataError):
+    """A picture cannot be read."""
+
+
+class InvalidDatasetError(DataError):
+    """An upload is no valid data set.
+
+    Attributes:
+        problems: every problem found, as JSON objects with `code`, `message` and where it is.
+        report: the report as far as validation came, JSON values only.
+    """
+
+    def __init__(self, problems: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> None:
+        self.problems = [dict(problem) for problem in problems]
+        self.report = dict(report)
+        shown = "; ".join(str(problem["message"]) for problem in self.problems[:5])
+        more = f" (and {len(self.problems) - 5} more problems in the report)" if len(self.problems) > 5 else ""
+        super().__init__(f"The data set is invalid: {shown}{more}")
+
+
+class PublicDatasetError(DataError):
+    """A public data set cannot be fetched or converted."""
