@@ -12,6 +12,7 @@ from libs.models.frskd.augmentation_label import aggregate, rotate_all
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import BiFPNLayer, Fusion, SelfTeacher
 from libs.models.frskd.objective import attention_distance, attention_map, feature_loss, kd_loss
+from libs.models.frskd.segmentation import SegmentationBiFPNLayer
 
 METHOD = "frskd"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
@@ -250,12 +251,40 @@ def check_sla_gradients(case, method):
             assert_close(gradient, case[key], key)
 
 
+def check_segmentation(case):
+    student, teacher = tensor(case, "z_S", grad=True), tensor(case, "z_T")
+    loss = kd_loss(student, teacher, case.scalar("T"))
+    assert_close(loss, case["L_KD_seg"], "L_KD_seg")
+    loss.backward()
+    assert_close(student.grad, case["dL_dz_S"], "dL_dz_S")
+    names = sorted(int(m[1]) for key in case.arrays if (m := re.fullmatch(r"P(\d+)_in", key)))
+    has_down = any(re.match(r"sd_conv\d+dw", key) for key in case.arrays)
+    channels = case[f"P{names[0]}_in"].shape[1]
+    layer = SegmentationBiFPNLayer(channels, len(names), top_down_only=not has_down)
+    layer.load_state_dict(segmentation_state(case, names))
+    outputs = layer.train()([tensor(case, f"P{name}_in") for name in names])
+    for name, output in zip(names, outputs, strict=True):
+        assert_close(output, case[f"P{name}_out"], f"P{name}_out")
+
+
+def segmentation_state(case, names):
+    """`sd_conv4up__0__weight` is our `up.2.0.weight` when the levels start at 2."""
+    state = {}
+    for key in case.arrays:
+        if match := re.fullmatch(r"sd_conv(\d+)(up|dw)__(.+)", key):
+            level = names.index(int(match[1]))
+            block = f"up.{level}" if match[2] == "up" else f"down.{level - 1}"
+            state[f"{block}.{match[3].replace('__', '.')}"] = torch.from_numpy(case[key].copy())
+    return state
+
+
 CHECKS = {
     "bifpnc_": check_bifpnc,
     "bifpn_": check_bifpn,
     "distill_loss": check_distill_loss,
     "kd_T": check_kd,
     "sla_total": check_sla_total,
+    "seg_kd": check_segmentation,
 }
 
 

@@ -30,10 +30,8 @@ def joint_targets(targets: Tensor) -> Tensor:
 
 def aggregate(joint_logits: Tensor) -> Tensor:
     """Mean over k of the joint logits of (class, k) on the copy turned k times, [4B, 4K] → [B, K]."""
-    rows, joint_classes = joint_logits.shape
-    by_rotation = joint_logits.reshape(
-        rows // ROTATIONS, ROTATIONS, joint_classes // ROTATIONS, ROTATIONS
-    )  # [B, 4, K, 4]
+    pictures, classes = (n // ROTATIONS for n in joint_logits.shape)
+    by_rotation = joint_logits.reshape(pictures, ROTATIONS, classes, ROTATIONS)
     return by_rotation.diagonal(dim1=1, dim2=3).mean(2)
 
 
