@@ -1,0 +1,336 @@
+"""Files that outlive a process: one folder or bucket, immutable content, SHA-256 of everything.
+
+    ArtifactStore("file:///var/lib/octavo/artifacts")     one machine
+    ArtifactStore("s3://bucket/prefix")                   many; endpoint and keys by the usual AWS variables
+
+Without a key, content is stored under its own digest, so storing it twice is harmless. Every write lands under a
+temporary name first and is renamed (file) or is atomic by itself (object stores): a reader never sees half a file.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import fsspec
+
+from libs.registry.digests import CHUNK_BYTES, FolderContent, file_digest, folder_content
+
+_INCOMING = ".incoming"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+class ArtifactError(OSError):
+    """The artifact store could not do what was asked; the message says what and where."""
+
+
+class ArtifactNotFound(ArtifactError):
+    """There is nothing at this address."""
+
+
+class DigestMismatch(ArtifactError):
+    """Stored content differs from its recorded SHA-256: it was changed or damaged."""
+
+
+class TooLarge(ArtifactError):
+    """A stream was longer than its limit; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the store."""
+
+    uri: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFolder:
+    """A folder in the store; `digest` covers every name and content, `files` maps name to SHA-256."""
+
+    uri: str
+    digest: str
+    size_bytes: int
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """One object as listed: what retention looks at."""
+
+    uri: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class ArtifactStore:
+    """Immutable files and folders below one root URL."""
+
+    def __init__(self, root_url: str) -> None:
+        """Raises: ArtifactError: the URL is neither file:// nor s3://."""
+        scheme = root_url.partition("://")[0]
+        if scheme not in ("file", "s3"):
+            raise ArtifactError(f"artifact store {root_url!r}: use file:///folder or s3://bucket/prefix")
+        options: dict[str, Any] = {} if scheme == "file" else {"use_listings_cache": False}
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(root_url.rstrip("/"), **options)
+        except ImportError as error:
+            raise ArtifactError(f"artifact store {root_url!r} needs the extra: pip install octavo[s3]") from error
+        self.root_url = root_url.rstrip("/")
+        self._folder = Path(self._root) if scheme == "file" else None
+
+    def put_file(self, path: Path, key: str | None = None) -> StoredFile:
+        """Store one file, under `key` or under its digest.
+
+        Raises:
+            ArtifactError: the key is unsafe, `path` is not a plain file, or it changed while it was stored.
+        """
+        if path.is_symlink() or not path.is_file():
+            raise ArtifactError(f"{path} is not a plain file")
+        digest, size_bytes = file_digest(path)
+        target = self._checked_key(key or f"sha256/{digest[:2]}/{digest}/{_safe_name(path.name)}")
+        if self._folder is None:
+            self._fs.put_file(str(path), f"{self._root}/{target}")
+            self._check_size(target, size_bytes)
+        else:
+            self._copy_in(path, self._folder / target, digest)
+        return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
+
+    def put_stream(self, chunks: Iterable[bytes], key: str, limit_bytes: int) -> StoredFile:
+        """Store what `chunks` yields, without ever holding it in memory.
+
+        Raises:
+            TooLarge: more than `limit_bytes` came; nothing is left behind.
+        """
+        target = self._checked_key(key)
+        temporary = f"{self._root}/{_INCOMING}/{uuid.uuid4().hex}"
+        self._fs.makedirs(f"{self._root}/{_INCOMING}", exist_ok=True)
+        try:
+            digest, size_bytes = self._write_limited(temporary, chunks, limit_bytes)
+            if self._folder is None:
+                self._fs.mv(temporary, f"{self._root}/{target}")
+            else:
+                _publish(Path(temporary), self._folder / target)
+        except BaseException:
+            if self._fs.exists(temporary):
+                self._fs.rm(temporary)
+            raise
+        return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
+
+    def put_folder(self, folder: Path, key: str | None = None) -> StoredFolder:
+        """Store a folder of plain files, under `key` or under its digest.
+
+        Raises:
+            ArtifactError: it holds a link, a device or nothing, or another folder lies at `key`.
+        """
+        content = folder_content(folder)
+        target = self._checked_key(key or f"folders/{content.digest[:2]}/{content.digest}")
+        if self._folder is None:
+            for name, size_bytes in content.sizes.items():
+                self._fs.put_file(str(folder / name), f"{self._root}/{target}/{name}")
+                self._check_size(f"{target}/{name}", size_bytes)
+        else:
+            self._copy_folder_in(folder, content, self._folder / target)
+        return StoredFolder(f"{self.root_url}/{target}", content.digest, content.size_bytes, dict(content.files))
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open a stored file for reading.
+
+        Raises:
+            ArtifactNotFound: there is none.
+        """
+        path = self._path(uri)
+        if not self._fs.isfile(path):
+            raise ArtifactNotFound(f"no file at {uri}")
+        return cast(BinaryIO, self._fs.open(path, "rb"))
+
+    def exists(self, uri: str) -> bool:
+        """Whether a file or folder lies at `uri`."""
+        return bool(self._fs.exists(self._path(uri)))
+
+    def fetch_file(self, uri: str, destination: Path, digest: str | None = None) -> Path:
+        """Copy a stored file to `destination`; checked against `digest` when given.
+
+        Raises:
+            ArtifactNotFound: there is none.
+            DigestMismatch: its content is not what was recorded; `destination` is not written.
+        """
+        temporary = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
+        try:
+            with self.open(uri) as source, temporary.open("wb") as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+            found = file_digest(temporary)[0]
+            if digest is not None and found != digest:
+                raise DigestMismatch(f"{uri} has SHA-256 {found}, recorded was {digest}")
+            temporary.replace(destination)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return destination
+
+    def fetch_folder(self, uri: str, destination: Path, digest: str | None = None) -> FolderContent:
+        """Copy a stored folder to `destination`, which must not exist or be empty.
+
+        Raises:
+            ArtifactNotFound: there is none.
+            DigestMismatch: its content is not what was recorded; the copy is removed.
+        """
+        names = self._names_below(uri)
+        destination.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            target = destination / _safe_relative(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self.open(f"{uri.rstrip('/')}/{name}") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+        content = folder_content(destination)
+        if digest is not None and content.digest != digest:
+            shutil.rmtree(destination)
+            raise DigestMismatch(f"{uri} has digest {content.digest}, recorded was {digest}")
+        return content
+
+    def delete(self, uri: str) -> None:
+        """Remove a file or folder; nothing happens when there is none."""
+        path = self._path(uri)
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
+
+    def size_bytes(self, uri: str) -> int:
+        """Bytes stored at `uri`, file or folder; 0 when there is nothing."""
+        path = self._path(uri)
+        return int(self._fs.du(path)) if self._fs.exists(path) else 0
+
+    def entries(self, prefix: str = "") -> Iterator[StoredEntry]:
+        """Every stored file below the key `prefix`, unfinished writes included."""
+        base = f"{self._root}/{prefix}".rstrip("/")
+        if not self._fs.exists(base):
+            return
+        for path, info in self._fs.find(base, detail=True).items():
+            uri = f"{self.root_url}/{path.removeprefix(self._root).lstrip('/')}"
+            yield StoredEntry(uri, int(info["size"]), _modified_at(info))
+
+    def _names_below(self, uri: str) -> list[str]:
+        base = self._path(uri)
+        found = self._fs.find(base) if self._fs.isdir(base) else []
+        if not found:
+            raise ArtifactNotFound(f"no folder at {uri}")
+        return sorted(path.removeprefix(base).lstrip("/") for path in found)
+
+    def _path(self, uri: str) -> str:
+        """The file system's path of a URI, refused outside the root."""
+        if not uri.startswith(self.root_url + "/"):
+            raise ArtifactError(f"{uri} does not lie in the artifact store {self.root_url}")
+        return f"{self._root}/{self._checked_key(uri.removeprefix(self.root_url + '/'))}"
+
+    @staticmethod
+    def _checked_key(key: str) -> str:
+        return "/".join(_safe_relative(key).parts)
+
+    def _check_size(self, target: str, size_bytes: int) -> None:
+        stored = self._fs.size(f"{self._root}/{target}")
+        if stored != size_bytes:
+            raise ArtifactError(f"{self.root_url}/{target}: {stored} bytes arrived of {size_bytes}")
+
+    def _write_limited(self, path: str, chunks: Iterable[bytes], limit_bytes: int) -> tuple[str, int]:
+        digest, size_bytes = hashlib.sha256(), 0
+        with self._fs.open(path, "wb") as sink:
+            for chunk in chunks:
+                size_bytes += len(chunk)
+                if size_bytes > limit_bytes:
+                    raise TooLarge(f"the upload is larger than {limit_bytes} bytes")
+                digest.update(chunk)
+                sink.write(chunk)
+        return digest.hexdigest(), size_bytes
+
+    def _copy_in(self, path: Path, target: Path, digest: str) -> None:
+        temporary = self._incoming()
+        try:
+            shutil.copyfile(path, temporary)
+            if file_digest(temporary)[0] != digest:
+                raise ArtifactError(f"{path} changed while it was stored")
+            _publish(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _copy_folder_in(self, folder: Path, content: FolderContent, target: Path) -> None:
+        if target.exists():
+            if folder_content(target).digest != content.digest:
+                raise ArtifactError(f"another folder lies at {target}; stored folders never change")
+            for name in content.files:
+                os.utime(target / name)  # a renewed reference: retention counts its grace age from now
+            return
+        temporary = self._incoming()
+        try:
+            for name in content.files:
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, temporary / name)
+            if folder_content(temporary).digest != content.digest:
+                raise ArtifactError(f"{folder} changed while it was stored")
+            _publish_folder(temporary, target, content)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _incoming(self) -> Path:
+        if self._folder is None:
+            raise AssertionError("only file:// stores have an incoming folder")
+        folder = self._folder / _INCOMING
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / uuid.uuid4().hex
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    """Move a complete file to its name so that a crash leaves the old one or the new one."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+def _publish_folder(temporary: Path, target: Path, content: FolderContent) -> None:
+    for name in content.files:
+        with (temporary / name).open("rb") as file:
+            os.fsync(file.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.rename(target)
+    except OSError:
+        # Another process published the same key first: fine when it holds the same content.
+        if not target.is_dir() or folder_content(target).digest != content.digest:
+            raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _safe_name(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else "file"
+
+
+def _safe_relative(key: str) -> PurePosixPath:
+    """`key` as a relative path.
+
+    Raises:
+        ArtifactError: it is empty, absolute, climbs, or has control characters or a backslash.
+    """
+    parts = key.split("/")
+    unsafe = any(part in ("", ".", "..") or "\\" in part or not part.isprintable() for part in parts)
+    if unsafe or len(key.encode()) > 900:
+        raise ArtifactError(f"{key[:120]!r} is not a safe artifact key")
+    return PurePosixPath(key)
+
+
+def _modified_at(info: dict[str, Any]) -> datetime:
+    found = info.get("LastModified") or info.get("mtime")
+    return found if isinstance(found, datetime) else datetime.fromtimestamp(float(found or 0), UTC)

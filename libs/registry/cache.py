@@ -1,0 +1,168 @@
+"""Copies of stored folders on this machine, addressed by digest.
+
+    <cache>/<digest>/          the folder, complete or absent
+    <cache>/<digest>.json      size, and what its files looked like when they were last hashed
+    <cache>/<digest>.lock      flock: exclusive while it is filled or evicted, shared while it is used
+
+Works without the store once a folder is here, and with several processes on one cache.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from libs.registry.artifacts import ArtifactStore
+from libs.registry.digests import folder_content, plain_files
+
+Stamp = dict[str, list[int]]
+"""File name → [bytes, mtime ns, ctime ns, inode]; any write changes ctime, and nobody can set it back."""
+
+
+class FolderCache:
+    """Least recently used folders are removed when the cache outgrows `limit_bytes`."""
+
+    def __init__(self, folder: Path, store: ArtifactStore, limit_bytes: int = 50 * 2**30) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._store = store
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(self, digest: str, uri: str) -> Path:
+        """The folder with this digest, from here or from the store.
+
+        The digest is proved again whenever a file was touched since it was last hashed; a damaged copy is replaced.
+        Use `lease` where it must stay while it is read.
+
+        Raises:
+            ArtifactNotFound: it is neither here nor in the store.
+            DigestMismatch: the store holds something else.
+        """
+        with self._locked(digest, fcntl.LOCK_EX):
+            folder = self._ensure(digest, uri)
+        self._evict(keep=digest)
+        return folder
+
+    @contextmanager
+    def lease(self, digest: str, uri: str) -> Iterator[Path]:
+        """As `fetch`; the folder is not evicted, by any process, while the context lasts."""
+        with self._open_lock(digest) as lock:
+            folder = self.folder / digest
+            while True:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._ensure(digest, uri)
+                fcntl.flock(lock, fcntl.LOCK_SH)  # not atomic: another process may evict in between
+                if folder.is_dir():
+                    break
+            self._evict(keep=digest)
+            yield folder
+
+    def holds(self, digest: str) -> bool:
+        """Whether an undamaged copy is here."""
+        with self._locked(digest, fcntl.LOCK_EX):
+            return self._intact(digest)
+
+    def size_bytes(self) -> int:
+        """Bytes of all complete folders, as recorded."""
+        return sum(_recorded_size(record) for record in self.folder.glob("*.json"))
+
+    def _ensure(self, digest: str, uri: str) -> Path:
+        folder = self.folder / digest
+        if self._intact(digest):
+            os.utime(self._record(digest))
+            return folder
+        self._remove(digest)
+        temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
+        try:
+            content = self._store.fetch_folder(uri, temporary, digest)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._write_record(digest, content.size_bytes)
+        return folder
+
+    def _intact(self, digest: str) -> bool:
+        folder, record = self.folder / digest, self._record(digest)
+        if not folder.is_dir():
+            return False
+        try:
+            stamp = _stamp(folder)
+            if record.is_file() and json.loads(record.read_text())["stamp"] == stamp:
+                return True
+            content = folder_content(folder)
+        except (OSError, ValueError, KeyError):
+            return False
+        if content.digest != digest:
+            return False
+        self._write_record(digest, content.size_bytes)
+        return True
+
+    def _write_record(self, digest: str, size_bytes: int) -> None:
+        temporary = self.folder / f".record-{uuid.uuid4().hex}"
+        temporary.write_text(json.dumps({"size_bytes": size_bytes, "stamp": _stamp(self.folder / digest)}))
+        temporary.replace(self._record(digest))
+
+    def _remove(self, digest: str) -> None:
+        self._record(digest).unlink(missing_ok=True)
+        folder = self.folder / digest
+        if folder.exists():
+            doomed = self.folder / f".doomed-{uuid.uuid4().hex}"
+            folder.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _evict(self, keep: str) -> None:
+        records = sorted(self.folder.glob("*.json"), key=lambda record: record.stat().st_mtime_ns)
+        excess = sum(_recorded_size(record) for record in records) - self.limit_bytes
+        for record in records:
+            if excess <= 0:
+                return
+            if record.stem != keep:
+                excess -= self._evict_one(record.stem)
+
+    def _evict_one(self, digest: str) -> int:
+        with self._open_lock(digest) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0  # in use
+            size_bytes = _recorded_size(self._record(digest))
+            self._remove(digest)
+            return size_bytes
+
+    def _record(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+    def _open_lock(self, digest: str) -> IO[bytes]:
+        if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
+            raise ValueError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex")
+        return (self.folder / f"{digest}.lock").open("ab")
+
+    @contextmanager
+    def _locked(self, digest: str, kind: int) -> Iterator[None]:
+        with self._open_lock(digest) as lock:
+            fcntl.flock(lock, kind)
+            yield
+
+
+def _stamp(folder: Path) -> Stamp:
+    return {
+        path.relative_to(folder).as_posix(): [
+            (found := path.stat()).st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            found.st_ino,
+        ]
+        for path in plain_files(folder)
+    }
+
+
+def _recorded_size(record: Path) -> int:
+    try:
+        return int(json.loads(record.read_text())["size_bytes"])
+    except (OSError, ValueError, KeyError):
+        return 0

@@ -1,0 +1,181 @@
+"""Data sets and their versions: `uploading` → `validating` → `ready` | `invalid`. Never commits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from libs.data.manifest import Manifest
+from libs.database.tables import Dataset, DatasetVersion
+from libs.registry.artifacts import StoredFolder
+from libs.registry.errors import (
+    BadReference,
+    ConflictError,
+    DatasetNotFound,
+    DatasetVersionNotFound,
+    NotReady,
+    nearest_names,
+)
+from libs.registry.references import check_name, parse_reference
+
+
+def create_version(
+    session: Session,
+    project_id: UUID,
+    name: str,
+    source: Mapping[str, Any],
+    *,
+    kind: str = "images",
+    description: str = "",
+) -> DatasetVersion:
+    """Begin a version of a data set, which is made if it does not exist; it starts as `uploading`.
+
+    Args:
+        source: how the content comes and how it is split, as stored with the version.
+
+    Raises:
+        BadReference: `name` is not a name.
+    """
+    dataset = _locked_dataset(session, project_id, check_name(name), description)
+    newest = select(func.coalesce(func.max(DatasetVersion.version), 0)).where(DatasetVersion.dataset_id == dataset.id)
+    version = DatasetVersion(
+        id=uuid4(),
+        project_id=project_id,
+        dataset_id=dataset.id,
+        version=session.scalars(newest).one() + 1,
+        kind=kind,
+        status="uploading",
+        source=dict(source),
+    )
+    session.add(version)
+    session.flush()
+    return version
+
+
+def mark_uploaded(session: Session, version_id: UUID, uri: str, size_bytes: int, job_id: UUID) -> DatasetVersion:
+    """The raw content is stored, and `job_id` validates it now.
+
+    Raises:
+        ConflictError: the version is not `uploading`.
+    """
+    version = _move(session, version_id, {"uploading"}, "validating")
+    version.upload_uri, version.upload_size_bytes, version.validation_job_id = uri, size_bytes, job_id
+    return version
+
+
+def mark_ready(
+    session: Session, version_id: UUID, folder: StoredFolder, manifest: Manifest, report: Mapping[str, Any]
+) -> DatasetVersion:
+    """Validation succeeded; from here on the version never changes.
+
+    The row's `digest` is the stored folder's, by which `FolderCache` finds it; `manifest.digest` covers the pictures.
+
+    Raises:
+        ConflictError: the version is not `validating`.
+    """
+    version = _move(session, version_id, {"validating"}, "ready")
+    version.uri, version.digest, version.size_bytes = folder.uri, folder.digest, folder.size_bytes
+    version.manifest = manifest.model_dump(mode="json")
+    version.report = dict(report)
+    session.flush()
+    return version
+
+
+def mark_invalid(session: Session, version_id: UUID, report: Mapping[str, Any]) -> DatasetVersion:
+    """Validation failed; `report` says where.
+
+    Raises:
+        ConflictError: the version is `ready` or `invalid` already.
+    """
+    version = _move(session, version_id, {"uploading", "validating"}, "invalid")
+    version.report = dict(report)
+    session.flush()
+    return version
+
+
+def find_dataset(session: Session, project_id: UUID, name: str) -> Dataset:
+    """The data set called `name`.
+
+    Raises:
+        DatasetNotFound: there is none; the error carries the nearest names.
+    """
+    dataset = session.scalar(_datasets(project_id).where(Dataset.name == name))
+    if dataset is None:
+        names = [found.name for found in session.scalars(_datasets(project_id))]
+        raise DatasetNotFound(f"There is no data set {name[:80]!r}.", nearest_names(name, names))
+    return dataset
+
+
+def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool = True) -> DatasetVersion:
+    """The version that `name` (the newest ready one) or `name@2` means.
+
+    Raises:
+        BadReference: `reference` is malformed or names an alias, which data sets do not have.
+        DatasetNotFound, DatasetVersionNotFound: there is none.
+        NotReady: the version is not `ready`, or no version is.
+    """
+    parsed = parse_reference(reference)
+    if parsed.alias is not None:
+        raise BadReference(f"{reference[:140]!r}: data sets have versions, no aliases. Write {parsed.name}@1.")
+    dataset = find_dataset(session, project_id, parsed.name)
+    if parsed.version is None:
+        return _newest_ready(session, dataset)
+    found = select(DatasetVersion).where(
+        DatasetVersion.dataset_id == dataset.id, DatasetVersion.version == parsed.version
+    )
+    version = session.scalar(found)
+    if version is None:
+        raise DatasetVersionNotFound(f"Data set {dataset.name!r} has no version {parsed.version}.")
+    if ready and version.status != "ready":
+        raise NotReady(f"Data set {dataset.name}@{version.version} is {version.status}; see its report.")
+    return version
+
+
+def list_versions(session: Session, dataset: Dataset) -> Sequence[DatasetVersion]:
+    """Every version of a data set, newest first."""
+    versions = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id)
+    return session.scalars(versions.order_by(DatasetVersion.version.desc())).all()
+
+
+def delete_dataset(session: Session, project_id: UUID, name: str) -> None:
+    """Remove a data set from every list; its files are collected later by `octavo gc`.
+
+    Raises:
+        DatasetNotFound: there is none.
+    """
+    find_dataset(session, project_id, name).deleted_at = func.clock_timestamp()
+    session.flush()
+
+
+def _newest_ready(session: Session, dataset: Dataset) -> DatasetVersion:
+    versions = list_versions(session, dataset)
+    for version in versions:
+        if version.status == "ready":
+            return version
+    states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
+    raise NotReady(f"Data set {dataset.name!r} has no ready version: {states}.")
+
+
+def _move(session: Session, version_id: UUID, allowed: set[str], status: str) -> DatasetVersion:
+    version = session.get_one(DatasetVersion, version_id, with_for_update=True, populate_existing=True)
+    if version.status not in allowed:
+        raise ConflictError(f"Data-set version {version_id} is {version.status}; it cannot become {status}.")
+    version.status = status
+    return version
+
+
+def _locked_dataset(session: Session, project_id: UUID, name: str, description: str) -> Dataset:
+    made = insert(Dataset).values(id=uuid4(), project_id=project_id, name=name, description=description)
+    session.execute(
+        made.on_conflict_do_nothing(
+            index_elements=[Dataset.project_id, Dataset.name], index_where=Dataset.deleted_at.is_(None)
+        )
+    )
+    return session.scalars(_datasets(project_id).where(Dataset.name == name).with_for_update()).one()
+
+
+def _datasets(project_id: UUID) -> Select[Dataset]:
+    return select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None))

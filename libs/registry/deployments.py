@@ -1,0 +1,212 @@
+"""What should be served, and under which name. Model servers read these rows and write back what is. Never commits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
+from libs.registry.errors import DeploymentNotFound, NameTaken, nearest_names
+from libs.registry.models import find_model, resolve
+from libs.registry.notify import notify_deployments
+from libs.registry.references import check_name, parse_reference
+
+DeploymentStatus = Literal["loading", "ready", "failed", "unloaded"]
+
+
+class DeploymentSettings(BaseModel):
+    """How a model is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="Where it runs; cuda fails where there is none."
+    )
+    threads: int = Field(default=1, ge=1, le=256, description="Threads of one run of the model.")
+    max_batch_size: int = Field(default=32, ge=1, le=4096, description="Rows computed together.")
+    max_delay_ms: float = Field(
+        default=0.0, ge=0, le=1000, description="How long a request may wait for others to share its batch."
+    )
+    queue_limit: int = Field(default=256, ge=1, le=100_000, description="Rows waiting at most; more are turned away.")
+    timeout_s: float = Field(default=30.0, gt=0, le=600, description="A request that waited longer is not computed.")
+
+
+@dataclass(frozen=True, slots=True)
+class WantedModel:
+    """One row as a model server needs it: the version its target means at this moment.
+
+    Attributes:
+        generation: changes whenever somebody edits the deployment; a server's report for an older one is dropped.
+        version_id: None when the target cannot be resolved (its alias is gone).
+    """
+
+    deployment_id: UUID
+    project_id: UUID
+    name: str
+    generation: str
+    settings: DeploymentSettings
+    model_name: str
+    version_id: UUID | None
+    version: int
+    uri: str
+    digest: str
+
+
+def create_deployment(
+    session: Session, project_id: UUID, name: str, reference: str, settings: DeploymentSettings | None = None
+) -> Deployment:
+    """Serve `reference` under `name`: `model@alias` follows the alias, `model@3` and `model` stay at one version.
+
+    Raises:
+        BadReference, ModelNotFound, VersionNotFound, AliasNotFound, NotReady: as `models.resolve`.
+        NameTaken: there is a deployment of this name.
+    """
+    check_name(name)
+    if session.scalar(_of_project(project_id).where(Deployment.name == name)) is not None:
+        raise NameTaken(f"There is a deployment {name!r} already. Change it, or delete it first.")
+    row = Deployment(id=uuid4(), project_id=project_id, name=name, status="loading", settings={})
+    _set_target(session, row, reference)
+    row.settings = (settings or DeploymentSettings()).model_dump(mode="json")
+    session.add(row)
+    session.flush()
+    notify_deployments(session, row.id)
+    return row
+
+
+def update_deployment(
+    session: Session,
+    project_id: UUID,
+    name: str,
+    reference: str | None = None,
+    settings: DeploymentSettings | None = None,
+) -> Deployment:
+    """Point a deployment elsewhere, or run it otherwise; what is loaded serves on until the new one is ready.
+
+    Raises:
+        DeploymentNotFound: there is none; otherwise as `create_deployment`.
+    """
+    row = find_deployment(session, project_id, name, lock=True)
+    if reference is not None:
+        _set_target(session, row, reference)
+    if settings is not None:
+        row.settings = settings.model_dump(mode="json")
+    return _changed(session, row, "loading")
+
+
+def set_loaded(session: Session, project_id: UUID, name: str, loaded: bool) -> Deployment:
+    """Ask for a deployment to be loaded again, or to be unloaded and kept.
+
+    Raises:
+        DeploymentNotFound: there is none.
+    """
+    row = find_deployment(session, project_id, name, lock=True)
+    if not loaded:
+        row.loaded_version_id = None
+    return _changed(session, row, "loading" if loaded else "unloaded")
+
+
+def delete_deployment(session: Session, project_id: UUID, name: str) -> None:
+    """Stop serving and forget.
+
+    Raises:
+        DeploymentNotFound: there is none.
+    """
+    row = find_deployment(session, project_id, name, lock=True)
+    notify_deployments(session, row.id)
+    session.delete(row)
+    session.flush()
+
+
+def find_deployment(session: Session, project_id: UUID, name: str, *, lock: bool = False) -> Deployment:
+    """The deployment called `name`.
+
+    Raises:
+        DeploymentNotFound: there is none; the error carries the nearest names.
+    """
+    query = _of_project(project_id).where(Deployment.name == name)
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        names = [deployment.name for deployment in list_deployments(session, project_id)]
+        raise DeploymentNotFound(f"There is no deployment {name[:80]!r}.", nearest_names(name, names))
+    return row
+
+
+def list_deployments(session: Session, project_id: UUID) -> Sequence[Deployment]:
+    """Every deployment of a project, by name."""
+    return session.scalars(_of_project(project_id).order_by(Deployment.name)).all()
+
+
+def wanted_models(session: Session) -> list[WantedModel]:
+    """What every model server should have loaded now, of all projects."""
+    rows = session.execute(
+        select(Deployment, Model.name, ModelVersion)
+        .join(Model, Model.id == Deployment.model_id)
+        .outerjoin(ModelAlias, (ModelAlias.model_id == Deployment.model_id) & (ModelAlias.alias == Deployment.alias))
+        .outerjoin(ModelVersion, ModelVersion.id == func.coalesce(Deployment.version_id, ModelAlias.version_id))
+        .where(Deployment.status != "unloaded")
+        .order_by(Deployment.created_at)
+    )
+    return [_wanted(row[0], row[1], row[2]) for row in rows]
+
+
+def report_status(
+    session: Session,
+    wanted: WantedModel,
+    status: DeploymentStatus,
+    reason: str | None = None,
+    loaded_version_id: UUID | None = None,
+) -> bool:
+    """Write back what a server has loaded; dropped when somebody edited the row meanwhile.
+
+    Returns:
+        Whether it was written.
+    """
+    row = session.get(Deployment, wanted.deployment_id, with_for_update=True, populate_existing=True)
+    if row is None or row.status == "unloaded" or row.updated_at.isoformat() != wanted.generation:
+        return False
+    session.execute(
+        update(Deployment)
+        .where(Deployment.id == row.id)
+        .values(status=status, status_reason=reason, loaded_version_id=loaded_version_id)
+    )
+    return True
+
+
+def _wanted(row: Deployment, model_name: str, version: ModelVersion | None) -> WantedModel:
+    return WantedModel(
+        deployment_id=row.id,
+        project_id=row.project_id,
+        name=row.name,
+        generation=row.updated_at.isoformat(),
+        settings=DeploymentSettings.model_validate(row.settings),
+        model_name=model_name,
+        version_id=version.id if version else None,
+        version=version.version if version else 0,
+        uri=version.uri if version else "",
+        digest=version.digest if version else "",
+    )
+
+
+def _of_project(project_id: UUID) -> Select[Deployment]:
+    return select(Deployment).where(Deployment.project_id == project_id)
+
+
+def _set_target(session: Session, row: Deployment, reference: str) -> None:
+    parsed = parse_reference(reference)
+    version = resolve(session, row.project_id, reference)
+    row.model_id = find_model(session, row.project_id, parsed.name).id
+    row.alias = parsed.alias
+    row.version_id = None if parsed.alias else version.id
+
+
+def _changed(session: Session, row: Deployment, status: DeploymentStatus) -> Deployment:
+    row.status, row.status_reason = status, None
+    row.updated_at = func.clock_timestamp()
+    session.flush()
+    session.refresh(row)
+    notify_deployments(session, row.id)
+    return row

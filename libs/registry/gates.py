@@ -1,0 +1,60 @@
+"""What a bundle must have shown before its version is `ready`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from libs.serving.bundle import Bundle
+
+IMPORTED = "onnx"
+"""`Bundle.architecture` of an imported graph: there is no torch model to compare it with."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate; `detail` says what was seen."""
+
+    passed: bool
+    detail: str
+
+
+def check_gates(bundle: Bundle) -> dict[str, GateResult]:
+    """Every gate's result, by name."""
+    return {"signature": _signature(bundle), "parity": _parity(bundle)}
+
+
+def first_failure(gates: Mapping[str, GateResult]) -> str | None:
+    """Why the version is rejected, or None when all gates passed."""
+    return next((f"{name}: {gate.detail}" for name, gate in gates.items() if not gate.passed), None)
+
+
+def _signature(bundle: Bundle) -> GateResult:
+    if len(bundle.inputs) != 1 or len(bundle.outputs) != 1:
+        return GateResult(False, f"{len(bundle.inputs)} inputs and {len(bundle.outputs)} outputs; one each is served")
+    wanted_in = [bundle.recipe.channels, bundle.recipe.height, bundle.recipe.width]
+    got_in, got_out = bundle.inputs[0], bundle.outputs[0]
+    if got_in.datatype != "FP32" or got_in.shape[1:] != wanted_in:
+        return GateResult(False, f"input is {got_in.datatype} {got_in.shape}, the recipe makes FP32 [-1, {wanted_in}]")
+    if got_out.datatype != "FP32" or got_out.shape[1:] != [len(bundle.labels)]:
+        return GateResult(False, f"output is {got_out.datatype} {got_out.shape}, for {len(bundle.labels)} labels")
+    return GateResult(True, f"FP32 {got_in.shape} to FP32 {got_out.shape}")
+
+
+def _parity(bundle: Bundle) -> GateResult:
+    parity = bundle.parity
+    if parity is None:
+        if bundle.architecture == IMPORTED:
+            return GateResult(True, "imported graph: there is nothing to compare it with")
+        return GateResult(False, "the ONNX model was not compared with the torch model")
+    seen = (
+        f"max |difference| {parity.max_abs_diff:.3g} of {parity.tolerance:.3g} allowed, "
+        f"{parity.argmax_disagreements} other classes, on {parity.samples} samples"
+    )
+    sound = (
+        parity.passed
+        and parity.samples > 0
+        and parity.argmax_disagreements == 0
+        and math.isfinite(parity.max_abs_diff)
+        and parity.max_abs_diff <= parity.tolerance
+    )
+    return GateResult(sound, seen)

@@ -1,0 +1,65 @@
+"""Reading and writing bundle folders (`libs.serving.bundle`)."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from libs.registry.digests import file_digest, plain_files
+from libs.serving.bundle import Bundle
+from libs.serving.errors import LoadError
+
+BUNDLE_FILE = "bundle.json"
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+RECIPE_FILE = "recipe.json"
+_MAX_BUNDLE_BYTES = 64 * 2**20
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The bundle in `folder`, every file of it proved against its recorded SHA-256.
+
+    Raises:
+        LoadError: `bundle.json` is missing, too large or invalid, or a file is missing, changed or unlisted.
+    """
+    file = folder / BUNDLE_FILE
+    try:
+        if file.stat().st_size > _MAX_BUNDLE_BYTES:
+            raise LoadError(f"{BUNDLE_FILE} is larger than {_MAX_BUNDLE_BYTES} bytes")
+        bundle = Bundle.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise LoadError(f"no bundle: {BUNDLE_FILE} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise LoadError(f"{BUNDLE_FILE} is invalid: {place}: {first['msg']}") from error
+    _check_files(folder, bundle)
+    return bundle
+
+
+def write_bundle(folder: Path, bundle: Bundle) -> Bundle:
+    """Write `recipe.json` and `bundle.json` beside the model files that lie in `folder`, and list their digests.
+
+    Returns:
+        The bundle as written, with `files` filled in.
+    """
+    (folder / RECIPE_FILE).write_text(bundle.recipe.model_dump_json(indent=2) + "\n")
+    files = {name: file_digest(folder / name)[0] for name in _names(folder)}
+    complete = bundle.model_copy(update={"files": files})
+    (folder / BUNDLE_FILE).write_text(complete.model_dump_json(indent=2) + "\n")
+    return complete
+
+
+def _names(folder: Path) -> list[str]:
+    names = [path.relative_to(folder).as_posix() for path in plain_files(folder)]
+    return [name for name in names if name != BUNDLE_FILE]
+
+
+def _check_files(folder: Path, bundle: Bundle) -> None:
+    names = set(_names(folder))
+    if MODEL_FILE not in bundle.files:
+        raise LoadError(f"the bundle lists no {MODEL_FILE}")
+    if odd := names ^ set(bundle.files):
+        raise LoadError(f"the bundle's list of files and its folder differ in {', '.join(sorted(odd)[:5])}")
+    for name, digest in bundle.files.items():
+        if file_digest(folder / name)[0] != digest:
+            raise LoadError(f"{name} is not what the bundle recorded: its SHA-256 differs")

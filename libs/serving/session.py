@@ -1,0 +1,82 @@
+"""ONNX Runtime sessions with an explicit provider and thread count."""
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from libs.serving.errors import LoadError, ProviderError
+
+Provider = Literal["cpu", "cuda"]
+_PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class ModelSession:
+    """One loaded graph with one input and one output; `run` may be called from any thread."""
+
+    def __init__(self, model: Path, provider: Provider = "cpu", threads: int = 1) -> None:
+        """Load `model`.
+
+        Raises:
+            ProviderError: `provider` is not there. ONNX Runtime itself would fall back to the CPU without a word.
+            LoadError: the file is no graph, or not one with one input and one output.
+        """
+        wanted = _PROVIDERS[provider]
+        if wanted not in ort.get_available_providers():
+            raise ProviderError(
+                f"{provider} was asked for, and this onnxruntime has only {', '.join(ort.get_available_providers())}. "
+                "Install the extra `inference-gpu`, or deploy with provider cpu."
+            )
+        try:
+            self._session = ort.InferenceSession(
+                model, _options(threads), providers=list(dict.fromkeys([wanted, _PROVIDERS["cpu"]]))
+            )
+        except Exception as error:  # onnxruntime raises a family of classes with no public base
+            raise LoadError(f"{model.name} cannot be loaded: {error}") from error
+        self.providers = cast(list[str], self._session.get_providers())
+        check_providers(wanted, self.providers)
+        self.input_name = _only("input", self._session.get_inputs())
+        self.output_name = _only("output", self._session.get_outputs())
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Compute one batch: [N, ...] → [N, ...]."""
+        return cast(NDArray[Any], self._session.run([self.output_name], {self.input_name: batch})[0])
+
+
+def check_providers(wanted: str, loaded: list[str]) -> None:
+    """Compare what was asked for with what a session runs on.
+
+    Raises:
+        ProviderError: it runs elsewhere.
+    """
+    if wanted not in loaded:
+        raise ProviderError(
+            f"{wanted} was asked for and could not start; the session runs on {', '.join(loaded)}. "
+            "See the service's log for what CUDA or cuDNN lacks, or deploy with provider cpu."
+        )
+
+
+def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities along the last axis of `logits / temperature`, [..., K] → [..., K]."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return cast(NDArray[np.float64], powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Idle threads that spin take the cores from the models beside this one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _only(kind: str, tensors: list[Any]) -> str:
+    if len(tensors) != 1:
+        raise LoadError(f"the graph has {len(tensors)} {kind}s ({', '.join(t.name for t in tensors)}); one is served")
+    return cast(str, tensors[0].name)
