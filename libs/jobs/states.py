@@ -30,6 +30,7 @@ class ExitReason(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
     PAUSED = "paused"
+    SHUTDOWN = "shutdown"
     WORKER_LOST = "worker_lost"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "oom"

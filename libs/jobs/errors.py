@@ -1,0 +1,71 @@
+"""What can go wrong with a job.
+
+JobError
+├── JobNotFound          no such job in this project
+├── GroupNotFound        no such group in this project
+├── DependencyNotFound   a job that another should wait for does not exist, or has failed already
+├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
+└── LeaseLost            a worker writes for an attempt that is no longer the job's
+"""
+
+from uuid import UUID
+
+from libs.jobs.states import JobStatus
+
+
+class JobError(Exception):
+    """A request the queue cannot fulfil; the message says why and what to do next."""
+
+    code = "job_error"
+
+
+class JobNotFound(JobError):
+    code = "job_not_found"
+
+    def __init__(self, job_id: UUID) -> None:
+        self.job_id = job_id
+        super().__init__(f"There is no job {job_id}.")
+
+
+class GroupNotFound(JobError):
+    code = "group_not_found"
+
+    def __init__(self, group_id: UUID) -> None:
+        self.group_id = group_id
+        super().__init__(f"There is no job group {group_id}.")
+
+
+class DependencyNotFound(JobError):
+    code = "dependency_not_found"
+
+
+class InvalidMove(JobError):
+    """The job's state does not allow it.
+
+    Attributes:
+        status: where the job stands.
+        wanted: where it should have gone.
+    """
+
+    code = "invalid_move"
+
+    def __init__(self, job_id: UUID, status: JobStatus, wanted: JobStatus, hint: str = "") -> None:
+        self.job_id = job_id
+        self.status = status
+        self.wanted = wanted
+        super().__init__(f"Job {job_id} is {status}; it cannot become {wanted}.{' ' + hint if hint else ''}")
+
+
+class LeaseLost(JobError):
+    """The attempt is not the job's any more: it was reaped, or ended. Nothing was written.
+
+    Attributes:
+        epoch: the attempt that tried to write.
+    """
+
+    code = "lease_lost"
+
+    def __init__(self, job_id: UUID, epoch: int) -> None:
+        self.job_id = job_id
+        self.epoch = epoch
+        super().__init__(f"Attempt {epoch} of job {job_id} has lost its lease; nothing was written.")

@@ -1,0 +1,82 @@
+"""The one way a job changes its state: lock the row, check the table of moves, write the event."""
+
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Job, JobAttempt, Json, Outbox
+from libs.jobs import events
+from libs.jobs.errors import InvalidMove, JobNotFound, LeaseLost
+from libs.jobs.states import ACTIVE, ALLOWED_MOVES, TERMINAL, ExitReason, JobStatus
+
+
+def lock(session: Session, job_id: UUID, project_id: UUID | None = None) -> Job:
+    """The job, its row locked until the transaction ends.
+
+    Raises:
+        JobNotFound: it does not exist, or belongs to another project.
+    """
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None or (project_id is not None and job.project_id != project_id):
+        raise JobNotFound(job_id)
+    return job
+
+
+def lock_attempt(session: Session, job_id: UUID, epoch: int) -> Job:
+    """The job, locked, if `epoch` is still its running attempt: the fence before every write of a worker.
+
+    Raises:
+        LeaseLost: the attempt was reaped, superseded, or has ended.
+    """
+    running = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.status.in_(ACTIVE)).with_for_update()
+    job = session.scalar(running.execution_options(populate_existing=True))
+    if job is None:
+        raise LeaseLost(job_id, epoch)
+    return job
+
+
+def move(session: Session, job: Job, to: JobStatus, reason: str | None = None) -> None:
+    """Change the state of a locked job and write the event. Terminal states go through `dependencies.end`.
+
+    Raises:
+        InvalidMove: the table of moves does not have it.
+    """
+    old = JobStatus(job.status)
+    if to not in ALLOWED_MOVES[old]:
+        raise InvalidMove(job.id, old, to, _hint(old))
+    job.status, job.status_reason = to.value, reason
+    if to not in ACTIVE:
+        job.lease_expires_at = job.worker_id = None
+    events.append(session, job, [("status", {"from": old, "to": to, "reason": reason, "epoch": job.epoch})])
+
+
+def _hint(status: JobStatus) -> str:
+    return "It has ended; submit it anew with retry or clone." if status in TERMINAL else ""
+
+
+def queue_up(session: Session, job: Job, reason: str | None = None) -> None:
+    """Make a locked job claimable and have the relay ring for it."""
+    move(session, job, JobStatus.QUEUED, reason)
+    job.not_before = None
+    ring(session, job)
+
+
+def ring(session: Session, job: Job) -> None:
+    """Have the relay publish the job's id."""
+    job.rung_at = func.clock_timestamp()
+    session.add(Outbox(job_id=job.id, queue=job.queue))
+    session.flush()
+
+
+def close_attempt(
+    session: Session,
+    job: Job,
+    reason: ExitReason,
+    error: Json | None = None,
+    exit_code: int | None = None,
+) -> None:
+    """Write down how the job's newest attempt ended."""
+    attempt = session.get_one(JobAttempt, (job.id, job.epoch))
+    attempt.finished_at = func.clock_timestamp()
+    attempt.exit_reason, attempt.error, attempt.exit_code = reason.value, error, exit_code

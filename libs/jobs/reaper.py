@@ -1,0 +1,84 @@
+"""Puts right what a crash left behind. Any number of reapers may run: rows are locked, busy ones passed over."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Job, Outbox
+from libs.jobs import dependencies
+from libs.jobs.moves import close_attempt, move, queue_up, ring
+from libs.jobs.queue import failure_reason
+from libs.jobs.states import ACTIVE, ExitReason, JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How many jobs were touched."""
+
+    lost: int
+    retried: int
+    settled: int
+
+
+def reap(session: Session, limit: int = 100) -> Reaped:
+    """One look at leases that ran out, waits that are over, and dependencies that have ended."""
+    return Reaped(
+        lost=_reap_lost(session, limit),
+        retried=_queue_due(session, limit),
+        settled=dependencies.settle_all(session, limit),
+    )
+
+
+def _reap_lost(session: Session, limit: int) -> int:
+    expired = select(Job).where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.clock_timestamp())
+    jobs = session.scalars(expired.order_by(Job.created_at, Job.id).limit(limit).with_for_update(skip_locked=True))
+    lost = jobs.all()
+    for job in lost:
+        _lose(session, job)
+    return len(lost)
+
+
+def _lose(session: Session, job: Job) -> None:
+    """The worker of this attempt is gone: the job is queued again, or gets what was wished of it."""
+    reason = ExitReason.WORKER_LOST
+    error = {"error": reason.value, "message": f"worker {job.worker_id} did not renew its lease"}
+    close_attempt(session, job, reason, error)
+    if job.status == JobStatus.CANCELLING:
+        dependencies.end(session, job, JobStatus.CANCELLED, reason)
+    elif job.status == JobStatus.PAUSING:
+        move(session, job, JobStatus.PAUSED, reason)
+    elif job.attempts_used < job.max_attempts:
+        queue_up(session, job, reason)
+    else:
+        job.error = error
+        dependencies.end(session, job, JobStatus.FAILED, failure_reason(job, reason, retryable=True))
+
+
+def _queue_due(session: Session, limit: int) -> int:
+    due = select(Job).where(Job.status == JobStatus.RETRY_WAIT, Job.not_before <= func.clock_timestamp())
+    jobs = session.scalars(due.order_by(Job.not_before).limit(limit).with_for_update(skip_locked=True)).all()
+    for job in jobs:
+        queue_up(session, job)
+    return len(jobs)
+
+
+def backlog(session: Session) -> dict[str, int]:
+    """Queue → queued jobs whose message was published, that is: messages the broker should hold at least."""
+    unpublished = select(Outbox).where(Outbox.job_id == Job.id).exists()
+    counted = select(Job.queue, func.count()).where(Job.status == JobStatus.QUEUED, ~unpublished)
+    return dict(session.execute(counted.group_by(Job.queue)).tuples().all())
+
+
+def ring_again(session: Session, queue: str, missing: int, older_than_s: float) -> list[UUID]:
+    """Ring for up to `missing` queued jobs that were rung `older_than_s` ago and that nobody claimed: lost messages."""
+    before = func.clock_timestamp() - timedelta(seconds=older_than_s)
+    unpublished = select(Outbox).where(Outbox.job_id == Job.id).exists()
+    silent = select(Job).where(Job.status == JobStatus.QUEUED, Job.queue == queue, Job.rung_at < before, ~unpublished)
+    oldest = silent.order_by(Job.rung_at).limit(missing).with_for_update(skip_locked=True)
+    jobs = session.scalars(oldest).all()
+    for job in jobs:
+        ring(session, job)
+    return [job.id for job in jobs]

@@ -1,0 +1,105 @@
+"""How jobs come into being: submitted, cloned, or retried by a user. Row, outbox and first event in one transaction."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Job, JobCheckpoint, JobDependency
+from libs.jobs import dependencies, events, moves
+from libs.jobs.errors import DependencyNotFound, InvalidMove
+from libs.jobs.reports import newest_checkpoint
+from libs.jobs.spec import JobSpec
+from libs.jobs.states import JobStatus
+
+
+def submit(
+    session: Session,
+    project_id: UUID,
+    spec: JobSpec,
+    *,
+    depends_on: Sequence[UUID] = (),
+    group_id: UUID | None = None,
+    job_id: UUID | None = None,
+    retry_of: UUID | None = None,
+    clone_of: UUID | None = None,
+) -> Job:
+    """Put a job into the queue; with dependencies it waits for them first.
+
+    Raises:
+        DependencyNotFound: a job of `depends_on` does not exist in this project.
+    """
+    _check_dependencies(session, project_id, depends_on)
+    job = Job(
+        id=job_id or uuid4(),
+        project_id=project_id,
+        name=spec.name or default_name(spec),
+        method=spec.method,
+        spec=spec.model_dump(mode="json"),
+        status=JobStatus.WAITING if depends_on else JobStatus.QUEUED,
+        queue=spec.queue,
+        priority=spec.priority,
+        max_attempts=spec.max_attempts,
+        timeout_s=spec.timeout_s,
+        group_id=group_id,
+        retry_of=retry_of,
+        clone_of=clone_of,
+        last_event_seq=0,
+    )
+    session.add(job)
+    session.flush()
+    events.append(session, job, [("status", {"from": None, "to": job.status, "reason": None, "epoch": 0})])
+    if depends_on:
+        session.add_all(JobDependency(job_id=job.id, depends_on=other) for other in set(depends_on))
+        session.flush()
+        dependencies.settle(session, job)
+    else:
+        moves.ring(session, job)
+    return job
+
+
+def default_name(spec: JobSpec) -> str:
+    """Method and first data set or model, as in `frskd-digits`."""
+    references = [*spec.datasets.values(), *spec.models.values()]
+    about = references[0].partition("@")[0] if references else ""
+    return f"{spec.method}-{about}".strip("-")[:64].rstrip(".-_")
+
+
+def clone(session: Session, project_id: UUID, job_id: UUID, spec: JobSpec | None = None) -> Job:
+    """The same request as a new job, from its beginning; `spec` replaces the stored one.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    old = moves.lock(session, job_id, project_id)
+    return submit(session, project_id, spec or JobSpec.model_validate(old.spec), clone_of=old.id)
+
+
+def retry(session: Session, project_id: UUID, job_id: UUID) -> Job:
+    """A failed or cancelled job as a new one that goes on from its newest checkpoint.
+
+    Raises:
+        JobNotFound: there is no such job.
+        InvalidMove: it has not failed and was not cancelled.
+    """
+    old = moves.lock(session, job_id, project_id)
+    if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        hint = "Only a failed or cancelled job is retried; clone it to run it again."
+        raise InvalidMove(old.id, JobStatus(old.status), JobStatus.QUEUED, hint)
+    spec = JobSpec.model_validate(old.spec)
+    new = submit(session, project_id, spec, retry_of=old.id, group_id=old.group_id)
+    checkpoint = newest_checkpoint(session, old.id)
+    if checkpoint is not None:
+        session.add(JobCheckpoint(job_id=new.id, epoch=0, step=checkpoint.step, artifact_id=checkpoint.artifact.id))
+        session.flush()
+    return new
+
+
+def _check_dependencies(session: Session, project_id: UUID, wanted: Sequence[UUID]) -> None:
+    """Lock them too, so that none ends unseen before the new job's row is committed."""
+    found = select(Job.id).where(Job.id.in_(wanted), Job.project_id == project_id)
+    ids = set(session.scalars(found.order_by(Job.created_at, Job.id).with_for_update(read=True))) if wanted else set()
+    missing = [str(job_id) for job_id in wanted if job_id not in ids]
+    if missing:
+        raise DependencyNotFound(f"There is no job {', '.join(missing)} to depend on.")
