@@ -19,6 +19,7 @@ from services.local.errors import AlreadyRunningError, StartError
 _TETHER = Path(__file__).with_name("tether.py")
 _LOG_LIMIT_BYTES = 10 * 2**20
 _POLL_S = 0.03
+_LOCK_PATIENCE_S = 0.3  # `lock_holder` holds the lock for a moment while it looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +171,34 @@ def hold(lock: Path, what: str) -> FileIO:
         AlreadyRunningError: another process, or another object of this one, holds it.
     """
     file = FileIO(lock, "a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().decode().strip() or "unknown"
+    patience_until = time.monotonic() + _LOCK_PATIENCE_S
+    while not (held := _lock(file)) and time.monotonic() < patience_until:
+        time.sleep(_POLL_S)
+    if not held:
+        holder = _content(file)
         file.close()
-        raise AlreadyRunningError(f"{what} already runs, held by process {holder} (lock file {lock}).") from None
+        raise AlreadyRunningError(f"{what} already runs, held by process {holder} (lock file {lock}).")
     file.truncate(0)
     file.write(str(os.getpid()).encode())
     return file
+
+
+def lock_holder(lock: Path) -> int | None:
+    """The process that holds a lock file; None when nobody does."""
+    if not lock.exists():
+        return None
+    with FileIO(lock, "r") as file:
+        return None if _lock(file) else int(_content(file) or -1)
+
+
+def _lock(file: FileIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _content(file: FileIO) -> str:
+    file.seek(0)
+    return file.read().decode().strip()
