@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from libs.registry.artifacts import ArtifactStore
+from libs.registry.artifacts import ArtifactError, ArtifactStore
 from libs.registry.digests import folder_content, plain_files
 
 Stamp = dict[str, list[int]]
@@ -139,7 +139,7 @@ class FolderCache:
 
     def _open_lock(self, digest: str) -> IO[bytes]:
         if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
-            raise ValueError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex")
+            raise ArtifactError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex")
         return (self.folder / f"{digest}.lock").open("ab")
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -40,14 +41,14 @@ class WantedModel:
     """One row as a model server needs it: the version its target means at this moment.
 
     Attributes:
-        generation: changes whenever somebody edits the deployment; a server's report for an older one is dropped.
+        generation: time of the last edit of the deployment; a server's report for an older one is dropped.
         version_id: None when the target cannot be resolved (its alias is gone).
     """
 
     deployment_id: UUID
     project_id: UUID
     name: str
-    generation: str
+    generation: datetime
     settings: DeploymentSettings
     model_name: str
     version_id: UUID | None
@@ -166,7 +167,7 @@ def report_status(
         Whether it was written.
     """
     row = session.get(Deployment, wanted.deployment_id, with_for_update=True, populate_existing=True)
-    if row is None or row.status == "unloaded" or row.updated_at.isoformat() != wanted.generation:
+    if row is None or row.status == "unloaded" or row.updated_at != wanted.generation:
         return False
     session.execute(
         update(Deployment)
@@ -181,7 +182,7 @@ def _wanted(row: Deployment, model_name: str, version: ModelVersion | None) -> W
         deployment_id=row.id,
         project_id=row.project_id,
         name=row.name,
-        generation=row.updated_at.isoformat(),
+        generation=row.updated_at,
         settings=DeploymentSettings.model_validate(row.settings),
         model_name=model_name,
         version_id=version.id if version else None,

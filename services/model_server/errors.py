@@ -1,0 +1,48 @@
+"""The libraries' exceptions as problems: which status each class is, in one table."""
+
+import math
+
+from sqlalchemy.exc import OperationalError
+
+from libs.registry.errors import ConflictError as RegistryConflict
+from libs.registry.errors import NotFoundError as RegistryNotFound
+from libs.registry.errors import RegistryError
+from libs.serving.errors import DeadlineExceeded, ModelNotLoaded, Overloaded, RequestError, ServingError
+from libs.web.problems import (
+    ConflictError,
+    FieldProblem,
+    NotFoundError,
+    ProblemError,
+    ProblemMap,
+    UnavailableError,
+    UnprocessableError,
+    UpstreamTimeoutError,
+)
+
+
+def _overloaded(error: Overloaded) -> ProblemError:
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
+    return UnavailableError(str(error), code="overloaded", headers=headers)
+
+
+def _request(error: RequestError) -> ProblemError:
+    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.problems]
+    return UnprocessableError(str(error), errors=fields)
+
+
+def _database_away(_: OperationalError) -> ProblemError:
+    detail = "Postgres does not answer; what is loaded serves on for keys this server knows. Try again shortly."
+    return UnavailableError(detail, code="database_unavailable", headers={"Retry-After": "2"})
+
+
+PROBLEMS: ProblemMap = {
+    RegistryNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
+    RegistryError: lambda error: UnprocessableError(str(error), code=error.code),
+    ModelNotLoaded: lambda error: NotFoundError(str(error), code="model_not_loaded"),
+    Overloaded: _overloaded,
+    DeadlineExceeded: lambda error: UpstreamTimeoutError(str(error), code="deadline_exceeded"),
+    RequestError: _request,
+    ServingError: lambda error: UnavailableError(str(error), code="serving_failed"),
+    OperationalError: _database_away,
+}

@@ -1,0 +1,91 @@
+"""The model repository extension of v2: what is loaded, and edits of the deployment rows that decide it."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Response, Security
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.database.engine import transaction
+from libs.database.tables import Deployment
+from libs.registry import deployments
+from libs.registry.errors import DeploymentNotFound, ModelNotFound
+from libs.web.auth import Caller, Scope, authenticate
+from libs.web.problems import UnprocessableError, problem_responses
+from services.model_server.context import Server, Srv
+from services.model_server.states import Key, State
+
+router = APIRouter(prefix="/v2/repository", tags=["v2 repository"])
+Read = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
+Write = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
+
+
+class IndexRequest(BaseModel):
+    """Which models to list."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ready: bool = Field(default=False, description="Only those that can be asked now.")
+
+
+class IndexEntry(BaseModel):
+    """One deployment on this server."""
+
+    name: str
+    version: str
+    state: Literal["READY", "LOADING", "UNAVAILABLE"]
+    reason: str
+
+
+class LoadState(BaseModel):
+    """What became of a load request."""
+
+    name: str
+    state: Literal["READY", "LOADING"]
+    version: str | None = None
+
+
+@router.post("/index")
+async def index(server: Srv, caller: Read, wanted: IndexRequest | None = None) -> list[IndexEntry]:
+    """Every deployment of the project, as this server has it."""
+    states = server.syncer.states.of_project(caller.project_id)
+    entries = [_entry(name, state) for name, state in states.items()]
+    return [entry for entry in entries if entry.state == "READY" or not (wanted and wanted.ready)]
+
+
+@router.post("/models/{name}/load", responses={202: {"model": LoadState}, **problem_responses(404)})
+def load(name: str, server: Srv, caller: Write, response: Response) -> LoadState:
+    """Load a deployment (again), and wait for it. A model of this name that is not deployed yet is deployed."""
+    row = _ask_to_load(server, caller, name)
+    key = Key(caller.project_id, name)
+    state = server.syncer.states.wait_settled(key, row.updated_at, server.settings.load_wait_s)
+    if state is None:
+        response.status_code = 202
+        return LoadState(name=name, state="LOADING")
+    if state.reason:
+        raise UnprocessableError(f"{name!r} could not be loaded: {state.reason}", code="load_failed")
+    return LoadState(name=name, state="READY", version=str(state.version))
+
+
+@router.post("/models/{name}/unload", responses=problem_responses(404), status_code=202)
+def unload(name: str, server: Srv, caller: Write) -> dict[str, str]:
+    """Stop serving a deployment on every server; its row stays and can be loaded again."""
+    with transaction(server.engine) as session:
+        deployments.set_loaded(session, caller.project_id, name, loaded=False)
+    return {"name": name, "state": "UNAVAILABLE"}
+
+
+def _ask_to_load(server: Server, caller: Caller, name: str) -> Deployment:
+    with transaction(server.engine) as session:
+        try:
+            return deployments.set_loaded(session, caller.project_id, name, loaded=True)
+        except DeploymentNotFound as missing:
+            try:
+                row = deployments.create_deployment(session, caller.project_id, name, name)
+            except ModelNotFound:
+                raise missing from None
+        session.refresh(row)
+        return row
+
+
+def _entry(name: str, state: State) -> IndexEntry:
+    return IndexEntry(name=name, version=str(state.version), state=state.state, reason=state.reason or "")

@@ -1,0 +1,234 @@
+"""Keeps what is loaded equal to what the deployment rows want, and writes back what is.
+
+One thread: read the rows, load, switch or unload, report, wait for NOTIFY or `poll_s`. While Postgres is away nothing
+is unloaded; at a start without it the last snapshot and the local cache are used.
+"""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import sql
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from libs.database.engine import transaction
+from libs.registry.cache import FolderCache
+from libs.registry.deployments import DeploymentSettings, WantedModel, report_status, wanted_models
+from libs.registry.notify import ALIASES_CHANNEL, DEPLOYMENTS_CHANNEL
+from libs.serving.errors import LoadError
+from libs.serving.repository import Identity, ModelRepository, RunSettings, load
+from services.model_server import repository
+from services.model_server.keys import CachedKeys
+from services.model_server.snapshot import Snapshot, SnapshotFile
+from services.model_server.states import Key, States
+
+log = structlog.get_logger("octavo.model_server")
+_STOP_CHECK_S = 0.2
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What serves at a key; `lease` keeps its files in the local cache."""
+
+    wanted: WantedModel
+    lease: ExitStack
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A version that could not be loaded, and when to try again."""
+
+    generation: datetime
+    version_id: UUID | None
+    reason: str
+    retry_at: float
+
+
+class Syncer:
+    """The thread; see the module's docstring."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        cache: FolderCache,
+        models: ModelRepository,
+        keys: CachedKeys,
+        snapshot: SnapshotFile,
+        *,
+        poll_s: float,
+        retry_s: float,
+    ) -> None:
+        self.states = States()
+        self._engine = engine
+        self._cache = cache
+        self._models = models
+        self._keys = keys
+        self._snapshot = snapshot
+        self._poll_s = poll_s
+        self._retry_s = retry_s
+        self._loaded: dict[Key, _Loaded] = {}
+        self._failures: dict[Key, _Failure] = {}
+        self._reported: dict[UUID, tuple[datetime, str, str | None, UUID | None]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
+
+    def start(self) -> None:
+        """Begin; `states.first_look` is set once everything known has been tried."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and unload everything."""
+        self._stop.set()
+        self._thread.join()
+        self._models.close()
+        for loaded in self._loaded.values():
+            loaded.lease.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._follow()
+                failures = 0
+            except (SQLAlchemyError, psycopg.Error) as error:
+                if self.states.database_is_up:
+                    failures = 0
+                    log.warning("lost Postgres; what is loaded serves on", error=str(error).strip()[:300])
+                self.states.database_is_up = False
+                if not self.states.first_look.is_set():
+                    self._start_from_snapshot()
+                self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+            except Exception:
+                log.exception("the syncer failed and tries again")
+                self._stop.wait(_BACKOFF_S[-1])
+
+    def _follow(self) -> None:
+        """Listen first, then look: nothing that changes in between is missed."""
+        conninfo = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(
+            conninfo, autocommit=True, connect_timeout=5, application_name="octavo-model-server"
+        ) as listener:
+            for channel in (DEPLOYMENTS_CHANNEL, ALIASES_CHANNEL):
+                listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            while not self._stop.is_set():
+                self._look()
+                self._wait_for_news(listener)
+
+    def _look(self) -> None:
+        with transaction(self._engine) as session:
+            wanted = wanted_models(session)
+            keys = repository.valid_keys(session)
+            if used := self._keys.take_used():
+                repository.note_uses(session, used)
+        self.states.database_is_up = True
+        self._keys.replace(keys)
+        self._snapshot.write(Snapshot(wanted=wanted, keys=keys))
+        self._reconcile(wanted, report=True)
+        self.states.first_look.set()
+
+    def _wait_for_news(self, listener: "psycopg.Connection[tuple[object, ...]]") -> None:
+        until = monotonic() + self._poll_s
+        while not self._stop.is_set() and monotonic() < until:
+            for _ in listener.notifies(timeout=_STOP_CHECK_S, stop_after=1):
+                return
+
+    def _start_from_snapshot(self) -> None:
+        snapshot = self._snapshot.read()
+        if snapshot is not None:
+            log.warning("Postgres is down: starting from the last snapshot", deployments=len(snapshot.wanted))
+            self._keys.replace(snapshot.keys)
+            self._reconcile(snapshot.wanted, report=False)
+        self.states.first_look.set()
+
+    def _reconcile(self, wanted: list[WantedModel], *, report: bool) -> None:
+        keys = {Key(one.project_id, one.name) for one in wanted}
+        for gone in set(self._loaded) - keys:
+            self._unload(gone)
+        self.states.keep_only(keys)
+        for one in wanted:
+            if self._stop.is_set():
+                return
+            self._bring_up(Key(one.project_id, one.name), one, report=report)
+
+    def _bring_up(self, key: Key, wanted: WantedModel, *, report: bool) -> None:
+        current = self._loaded.get(key)
+        if current is not None and _same(current.wanted, wanted):
+            current.wanted = wanted
+            self._conclude(key, wanted, None, report=report)
+            return
+        failure = self._failures.get(key)
+        if failure is None or not _applies(failure, wanted):
+            self.states.loading(key, wanted)
+            failure = self._try_to_load(key, wanted)
+        self._conclude(key, wanted, failure, report=report)
+
+    def _try_to_load(self, key: Key, wanted: WantedModel) -> _Failure | None:
+        try:
+            lease = self._load_and_switch(key, wanted)
+        except Exception as error:  # whatever is wrong with one model, the others go on
+            log.warning("a model cannot be loaded", deployment=wanted.name, model=wanted.model_name, error=str(error))
+            failure = _Failure(wanted.generation, wanted.version_id, str(error), monotonic() + self._retry_s)
+            self._failures[key] = failure
+            return failure
+        if previous := self._loaded.pop(key, None):
+            previous.lease.close()
+        self._loaded[key] = _Loaded(wanted, lease)
+        self._failures.pop(key, None)
+        log.info("model loaded", deployment=wanted.name, model=wanted.model_name, version=wanted.version)
+        return None
+
+    def _load_and_switch(self, key: Key, wanted: WantedModel) -> ExitStack:
+        if wanted.version_id is None:
+            raise LoadError(f"the alias of model {wanted.model_name!r} that this deployment follows is gone")
+        with ExitStack() as lease:
+            folder = lease.enter_context(self._cache.lease(wanted.digest, wanted.uri))
+            identity = Identity(wanted.model_name, wanted.version, wanted.digest)
+            self._models.switch(key, load(folder, identity, _run_settings(wanted.settings)))
+            return lease.pop_all()
+
+    def _unload(self, key: Key) -> None:
+        self._models.remove(key)
+        self._loaded.pop(key).lease.close()
+        self._failures.pop(key, None)
+        log.info("model unloaded", deployment=key.name)
+
+    def _conclude(self, key: Key, wanted: WantedModel, failure: _Failure | None, *, report: bool) -> None:
+        loaded = self._loaded.get(key)
+        serving = loaded.wanted.version_id if loaded else None
+        reason = failure.reason if failure else None
+        self.states.settled(key, wanted, reason, serving_version=loaded.wanted.version if loaded else None)
+        said = (wanted.generation, "failed" if failure else "ready", reason, serving)
+        if not report or self._reported.get(wanted.deployment_id) == said:
+            return
+        with transaction(self._engine) as session:
+            report_status(session, wanted, "failed" if failure else "ready", reason, serving)
+        self._reported[wanted.deployment_id] = said
+
+
+def _same(loaded: WantedModel, wanted: WantedModel) -> bool:
+    """Whether what is loaded is what is wanted. A digest may occur under several version numbers."""
+    return (loaded.version_id, loaded.digest, loaded.settings) == (wanted.version_id, wanted.digest, wanted.settings)
+
+
+def _applies(failure: _Failure, wanted: WantedModel) -> bool:
+    same = (failure.generation, failure.version_id) == (wanted.generation, wanted.version_id)
+    return same and monotonic() < failure.retry_at
+
+
+def _run_settings(settings: DeploymentSettings) -> RunSettings:
+    return RunSettings(
+        provider=settings.provider,
+        threads=settings.threads,
+        max_batch_size=settings.max_batch_size,
+        max_delay_s=settings.max_delay_ms / 1e3,
+        queue_limit_rows=settings.queue_limit,
+        timeout_s=settings.timeout_s,
+    )
