@@ -5,6 +5,8 @@ DataError
 ├── PictureError          one picture that cannot be read
 ├── InvalidDatasetError   an upload that is no data set; carries the whole report
 └── PublicDatasetError    a public data set that cannot be fetched or converted
+
+DiskFullError is an OSError: the machine's fault.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,3 +53,7 @@ class InvalidDatasetError(DataError):
 
 class PublicDatasetError(DataError):
     """A public data set cannot be fetched or converted."""
+
+
+class DiskFullError(OSError):
+    """There is no room to unpack; the message says where and how much is free."""

@@ -13,7 +13,7 @@ from libs.data.errors import DataError
 from libs.data.images.index import SPLITS, Row, write_index
 from libs.data.manifest import Manifest, Split, SplitCounts
 from libs.data.splits import stratified_split
-from libs.data.statistics import PixelHistogram
+from libs.data.statistics import PixelSums
 
 _CHUNK_PICTURES = 4096
 
@@ -52,15 +52,19 @@ def write_arrays_dataset(
     _check(pictures, labels, classes, splits)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "arrays.npz", x=pictures)
-    histogram = PixelHistogram(pictures.shape[3])
-    rows = list(_array_rows(pictures, labels, splits, histogram))
+    train = np.asarray(splits) == "train"
+    sums = PixelSums.total(
+        (PixelSums.of_pictures(chunk[train[start : start + len(chunk)]]) for start, chunk in _chunks(pictures)),
+        pictures.shape[3],
+    )
+    rows = list(_array_rows(pictures, labels, splits))
     height, width = pictures.shape[1:3]
     return write_manifest(
         folder,
         rows,
         storage="arrays",
         classes=classes,
-        histogram=histogram,
+        sums=sums,
         size=(height, width),
         uniform_size=True,
         size_bytes=(folder / "arrays.npz").stat().st_size,
@@ -73,7 +77,7 @@ def write_manifest(
     *,
     storage: Literal["pictures", "arrays"],
     classes: Sequence[str],
-    histogram: PixelHistogram,
+    sums: PixelSums,
     size: tuple[int, int],
     uniform_size: bool,
     size_bytes: int,
@@ -85,7 +89,7 @@ def write_manifest(
         rows: one a picture, in the order of ids.
         storage: how the pictures are kept.
         classes: label names.
-        histogram: of the training pictures.
+        sums: of the training pictures.
         size: height and width in px.
         uniform_size: whether every picture has that size.
         size_bytes: of the pictures; the index is added.
@@ -96,13 +100,13 @@ def write_manifest(
         storage=storage,
         classes=list(classes),
         splits=count_splits(rows, len(classes)),
-        channels=1 if histogram.channels == 1 else 3,
+        channels=1 if len(sums.sums) == 1 else 3,
         height=size[0],
         width=size[1],
         uniform_size=uniform_size,
-        mean=histogram.mean(),
-        std=histogram.std(),
-        digest=_digest(index_digest, classes, histogram.channels),
+        mean=sums.mean(),
+        std=sums.std(),
+        digest=_digest(index_digest, classes, len(sums.sums)),
         size_bytes=size_bytes + index.stat().st_size,
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -128,18 +132,16 @@ def _digest(index_digest: str, classes: Sequence[str], channels: int) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def _array_rows(
-    pictures: NDArray[np.uint8], labels: NDArray[np.int64], splits: Sequence[Split], histogram: PixelHistogram
-) -> Iterator[Row]:
-    """Index rows of arrays; counts the pixels of training pictures on the way."""
+def _chunks(pictures: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    for start in range(0, len(pictures), _CHUNK_PICTURES):
+        yield start, np.ascontiguousarray(pictures[start : start + _CHUNK_PICTURES])
+
+
+def _array_rows(pictures: NDArray[np.uint8], labels: NDArray[np.int64], splits: Sequence[Split]) -> Iterator[Row]:
     _, height, width, channels = pictures.shape
     mode = "L" if channels == 1 else "RGB"
-    train = np.asarray(splits) == "train"
-    for start in range(0, len(pictures), _CHUNK_PICTURES):
-        chunk = np.ascontiguousarray(pictures[start : start + _CHUNK_PICTURES])
-        histogram.add(chunk[train[start : start + _CHUNK_PICTURES]])
-        for offset, picture in enumerate(chunk):
-            position = start + offset
+    for start, chunk in _chunks(pictures):
+        for position, picture in enumerate(chunk, start):
             digest = hashlib.sha256(picture.data).hexdigest()
             yield Row("", int(labels[position]), splits[position], width, height, mode, digest)
 

@@ -12,7 +12,7 @@ from libs.data.images import ImageSplit, open_images
 from libs.data.images.index import Row
 from libs.data.loading import class_weights, evaluation_batches, plan_epoch, training_batches
 from libs.data.preprocess import apply, default_recipe
-from libs.data.statistics import PixelHistogram
+from libs.data.statistics import PixelSums
 from libs.data.write import write_arrays_dataset, write_manifest
 from libs.training.config import ImageTrainingConfig
 
@@ -39,13 +39,13 @@ def files(tmp_path: Path) -> ImageSplit:
     """The same pictures as `arrays`, as PNG files."""
     folder = tmp_path / "files"
     (folder / "pictures").mkdir(parents=True)
-    rows, histogram = [], PixelHistogram(3)
+    rows, parts = [], []
     for i, picture in enumerate(pictures()):
         Image.fromarray(picture).save(folder / "pictures" / f"{i:03d}.png")
         rows.append(Row(f"{i:03d}.png", int(labels()[i]), "train", SIDE, SIDE, "RGB", "0" * 64))
-        histogram.add(picture)
+        parts.append(PixelSums.of_pictures(picture))
     write_manifest(
-        folder, rows, storage="pictures", classes=["a", "b", "c"], histogram=histogram, size=(SIDE, SIDE),
+        folder, rows, storage="pictures", classes=["a", "b", "c"], sums=PixelSums.total(parts, 3), size=(SIDE, SIDE),
         uniform_size=True, size_bytes=1,
     )  # fmt: skip
     return open_images(folder).split("train")
