@@ -43,7 +43,7 @@ class CrossEntropy(nn.Module):
     accumulated micro-batches and several processes equal to one big batch.
 
     Args:
-        class_weights: w [K], of mean 1 over the training pictures (`balanced_weights`); None: all 1.
+        class_weights: w [K], of mean 1 over the training pictures; None: all 1.
         label_smoothing: share of q that is spread evenly over all classes.
     """
 
@@ -69,14 +69,6 @@ class CrossEntropy(nn.Module):
 def at_least_float32(values: Tensor) -> Tensor:
     """`values`, in float32 if they are 16-bit: losses are computed in full precision, outside autocast."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def balanced_weights(class_counts: Tensor) -> Tensor:
-    """Class weights N / (K n_k) over the K classes that occur, 0 for one that does not; [K] float32."""
-    counts = class_counts.to(torch.float32)
-    present = counts > 0
-    weights = counts.sum() / (present.sum() * counts.clamp(min=1))
-    return torch.where(present, weights, torch.zeros_like(weights))
 
 
 def hard_labels(targets: Tensor) -> Tensor:

@@ -1,0 +1,87 @@
+"""The classifier a training starts from: built by name, or taken from a bundle."""
+
+from pathlib import Path
+
+from torch import nn
+
+from libs.data.errors import DataError
+from libs.models.backbones.build import build_classifier
+from libs.training.bundles import read_bundle, read_bundle_weights
+from libs.training.classification_data import ClassificationData
+from libs.training.config import ImageTrainingConfig
+from libs.training.run import Inputs
+
+SMALL_SIDE = 64
+
+
+class WarmStartError(DataError):
+    """The bundle to start from does not fit the data set or the config."""
+
+
+def architecture_of(config: ImageTrainingConfig, data: ClassificationData) -> str:
+    """The network's name: `auto` is wrn-16-2 for pictures up to 64 px, else torchvision/resnet18."""
+    if config.model != "auto":
+        return config.model
+    side = max(data.recipe.height, data.recipe.width)
+    return "wrn-16-2" if side <= SMALL_SIDE else "torchvision/resnet18"
+
+
+def initial_classifier(config: ImageTrainingConfig, data: ClassificationData, inputs: Inputs) -> tuple[str, nn.Module]:
+    """Architecture and network to train: the weights of `inputs.models["init"]`, or new ones.
+
+    Raises:
+        WarmStartError: the bundle is of another architecture, or has other classes or channels.
+        UnknownClassifierError: no network of that name.
+        WeightsError: published weights were asked for and are not there.
+    """
+    if "init" in inputs.models:
+        return _warm_start(inputs.models["init"], config, data)
+    architecture = architecture_of(config, data)
+    classifier = build_classifier(
+        architecture,
+        len(data.classes),
+        data.recipe.channels,
+        config.pretrained,
+        image_size=max(data.recipe.height, data.recipe.width),
+    )
+    return architecture, classifier
+
+
+def _warm_start(folder: Path, config: ImageTrainingConfig, data: ClassificationData) -> tuple[str, nn.Module]:
+    bundle = read_bundle(folder)
+    if config.model not in ("auto", bundle.architecture):
+        raise WarmStartError(
+            f"the model to start from is a {bundle.architecture}, the config asks for {config.model}; "
+            "leave `model` at auto to take the architecture of the model"
+        )
+    if len(bundle.labels) != len(data.classes):
+        raise WarmStartError(
+            f"the model to start from has {len(bundle.labels)} classes, the data set {len(data.classes)}"
+        )
+    if bundle.recipe.channels != data.recipe.channels:
+        raise WarmStartError(
+            f"the model to start from reads {bundle.recipe.channels} channels, the data set has {data.recipe.channels}"
+        )
+    return bundle.architecture, load_classifier(folder)
+
+
+def load_classifier(folder: Path) -> nn.Module:
+    """The torch classifier of a bundle, with its weights, on the CPU and in evaluation mode.
+
+    Raises:
+        BundleError: no bundle, or an imported ONNX graph without torch weights.
+        WarmStartError: the weights do not fit the architecture.
+    """
+    bundle, state = read_bundle(folder), read_bundle_weights(folder)
+    recipe = bundle.recipe
+    side = max(recipe.height, recipe.width)
+    classifier = build_classifier(bundle.architecture, len(bundle.labels), recipe.channels, image_size=side)
+    expected = {name: tuple(tensor.shape) for name, tensor in classifier.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != found:
+        name = min(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+        raise WarmStartError(
+            f"the weights do not fit {bundle.architecture}: {name} is {found.get(name)}, expected {expected.get(name)}"
+        )
+    classifier.load_state_dict(state)
+    return classifier.eval()

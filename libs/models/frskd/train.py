@@ -1,0 +1,59 @@
+"""Training with FRSKD. The self-teacher is thrown away at the end; the classifier is what is served."""
+
+import torch
+
+from libs.data.loading import class_weights
+from libs.models.classifier import initial_classifier
+from libs.models.frskd.config import FrskdConfig
+from libs.models.frskd.method import FRSKD
+from libs.training.classification import fit_classifier
+from libs.training.classification_data import ClassificationData, open_classification_data
+from libs.training.finish import Trained, finish_classifier
+from libs.training.randomness import prepare_randomness
+from libs.training.run import Inputs, Outcome, Run
+
+
+def train(config: FrskdConfig, inputs: Inputs, run: Run) -> Outcome:
+    """Train a classifier on `inputs.datasets["train"]`, from `inputs.models["init"]` if that is given."""
+    prepare_randomness(run.seed, config.deterministic)
+    data = open_classification_data(inputs.datasets["train"], config)
+    architecture, classifier = initial_classifier(config, data, inputs)
+    method = build_method(config, data, classifier)
+    fitted = fit_classifier(method, data, config, run, observe=lambda module: fusion_figures(module))
+    return finish_classifier(Trained("frskd", architecture, method.classifier, data, config, fitted), inputs, run)
+
+
+def build_method(config: FrskdConfig, data: ClassificationData, classifier: torch.nn.Module) -> FRSKD:
+    """Classifier, self-teacher and objective as the config describes them."""
+    recipe = data.recipe
+    return FRSKD(
+        classifier,
+        config.taps,
+        len(data.classes),
+        example=torch.zeros(1, recipe.channels, recipe.height, recipe.width),
+        variant=config.variant,
+        width=config.width if config.variant == "channel" else 2,
+        constant_channels=config.width if config.variant == "constant" else 256,
+        depth=config.depth,
+        repeats=config.repeats,
+        num_features=config.num_features,
+        alpha=config.alpha,
+        beta=config.beta,
+        temperature=config.temperature,
+        beta_mode=config.beta_mode,
+        feature_loss=config.feature_loss,
+        sla=config.sla,
+        detach_inputs=config.detach_inputs,
+        class_weights=class_weights(data.train, config),
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def fusion_figures(method: torch.nn.Module) -> dict[str, float]:
+    """The normalised fusion weights, `fusion/NODE/INPUT` → value."""
+    assert isinstance(method, FRSKD)
+    return {
+        f"fusion/{node}/{position}": float(weight)
+        for node, weights in method.self_teacher.fusion_weights().items()
+        for position, weight in enumerate(weights)
+    }

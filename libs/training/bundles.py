@@ -1,0 +1,37 @@
+"""Reading the torch side of a model bundle."""
+
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+from libs.data.errors import DataError
+from libs.serving.bundle import Bundle
+
+
+class BundleError(DataError):
+    """A folder is no model bundle, or lacks what was asked of it."""
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The description of a bundle.
+
+    Raises:
+        BundleError: the folder holds none.
+    """
+    try:
+        return Bundle.model_validate_json((folder / "bundle.json").read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{folder.name} is no model bundle: it has no bundle.json") from None
+
+
+def read_bundle_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a bundle under the plain model's keys.
+
+    Raises:
+        BundleError: the bundle is an ONNX graph without torch weights.
+    """
+    weights = folder / "model.safetensors"
+    if read_bundle(folder).architecture == "onnx" or not weights.is_file():
+        raise BundleError("the model is an ONNX graph without torch weights: it can be served, not trained on")
+    return safetensors.torch.load_file(weights)

@@ -1,0 +1,53 @@
+"""The data a classifier trains on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.data.errors import DataError
+from libs.data.images import ImageData, ImageSplit, open_images
+from libs.data.manifest import Split
+from libs.data.preprocess import default_recipe
+from libs.data.recipe import Recipe
+from libs.training.config import ImageTrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationData:
+    """The splits of one data set and how their pictures are prepared; `val` and `test` may be missing."""
+
+    recipe: Recipe
+    train: ImageSplit
+    val: ImageSplit | None
+    test: ImageSplit | None
+
+    @property
+    def classes(self) -> list[str]:
+        """Label names."""
+        return self.train.manifest.classes
+
+    @property
+    def digest(self) -> str:
+        """Digest of the data set."""
+        return self.train.manifest.digest
+
+
+def open_classification_data(folder: Path, config: ImageTrainingConfig) -> ClassificationData:
+    """Open a validated data set for training.
+
+    Raises:
+        DataError: it has fewer than two classes, or no training pictures.
+    """
+    data = open_images(folder)
+    classes = data.manifest.classes
+    if len(classes) < 2:
+        raise DataError(f"A classifier needs at least 2 classes, the data set has {len(classes)}.")
+    recipe = default_recipe(data.manifest, config.image_size)
+    return ClassificationData(recipe, data.split("train"), _labelled(data, "val"), _labelled(data, "test"))
+
+
+def _labelled(data: ImageData, name: Split) -> ImageSplit | None:
+    """A split that can be measured, or None."""
+    if name not in data.manifest.splits:
+        return None
+    split = data.split(name)
+    return split if split.labels.min() >= 0 else None

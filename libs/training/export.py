@@ -1,0 +1,82 @@
+"""Export of a trained classifier as a bundle (`libs.serving.bundle`)."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from libs.data.images import ImageSplit
+from libs.data.recipe import Recipe
+from libs.serving.bundle import Bundle, Lineage, TensorSpec
+from libs.training.onnx_export import (
+    INPUT,
+    OUTPUT,
+    export_onnx,
+    measure_latency,
+    measure_parity,
+    open_session,
+    sample_pictures,
+)
+
+
+def export_classifier(
+    classifier: nn.Module,
+    folder: Path,
+    *,
+    architecture: str,
+    labels: list[str],
+    recipe: Recipe,
+    pictures: ImageSplit,
+    lineage: Lineage,
+    metrics: Mapping[str, float],
+    temperature: float = 1.0,
+) -> Bundle:
+    """Write a bundle: ONNX model, safetensors, recipe, and `bundle.json` with digests, parity and latency.
+
+    A failed parity gate is recorded (`parity.passed`), not raised: the registry decides what becomes of the version.
+
+    Args:
+        classifier: [N, C, H, W] → logits [N, K]; left as it is.
+        architecture: name `libs.models.backbones` builds it by.
+        pictures: a split to take real pictures from for the parity gate.
+        temperature: divides the logits before the softmax.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = _plain_copy(classifier)
+    state = {name: tensor.contiguous() for name, tensor in plain.state_dict().items()}
+    safetensors.torch.save_file(state, folder / "model.safetensors")
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    model = folder / "model.onnx"
+    export_onnx(plain, recipe, model)
+    parity = measure_parity(plain, open_session(model), sample_pictures(pictures, recipe))
+    bundle = Bundle(
+        architecture=architecture,
+        labels=labels,
+        recipe=recipe,
+        inputs=[TensorSpec(name=INPUT, datatype="FP32", shape=[-1, recipe.channels, recipe.height, recipe.width])],
+        outputs=[TensorSpec(name=OUTPUT, datatype="FP32", shape=[-1, len(labels)])],
+        metrics=dict(metrics),
+        temperature=temperature,
+        parameters=sum(parameter.numel() for parameter in plain.parameters()),
+        parity=parity,
+        latency=measure_latency(model, recipe),
+        lineage=lineage,
+        files={path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != "bundle.json"},
+    )
+    (folder / "bundle.json").write_text(bundle.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return bundle
+
+
+def _plain_copy(classifier: nn.Module) -> nn.Module:
+    """A copy on the CPU, in full precision, evaluation mode and the default memory format."""
+    plain = copy.deepcopy(classifier).to("cpu", torch.float32).eval()
+    return plain.to(memory_format=torch.contiguous_format)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

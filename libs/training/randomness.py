@@ -1,0 +1,74 @@
+"""Seeds, the state of every random generator, and repeatable arithmetic."""
+
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # libraries draw from the global generator
+    torch.manual_seed(seed)
+
+
+def prepare_randomness(seed: int, deterministic: bool) -> None:
+    """What a method does first: seed everything, and choose repeatable kernels or fast ones."""
+    make_deterministic(deterministic)
+    seed_everything(seed)
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed below 2^63 that depends on every part and their order."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def make_deterministic(enabled: bool) -> None:
+    """Bitwise repeatable kernels, or the fastest ones.
+
+    cuBLAS reads its setting when it starts, so this has to run before the first CUDA operation.
+    """
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(enabled)
+    torch.backends.cudnn.benchmark = not enabled
+
+
+def random_state() -> dict[str, Any]:
+    """The state of all generators, as plain values and tensors."""
+    version, words, gauss = random.getstate()
+    numpy_state = np.random.get_state(legacy=False)
+    assert isinstance(numpy_state, dict)
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": {
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": int(numpy_state["state"]["pos"]),
+            "has_gauss": int(numpy_state["has_gauss"]),
+            "gauss": float(numpy_state["gauss"]),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Continue every generator where `random_state` was taken."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    saved = state["numpy"]
+    np.random.set_state(
+        {
+            "bit_generator": "MT19937",
+            "state": {"key": saved["key"].numpy().astype(np.uint32), "pos": saved["pos"]},
+            "has_gauss": saved["has_gauss"],
+            "gauss": saved["gauss"],
+        }
+    )
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
