@@ -29,6 +29,9 @@ Reference = Annotated[
 """`name`, `name@3` (a version) or `name@production` (an alias). Without a suffix: the newest ready version."""
 
 
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Resources(BaseModel):
     """What a job wants of a worker."""
 
@@ -60,6 +63,12 @@ class JobSpec(BaseModel):
         default_factory=dict,
         max_length=8,
         description="Role → model: `init` for warm starts, `model` to evaluate.",
+    )
+    digests: dict[str, Digest] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="`datasets/train` → SHA-256 of the version it is pinned to; written when the job is accepted. "
+        "In a request: refuse the job unless the reference still means this content.",
     )
     output_model: Name | None = Field(default=None, description="Model to add a version to. Default: `name`.")
     seed: int = Field(default=0, ge=0, lt=2**31)

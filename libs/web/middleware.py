@@ -1,0 +1,86 @@
+"""What happens to every request of a service: its id, its access log line, its metrics, its last-resort error."""
+
+from time import perf_counter
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.web import timing
+from libs.web.metrics import HttpMetrics
+from libs.web.problems import problem_response
+from libs.web.request_id import HEADER, begin_request
+
+log = structlog.get_logger("octavo.access")
+_QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+class RequestContext:
+    """ASGI middleware, the outermost one.
+
+    Takes `X-Request-ID` or makes one, binds it to the logs, returns it; adds `Server-Timing`; counts and logs the
+    request; answers what nobody caught with a bare 500 problem and logs its traceback.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await _Exchange(self.app, self.metrics, scope, send).run(receive)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, scope: Scope, send: Send) -> None:
+        self.app, self.metrics, self.scope, self._send = app, metrics, scope, send
+        self.started = perf_counter()
+        self.status = 0
+        self.first_byte_s = 0.0
+        self.request_id = begin_request(dict(scope["headers"]).get(HEADER))
+        self.spans = timing.begin_timing()
+
+    async def run(self, receive: Receive) -> None:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        with self.metrics.in_flight.track_inprogress():
+            try:
+                await self.app(self.scope, receive, self.send)
+            except Exception:
+                await self._answer_unexpected(receive)
+            finally:
+                self._record()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.first_byte_s = perf_counter() - self.started
+            server_timing = timing.header_value(self.spans, self.first_byte_s)
+            headers = [(HEADER, self.request_id.encode()), (b"server-timing", server_timing.encode())]
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await self._send(message)
+
+    async def _answer_unexpected(self, receive: Receive) -> None:
+        log.exception("unexpected error", path=self.scope["path"])
+        if self.status:  # the answer has begun: all that is left is to cut it off, which the server does on return
+            return
+        detail = "An unexpected error happened; the service's log has it under this request id."
+        await problem_response(500, "internal_error", detail)(self.scope, receive, self.send)
+
+    def _record(self) -> None:
+        route = getattr(self.scope.get("route"), "path", "unmatched")
+        method, total_s = self.scope["method"], perf_counter() - self.started
+        self.metrics.observe(method, route, self.status, self.first_byte_s)
+        if route in _QUIET_ROUTES and self.status < 400:
+            return
+        log.info(
+            "request",
+            method=method,
+            path=self.scope["path"],
+            route=route,
+            status=self.status,
+            duration_ms=round(total_s * 1e3, 2),
+        )

@@ -1,0 +1,43 @@
+"""One gateway process: `python -m services.gateway`, settings from `OCTAVO_*` and `OCTAVO_GATEWAY_*`."""
+
+from types import FrameType
+
+import uvicorn
+
+from libs.web.logs import configure_logs
+from libs.web.wakeups import Wakeups
+from services.gateway.app import create_app
+from services.gateway.settings import gateway_settings
+
+
+class _Server(uvicorn.Server):
+    """Ends event streams as soon as it is told to stop; clients go on elsewhere by `Last-Event-ID`."""
+
+    def __init__(self, config: uvicorn.Config, wakeups: Wakeups) -> None:
+        super().__init__(config)
+        self._wakeups = wakeups
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._wakeups.close()
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; open requests have `drain_s` to end."""
+    settings = gateway_settings()
+    configure_logs("gateway")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.drain_s),
+    )
+    _Server(config, app.state.wakeups).run()
+
+
+if __name__ == "__main__":
+    main()

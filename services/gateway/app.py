@@ -1,0 +1,82 @@
+"""The gateway application: every noun's routes, and what the process holds while it runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+import httpx2
+from fastapi import FastAPI
+
+from libs.database.engine import make_engine
+from libs.database.triggers import EVENTS_CHANNEL
+from libs.registry.artifacts import ArtifactStore
+from libs.web import problems
+from libs.web.body_limit import BodyLimit
+from libs.web.metrics import HttpMetrics
+from libs.web.middleware import RequestContext
+from libs.web.wakeups import PostgresListener, Wakeups
+from services.gateway.context import Gateway
+from services.gateway.errors import PROBLEMS
+from services.gateway.health.routes import router as health_router
+from services.gateway.jobs.output_routes import router as job_output_router
+from services.gateway.jobs.routes import router as jobs_router
+from services.gateway.keys.repository import PostgresKeys
+from services.gateway.keys.routes import router as keys_router
+from services.gateway.methods.routes import router as methods_router
+from services.gateway.openapi import DESCRIPTION, install_openapi
+from services.gateway.settings import GatewaySettings
+
+_ROUTERS = (methods_router, jobs_router, job_output_router, keys_router, health_router)
+
+
+def create_app(settings: GatewaySettings | None = None) -> FastAPI:
+    """Build the application; connections are opened when it starts, so building it needs no database."""
+    settings = settings or GatewaySettings()
+    app = FastAPI(
+        title="Octavo",
+        version=version("octavo"),
+        description=DESCRIPTION,
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.settings = settings
+    app.state.metrics = HttpMetrics("gateway")
+    app.state.wakeups = Wakeups()
+    app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes, limits=_body_limits(settings))
+    app.add_middleware(RequestContext, metrics=app.state.metrics)
+    problems.install(app, PROBLEMS)
+    for router in _ROUTERS:
+        app.include_router(router)
+    install_openapi(app)
+    return app
+
+
+def _body_limits(settings: GatewaySettings) -> list[tuple[str, int]]:
+    """Paths whose bodies are not small JSON."""
+    return [
+        (r"/v1/datasets/[^/]+/versions/[^/]+/upload", settings.max_chunk_bytes),
+        (r"/v1/models/[^/]+/import", settings.max_import_bytes),
+        (r"/v2/.*|/v1/classify/.*", settings.max_inference_bytes),
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: GatewaySettings = app.state.settings
+    platform = settings.platform
+    database_url = platform.database_url.get_secret_value()
+    engine = make_engine(database_url, application="octavo-gateway", pool_size=settings.pool_size)
+    client = httpx2.AsyncClient(base_url=settings.model_server_url, timeout=settings.inference_timeout_s)
+    app.state.keys = PostgresKeys(engine)
+    app.state.gateway = Gateway(settings, engine, ArtifactStore(platform.artifact_root), app.state.wakeups, client)
+    listening = asyncio.create_task(PostgresListener(database_url, EVENTS_CHANNEL, app.state.wakeups).run())
+    try:
+        yield
+    finally:
+        app.state.wakeups.close()
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await client.aclose()
+        engine.dispose()

@@ -1,0 +1,33 @@
+"""Reads of data sets for lists. What changes them is in `libs.registry.datasets`."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Dataset, DatasetVersion
+from libs.web.paging import Position
+from services.gateway.repository import newest_first
+
+
+def page(session: Session, project_id: UUID, after: Position | None, count: int) -> Sequence[Dataset]:
+    """Data sets of the project, newest first."""
+    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None))
+    return session.scalars(newest_first(query, Dataset, after, count)).all()
+
+
+def newest_versions(session: Session, dataset_ids: Sequence[UUID]) -> dict[UUID, DatasetVersion]:
+    """The newest version of each of these data sets."""
+    query = (
+        select(DatasetVersion)
+        .where(DatasetVersion.dataset_id.in_(dataset_ids))
+        .distinct(DatasetVersion.dataset_id)
+        .order_by(DatasetVersion.dataset_id, DatasetVersion.version.desc())
+    )
+    return {version.dataset_id: version for version in session.scalars(query)}
+
+
+def set_received(session: Session, version_id: UUID, size_bytes: int) -> None:
+    """Record how many bytes of an upload have arrived."""
+    session.get_one(DatasetVersion, version_id).upload_size_bytes = size_bytes

@@ -1,0 +1,193 @@
+"""Where the bytes of an upload go, chunk by chunk, so that it can be resumed after any interruption.
+
+The store itself says how much has arrived: what the client is told as the offset is on disk. In a folder chunks are
+appended to the file; in a bucket, which cannot append, each chunk is an object named by its offset, and `finish`
+joins them inside the bucket, without moving a byte through this process.
+"""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import fsspec
+from starlette.concurrency import run_in_threadpool
+
+from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
+
+_BLOCK_BYTES = 1 << 20
+MIN_PART_BYTES = 5 << 20
+"""S3 joins no parts smaller than this, except the last."""
+
+
+class Upload(Protocol):
+    """One upload in progress."""
+
+    uri: str
+
+    def offset(self) -> int:
+        """Bytes that have arrived."""
+
+    async def append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+        """Add a chunk at `offset`; return the new offset. An interrupted chunk keeps what a resume can build on."""
+
+    def finish(self) -> int:
+        """Make the whole readable at `uri`; return its size in bytes."""
+
+
+def open_upload(root_url: str, key: str) -> Upload:
+    """The upload whose content will lie at `root_url/key`."""
+    fs, root = fsspec.core.url_to_fs(root_url.rstrip("/"))
+    uri = f"{root_url.rstrip('/')}/{key}"
+    if root_url.startswith("file://"):
+        return FolderUpload(uri, Path(root) / key)
+    return BucketUpload(uri, fs, f"{root}/{key}")
+
+
+def _offset_conflict(found: int, offered: int) -> ConflictError:
+    return ConflictError(
+        f"{found} bytes have arrived and the chunk begins at {offered}; go on at {found}.",
+        code="upload_offset_mismatch",
+        headers={"Upload-Offset": str(found)},
+    )
+
+
+def _check_limit(end: int, limit_bytes: int) -> None:
+    if end > limit_bytes:
+        raise TooLargeError(f"The upload is over the limit of {limit_bytes} bytes.", code="upload_too_large")
+
+
+class FolderUpload:
+    """An upload into a folder: one file that grows. A lock on the file lets one chunk in at a time."""
+
+    def __init__(self, uri: str, path: Path) -> None:
+        self.uri = uri
+        self._path = path
+
+    def offset(self) -> int:
+        """Bytes in the file."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    async def append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+        """Append, whatever arrives of it.
+
+        Raises:
+            ConflictError: the file ends elsewhere than at `offset`, or another chunk is being written.
+            TooLargeError: the file would grow over the limit; it keeps its old size.
+        """
+        file = await run_in_threadpool(self._open_at, offset)
+        try:
+            return await self._write(file, offset, chunks, limit_bytes)
+        finally:
+            await run_in_threadpool(_sync_and_close, file)
+
+    def _open_at(self, offset: int) -> BinaryIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = self._path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(file.fileno()).st_size
+            if found != offset:
+                raise _offset_conflict(found, offset)
+        except BlockingIOError:
+            file.close()
+            raise ConflictError("Another chunk of this upload is being written.", code="upload_busy") from None
+        except ConflictError:
+            file.close()
+            raise
+        return file
+
+    async def _write(self, file: BinaryIO, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+        end, block = offset, bytearray()
+        async for chunk in chunks:
+            block += chunk
+            end += len(chunk)
+            if end > limit_bytes:
+                await run_in_threadpool(file.truncate, offset)
+                _check_limit(end, limit_bytes)
+            if len(block) >= _BLOCK_BYTES:
+                await run_in_threadpool(file.write, bytes(block))
+                block.clear()
+        await run_in_threadpool(file.write, bytes(block))
+        return end
+
+    def finish(self) -> int:
+        """Nothing is left to do: the file is where it belongs."""
+        return self.offset()
+
+
+def _sync_and_close(file: BinaryIO) -> None:
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+    finally:
+        file.close()
+
+
+class BucketUpload:
+    """An upload into a bucket: an object a chunk. An interrupted chunk leaves nothing."""
+
+    def __init__(self, uri: str, fs: Any, path: str) -> None:
+        self.uri = uri
+        self._fs, self._path, self._parts = fs, path, f"{path}.parts"
+
+    def offset(self) -> int:
+        """Bytes in the unbroken row of parts from the start."""
+        end = 0
+        for start, size in self._listed():
+            if start != end:
+                break
+            end += size
+        return end
+
+    def _listed(self) -> list[tuple[int, int]]:
+        self._fs.invalidate_cache()
+        if not self._fs.exists(self._parts):
+            return []
+        entries = self._fs.ls(self._parts, detail=True)
+        return sorted((int(Path(entry["name"]).name), int(entry["size"])) for entry in entries)
+
+    async def append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+        """Store a part.
+
+        Raises:
+            ConflictError: the parts end elsewhere than at `offset`.
+            TooLargeError: the whole would grow over the limit; the part is not kept.
+        """
+        found = await run_in_threadpool(self.offset)
+        if found != offset:
+            raise _offset_conflict(found, offset)
+        part = await run_in_threadpool(self._fs.open, f"{self._parts}/{offset:020d}", "wb")
+        end = offset
+        try:
+            async for chunk in chunks:
+                end += len(chunk)
+                _check_limit(end, limit_bytes)
+                await run_in_threadpool(part.write, chunk)
+        except BaseException:
+            await run_in_threadpool(part.discard)
+            raise
+        await run_in_threadpool(part.close)
+        return end
+
+    def finish(self) -> int:
+        """Join the parts.
+
+        Raises:
+            UnprocessableError: a part that is not the last is smaller than a bucket can join.
+        """
+        parts = self._listed()
+        if any(size < MIN_PART_BYTES for _, size in parts[:-1]):
+            raise UnprocessableError(
+                f"Only the last chunk of an upload into a bucket may be smaller than {MIN_PART_BYTES} bytes. "
+                "Delete this version and upload again in larger chunks.",
+                code="chunks_too_small",
+            )
+        names = [f"{self._parts}/{start:020d}" for start, _ in parts]
+        if len(names) == 1:
+            self._fs.copy(names[0], self._path)
+        else:
+            self._fs.merge(self._path, names)
+        self._fs.rm(self._parts, recursive=True)
+        return sum(size for _, size in parts)

@@ -1,0 +1,39 @@
+"""The libraries' exceptions as problems: which status each class is, in one table."""
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobNotFound
+from libs.models.catalog import UnknownMethodError
+from libs.registry.errors import AliasConflict, InvalidError
+from libs.registry.errors import ConflictError as RegistryConflict
+from libs.registry.errors import NotFoundError as RegistryNotFound
+from libs.web.problems import (
+    ConflictError,
+    NotFoundError,
+    PreconditionFailedError,
+    ProblemError,
+    ProblemMap,
+    UnavailableError,
+    UnprocessableError,
+)
+
+
+def _database_away(_: Exception) -> ProblemError:
+    detail = "Postgres does not answer; try again shortly."
+    return UnavailableError(detail, code="database_unavailable", headers={"Retry-After": "2"})
+
+
+PROBLEMS: ProblemMap = {
+    UnknownMethodError: lambda error: NotFoundError(str(error), code="method_not_found"),
+    JobNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    GroupNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    DependencyNotFound: lambda error: UnprocessableError(str(error), code=error.code),
+    InvalidMove: lambda error: ConflictError(str(error), code=error.code),
+    RegistryNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
+    AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),
+    InvalidError: lambda error: UnprocessableError(str(error), code=error.code),
+    OperationalError: _database_away,
+    PoolTimeoutError: _database_away,
+}

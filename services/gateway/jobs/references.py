@@ -1,0 +1,94 @@
+"""References of a job spec, resolved and pinned: what a job will read is settled when it is accepted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from libs.jobs.spec import JobSpec
+from libs.models.catalog import METHODS
+from libs.registry import datasets, models
+from libs.registry.errors import RegistryError
+from libs.registry.references import parse_reference
+from libs.web.problems import FieldProblem, UnprocessableError, pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What a method reads: the roles it needs, and those it may be given."""
+
+    datasets: frozenset[str]
+    models: frozenset[str]
+    optional_models: frozenset[str] = frozenset()
+
+
+_TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init", "teacher"}))
+_MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
+
+
+def roles_of(method: str) -> Roles:
+    """The roles of a training method or of a task that works on a model."""
+    return _TRAINING if method in METHODS else _MEASURING
+
+
+def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
+    """The spec with every reference as `name@version` and the digest of that version beside it.
+
+    Raises:
+        UnprocessableError: roles are missing or unknown, or references mean nothing usable; a pointer for each.
+    """
+    roles = roles_of(spec.method)
+    found = _Pins(spec)
+    found.check_roles("datasets", roles.datasets, frozenset(), spec.method)
+    found.check_roles("models", roles.models, roles.optional_models, spec.method)
+    found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text))
+    found.resolve("models", lambda text: models.resolve(session, project_id, text))
+    return found.pinned()
+
+
+class _Pins:
+    """Collects what the references of one spec mean, and everything that is wrong with them."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._given: dict[str, dict[str, str]] = {"datasets": spec.datasets, "models": spec.models}
+        self._pinned: dict[str, dict[str, str]] = {"datasets": {}, "models": {}}
+        self._digests: dict[str, str] = {}
+        self._problems: list[FieldProblem] = []
+
+    def check_roles(self, kind: str, required: frozenset[str], optional: frozenset[str], method: str) -> None:
+        given = self._given[kind]
+        for role in sorted(required - given.keys()):
+            self._refuse((kind, role), f"{method} needs a reference for the role {role!r}.")
+        known = required | optional
+        for role in sorted(given.keys() - known):
+            takes = f"Roles: {', '.join(sorted(known))}." if known else f"It takes no {kind}."
+            self._refuse((kind, role), f"{method} has no role {role!r} for {kind}. {takes}")
+
+    def resolve(self, kind: str, find: Callable[[str], Any]) -> None:
+        for role, text in self._given[kind].items():
+            try:
+                version = find(text)
+            except RegistryError as error:
+                self._refuse((kind, role), str(error))
+                continue
+            self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
+            self._note_digest(f"{kind}/{role}", version.digest)
+
+    def _note_digest(self, place: str, digest: str) -> None:
+        wanted = self._spec.digests.get(place, digest)
+        if wanted != digest:
+            self._refuse(("digests", place), f"The reference now means content {digest}.")
+        self._digests[place] = digest
+
+    def _refuse(self, path: tuple[str, ...], message: str) -> None:
+        self._problems.append(FieldProblem(pointer=pointer(path), message=message))
+
+    def pinned(self) -> JobSpec:
+        for place in self._spec.digests.keys() - self._digests.keys():
+            self._refuse(("digests", place), "There is no such reference in `datasets` or `models`.")
+        if self._problems:
+            raise UnprocessableError(self._problems[0].message, code="invalid_reference", errors=self._problems)
+        return self._spec.model_copy(update={**self._pinned, "digests": self._digests})

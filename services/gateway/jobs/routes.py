@@ -1,0 +1,133 @@
+"""/v1/jobs: submitting, reading and steering jobs"""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query, Security
+from fastapi.responses import JSONResponse
+
+from libs.jobs import submit, wishes
+from libs.jobs.states import JobStatus
+from libs.web.auth import Caller, Scope, authenticate
+from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
+from libs.web.paging import CursorText, Limit, Page
+from libs.web.problems import responses
+from services.gateway.context import Gateway, Gw
+from services.gateway.idempotency.repository import PostgresAnswers
+from services.gateway.jobs import service, waiting
+from services.gateway.jobs.repository import JobFilter
+from services.gateway.jobs.schemas import DryRun, JobDetail, JobSummary
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.JOBS_READ])]
+Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.JOBS_WRITE])]
+SpecBody = Annotated[dict[str, Any], Body()]
+
+
+@router.post("", status_code=202, response_model=JobDetail, responses={**responses(409), 200: {"model": DryRun}})
+def submit_job(
+    caller: Writer,
+    gateway: Gw,
+    body: SpecBody,
+    dry_run: Annotated[bool, Query(description="Check and resolve everything, queue nothing.")] = False,
+    idempotency_key: IdempotencyHeader = None,
+) -> JSONResponse:
+    """Submit a job. References to data sets and models are resolved now and pinned to a version and its digest.
+
+    The answer comes at once, with the job's address in `Location`; follow the job at `/v1/jobs/{id}/events`, or
+    wait for its end with `/v1/jobs/{id}?wait=60`.
+    """
+    spec = service.read_spec(body)
+    if dry_run:
+        with gateway.reading() as session:
+            return JSONResponse(service.dry_run(session, caller.project_id, spec).model_dump(mode="json"))
+    digest = request_digest("POST /v1/jobs", body)
+    with gateway.writing() as session:
+        answers = PostgresAnswers(session, caller.project_id)
+        return answer_once(
+            answers, idempotency_key, digest, lambda: _accepted(service.submit_job(session, caller.project_id, spec))
+        )
+
+
+def _accepted(job: JobDetail) -> Answer:
+    return Answer(202, job.model_dump(mode="json"), {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("", responses=responses())
+def list_jobs(
+    caller: Reader,
+    gateway: Gw,
+    status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus), description="Any of these.")] = None,
+    method: Annotated[str | None, Query(max_length=100, pattern=r"^[a-z0-9_-]+$")] = None,
+    name: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9._-]+$")] = None,
+    group: UUID | None = None,
+    cursor: CursorText = None,
+    limit: Limit = 50,
+) -> Page[JobSummary]:
+    """List jobs, newest first."""
+    wanted = JobFilter(tuple(sorted(set(status or ()))), method, name, group)
+    with gateway.reading() as session:
+        return service.listing(session, caller.project_id, wanted, cursor, limit)
+
+
+@router.get("/{job_id}", responses=responses(404))
+async def get_job(
+    caller: Reader,
+    gateway: Gw,
+    job_id: UUID,
+    wait: Annotated[float, Query(ge=0, le=3600, description="Seconds to wait for the job's end, at most 60.")] = 0.0,
+) -> JobDetail:
+    """One job. With `wait`, the answer comes when the job has ended, or when that time is over."""
+    return await waiting.job_after(gateway, caller.project_id, job_id, min(wait, gateway.settings.max_wait_s))
+
+
+@router.get("/{job_id}/spec", responses=responses(404))
+def get_spec(caller: Reader, gateway: Gw, job_id: UUID) -> dict[str, Any]:
+    """The request of a job, complete and pinned: submitting it again runs the same."""
+    with gateway.reading() as session:
+        return service.find_job(session, caller.project_id, job_id).spec
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=responses(404, 409))
+def cancel_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
+    """Cancel a job. A running one writes its last checkpoint first; asking twice is harmless."""
+    with gateway.writing() as session:
+        return service.detail_of(wishes.cancel(session, caller.project_id, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=responses(404, 409))
+def pause_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
+    """Pause a job: it writes a checkpoint and gives its slot back until it is resumed."""
+    with gateway.writing() as session:
+        return service.detail_of(wishes.pause(session, caller.project_id, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=responses(404, 409))
+def resume_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
+    """Queue a paused job again; it goes on from its newest checkpoint."""
+    with gateway.writing() as session:
+        return service.detail_of(wishes.resume(session, caller.project_id, job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202, response_model=JobDetail, responses=responses(404, 409))
+def retry_job(caller: Writer, gateway: Gw, job_id: UUID, idempotency_key: IdempotencyHeader = None) -> JSONResponse:
+    """A failed or cancelled job as a new job, which goes on from the newest checkpoint."""
+    return _new_from(gateway, caller, job_id, "retry", idempotency_key)
+
+
+@router.post("/{job_id}/clone", status_code=202, response_model=JobDetail, responses=responses(404, 409))
+def clone_job(caller: Writer, gateway: Gw, job_id: UUID, idempotency_key: IdempotencyHeader = None) -> JSONResponse:
+    """The same request as a new job, from its beginning."""
+    return _new_from(gateway, caller, job_id, "clone", idempotency_key)
+
+
+_NEW_JOBS = {"retry": submit.retry, "clone": submit.clone}
+
+
+def _new_from(gateway: Gateway, caller: Caller, job_id: UUID, action: str, key: str | None) -> JSONResponse:
+    def work() -> Answer:
+        return _accepted(service.detail_of(_NEW_JOBS[action](session, caller.project_id, job_id)))
+
+    digest = request_digest(f"POST /v1/jobs/{job_id}/{action}", None)
+    with gateway.writing() as session:
+        return answer_once(PostgresAnswers(session, caller.project_id), key, digest, work)

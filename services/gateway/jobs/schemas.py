@@ -1,0 +1,138 @@
+"""Jobs over HTTP."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.jobs.states import JobStatus
+
+
+class JobSummary(BaseModel):
+    """A job as a list shows it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    name: str
+    method: str
+    status: JobStatus
+    status_reason: str | None
+    queue: str
+    priority: int
+    group_id: UUID | None
+    progress: float = Field(description="0 to 1.")
+    progress_note: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Attempt(BaseModel):
+    """One claim of a job by one worker."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    epoch: int
+    started_at: datetime
+    finished_at: datetime | None
+    exit_reason: str | None
+    exit_code: int | None
+    error: dict[str, Any] | None
+
+
+class JobDetail(JobSummary):
+    """A job with its request, its result and its attempts."""
+
+    spec: dict[str, Any] = Field(description="The request, every default written out and every reference pinned.")
+    parent_id: UUID | None
+    retry_of: UUID | None
+    clone_of: UUID | None
+    attempts_used: int
+    max_attempts: int
+    timeout_s: float | None
+    result: dict[str, Any] | None = Field(description="Final metrics and what the job made, once it has succeeded.")
+    error: dict[str, Any] | None
+    last_event_seq: int
+    attempts: list[Attempt] = []
+
+
+class Event(BaseModel):
+    """One entry of a job's history; `seq` is 1, 2, 3 … without a gap."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seq: int
+    kind: str = Field(examples=["status", "log", "progress", "metrics", "checkpoint", "model", "dataset"])
+    data: dict[str, Any]
+    at: datetime
+
+
+class EventPage(BaseModel):
+    """Events in order. `ended`: no event will ever follow the last one."""
+
+    items: list[Event]
+    next_after: int = Field(description="`after` of the next request.")
+    ended: bool
+
+
+class Series(BaseModel):
+    """One metric over steps."""
+
+    name: str = Field(examples=["train/loss"])
+    steps: list[int]
+    values: list[float | str] = Field(description="Numbers; `NaN`, `Infinity` and `-Infinity` as strings.")
+    points: int = Field(description="Values stored; more than are listed when the series was thinned out.")
+
+
+class MetricSeries(BaseModel):
+    """Metrics of a job, each thinned out to at most `points` values; the last one is always there."""
+
+    items: list[Series]
+
+
+class Artifact(BaseModel):
+    """A file a job made."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    kind: str
+    name: str
+    digest: str = Field(description="SHA-256.")
+    size_bytes: int
+    media_type: str
+    created_at: datetime
+
+
+class ArtifactList(BaseModel):
+    """The files a job made."""
+
+    items: list[Artifact]
+
+
+class DryRun(BaseModel):
+    """What a submission would do."""
+
+    name: str
+    queue: str
+    spec: dict[str, Any]
+    workers: int = Field(description="Workers that take jobs of this queue now.")
+
+
+class GroupMember(BaseModel):
+    """One job of a group: what sets it apart, and what came out."""
+
+    job: JobSummary
+    seed: int
+    varied: dict[str, Any] = Field(description="Hyper-parameters in which the jobs of the group differ.")
+    metrics: dict[str, float | str]
+
+
+class Group(BaseModel):
+    """Jobs submitted together, as one table."""
+
+    id: UUID
+    counts: dict[JobStatus, int] = Field(description="Jobs by state.")
+    members: list[GroupMember]

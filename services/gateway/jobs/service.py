@@ -1,0 +1,210 @@
+"""Submitting jobs and reading them back. What a job may do next is decided by `libs.jobs`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Artifact as ArtifactRow
+from libs.database.tables import Job
+from libs.jobs import events
+from libs.jobs.errors import JobNotFound
+from libs.jobs.spec import JobSpec, parse_spec
+from libs.jobs.states import TERMINAL
+from libs.jobs.submit import default_name, submit
+from libs.web.json_text import check_storable
+from libs.web.paging import Page, decode_cursor
+from libs.web.problems import FieldProblem, NotFoundError, UnprocessableError, validation_problem
+from libs.web.sse import Batch, StreamEvent
+from services.gateway.jobs import repository
+from services.gateway.jobs.references import pin
+from services.gateway.jobs.schemas import (
+    Artifact,
+    ArtifactList,
+    Attempt,
+    DryRun,
+    Event,
+    EventPage,
+    JobDetail,
+    JobSummary,
+    MetricSeries,
+    Series,
+)
+from services.gateway.paging import page_of
+from services.gateway.repository import owned
+
+STREAM_BATCH = 500
+_NO_DIRECT = {"validate-dataset": "A data set is validated when it is made: POST /v1/datasets."}
+
+
+def read_spec(body: dict[str, Any]) -> JobSpec:
+    """The job a request body asks for.
+
+    Raises:
+        UnprocessableError: it is not valid; a pointer to each field.
+    """
+    check_storable(body)
+    try:
+        spec = parse_spec(body)
+    except ValidationError as error:
+        raise _spec_problem(error) from None
+    if spec.method in _NO_DIRECT:
+        field = FieldProblem(pointer="/method", message=_NO_DIRECT[spec.method])
+        raise UnprocessableError(field.message, errors=[field])
+    return spec
+
+
+def _spec_problem(error: ValidationError) -> UnprocessableError:
+    """Without a known method, nothing can be said of its config."""
+    problem = validation_problem(error)
+    if any(field.pointer == "/method" for field in problem.errors):
+        problem.errors = [field for field in problem.errors if not field.pointer.startswith("/config")]
+        problem.detail = next(field.message for field in problem.errors if field.pointer == "/method")
+        problem.problem_code = "unknown_method" if "There is no method" in problem.detail else problem.problem_code
+    return problem
+
+
+def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
+    """Pin the references of a spec and queue it.
+
+    Raises:
+        UnprocessableError: a reference means nothing usable.
+    """
+    return detail_of(submit(session, project_id, pin(session, project_id, spec)))
+
+
+def dry_run(session: Session, project_id: UUID, spec: JobSpec) -> DryRun:
+    """What `submit_job` would store, and who could run it now.
+
+    Raises:
+        UnprocessableError: a reference means nothing usable.
+    """
+    pinned = pin(session, project_id, spec)
+    return DryRun(
+        name=pinned.name or default_name(pinned),
+        queue=pinned.queue,
+        spec=pinned.model_dump(mode="json"),
+        workers=repository.live_workers(session, pinned.queue),
+    )
+
+
+def listing(
+    session: Session, project_id: UUID, wanted: repository.JobFilter, cursor: str | None, limit: int
+) -> Page[JobSummary]:
+    """A page of jobs, newest first."""
+    filters = {name: getattr(wanted, name) for name in wanted.__slots__}
+    after = decode_cursor(cursor, "jobs", filters)
+    rows = repository.page(session, project_id, wanted, after, limit + 1)
+    return page_of(rows, limit, "jobs", filters, JobSummary.model_validate)
+
+
+def find_job(session: Session, project_id: UUID, job_id: UUID) -> Job:
+    """A job of the project.
+
+    Raises:
+        JobNotFound: the project has none of this id.
+    """
+    job = owned(session, Job, project_id, job_id)
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def detail(session: Session, project_id: UUID, job_id: UUID) -> JobDetail:
+    """A job with its attempts."""
+    job = find_job(session, project_id, job_id)
+    return detail_of(job, [Attempt.model_validate(row) for row in repository.attempts(session, job_id)])
+
+
+def detail_of(job: Job, attempts: Sequence[Attempt] = ()) -> JobDetail:
+    """A job row over HTTP."""
+    fields = {name: getattr(job, name) for name in JobDetail.model_fields if name != "attempts"}
+    return JobDetail(**fields, attempts=list(attempts))
+
+
+def has_ended(session: Session, project_id: UUID, job_id: UUID) -> bool:
+    """Whether a job is in a terminal state."""
+    return _state(session, project_id, job_id)[0] in TERMINAL
+
+
+def _state(session: Session, project_id: UUID, job_id: UUID) -> tuple[str, int]:
+    found = repository.status_of(session, project_id, job_id)
+    if found is None:
+        raise JobNotFound(job_id)
+    return found[0], found[1]
+
+
+def event_page(session: Session, project_id: UUID, job_id: UUID, after: int, limit: int) -> EventPage:
+    """Events after number `after`."""
+    status, last_seq = _state(session, project_id, job_id)
+    items = [Event.model_validate(row) for row in events.after(session, job_id, after, limit)]
+    next_after = items[-1].seq if items else after
+    return EventPage(items=items, next_after=next_after, ended=status in TERMINAL and next_after >= last_seq)
+
+
+def event_batch(session: Session, project_id: UUID, job_id: UUID, after: int) -> Batch:
+    """Events after number `after`, for a stream.
+
+    The state is read before the events: whatever a terminal job wrote is then among them.
+    """
+    status, last_seq = _state(session, project_id, job_id)
+    rows = events.after(session, job_id, after, STREAM_BATCH)
+    seen = rows[-1].seq if rows else after
+    stream = [StreamEvent(row.seq, row.kind, {**row.data, "at": row.at.isoformat()}) for row in rows]
+    return Batch(stream, more=len(rows) == STREAM_BATCH, ended=status in TERMINAL and seen >= last_seq)
+
+
+def metric_series(session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int) -> MetricSeries:
+    """Metrics by name, thinned out."""
+    find_job(session, project_id, job_id)
+    series: dict[str, Series] = {}
+    for name, step, value, stored in repository.thinned_metrics(session, job_id, names, points):
+        one = series.setdefault(name, Series(name=name, steps=[], values=[], points=stored))
+        one.steps.append(step)
+        one.values.append(json_number(value))
+    return MetricSeries(items=list(series.values()))
+
+
+def json_number(value: float) -> float | str:
+    """A number as JSON can carry it."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def artifact_list(session: Session, project_id: UUID, job_id: UUID) -> ArtifactList:
+    """The files a job made."""
+    find_job(session, project_id, job_id)
+    return ArtifactList(items=[Artifact.model_validate(row) for row in repository.artifacts(session, job_id)])
+
+
+def find_artifact(session: Session, project_id: UUID, job_id: UUID, artifact_id: UUID) -> ArtifactRow:
+    """One file of a job.
+
+    Raises:
+        NotFoundError: the job has none of this id.
+    """
+    find_job(session, project_id, job_id)
+    artifact = repository.artifact(session, job_id, artifact_id)
+    if artifact is None:
+        raise NotFoundError(f"Job {job_id} has no artifact {artifact_id}.", code="artifact_not_found")
+    return artifact
+
+
+def find_report(session: Session, project_id: UUID, job_id: UUID) -> ArtifactRow:
+    """The HTML report of a job.
+
+    Raises:
+        NotFoundError: it has none yet.
+    """
+    job = find_job(session, project_id, job_id)
+    artifact = repository.newest_artifact(session, job_id, "report.html")
+    if artifact is None:
+        detail = f"Job {job_id} has no report; it is written when the job succeeds, and the job is {job.status}."
+        raise NotFoundError(detail, code="report_not_found")
+    return artifact

@@ -1,0 +1,64 @@
+"""Rows of API keys."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Engine, func, select, update
+from sqlalchemy.orm import Session
+
+from libs.database.engine import transaction
+from libs.database.tables import ApiKey
+from libs.web.auth import Caller, StoredKey
+from libs.web.paging import Position
+from services.gateway.repository import newest_first
+
+_NOTED_FOR = timedelta(minutes=1)
+
+
+class PostgresKeys:
+    """Finds the key of a request, and notes when it was last used, to the minute."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, prefix: str) -> StoredKey | None:
+        """The key with this prefix."""
+        noted = func.coalesce(ApiKey.last_used_at > func.now() - _NOTED_FOR, False)
+        columns = (ApiKey.id, ApiKey.project_id, ApiKey.scopes, ApiKey.digest, ApiKey.revoked_at, noted.label("noted"))
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*columns).where(ApiKey.prefix == prefix)).one_or_none()
+        if row is None:
+            return None
+        caller = Caller(row.id, row.project_id, frozenset(row.scopes))
+        return StoredKey(caller, row.digest, revoked=row.revoked_at is not None, use_is_noted=row.noted)
+
+    def note_use(self, key_id: UUID) -> None:
+        """Record that the key is used now."""
+        with transaction(self._engine) as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=func.now()))
+
+
+def add(session: Session, key: ApiKey) -> ApiKey:
+    """Insert a key."""
+    session.add(key)
+    session.flush()
+    session.refresh(key)
+    return key
+
+
+def by_digest(session: Session, digest: str) -> ApiKey | None:
+    """The valid key with this digest."""
+    return session.scalar(select(ApiKey).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None)))
+
+
+def page(session: Session, project_id: UUID, after: Position | None, count: int) -> Sequence[ApiKey]:
+    """Keys of the project, newest first."""
+    query = select(ApiKey).where(ApiKey.project_id == project_id)
+    return session.scalars(newest_first(query, ApiKey, after, count)).all()
+
+
+def revoke(session: Session, key: ApiKey) -> None:
+    """Make a key invalid from the commit on; doing it again changes nothing."""
+    values = {"revoked_at": func.coalesce(ApiKey.revoked_at, func.now())}
+    session.execute(update(ApiKey).where(ApiKey.id == key.id).values(values))

@@ -1,0 +1,37 @@
+"""/v1/keys"""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Security
+
+from libs.web.auth import Caller, Scope, authenticate
+from libs.web.paging import CursorText, Limit, Page
+from libs.web.problems import responses
+from services.gateway.context import Gw
+from services.gateway.keys import service
+from services.gateway.keys.schemas import CreatedKey, Key, KeyRequest
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+Manager = Annotated[Caller, Security(authenticate, scopes=[Scope.KEYS_MANAGE])]
+
+
+@router.post("", status_code=201, responses=responses())
+def create_key(caller: Manager, gateway: Gw, body: KeyRequest) -> CreatedKey:
+    """Make an API key. Its text is in this answer and nowhere else: only a digest is stored."""
+    with gateway.writing() as session:
+        return service.create(session, caller, body)
+
+
+@router.get("", responses=responses())
+def list_keys(caller: Manager, gateway: Gw, cursor: CursorText = None, limit: Limit = 50) -> Page[Key]:
+    """List the project's keys, newest first."""
+    with gateway.reading() as session:
+        return service.listing(session, caller, cursor, limit)
+
+
+@router.delete("/{key_id}", status_code=204, responses=responses(404))
+def revoke_key(caller: Manager, gateway: Gw, key_id: UUID) -> None:
+    """Revoke a key. Requests with it are refused from now on; revoking it again changes nothing."""
+    with gateway.writing() as session:
+        service.revoke(session, caller, key_id)

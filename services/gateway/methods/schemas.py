@@ -1,0 +1,30 @@
+"""What can be asked of the platform."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class MethodSummary(BaseModel):
+    """One training method, or one of the platform's own tasks."""
+
+    name: str = Field(examples=["frskd"])
+    kind: Literal["method", "task"]
+    title: str
+    summary: str
+    task: str | None = Field(description="What the trained model does.", examples=["image-classification"])
+    data: str | None = Field(description="Kind of data set it takes.", examples=["images"])
+    reference: str = Field(description="Where the method was published.")
+
+
+class MethodDetail(MethodSummary):
+    """A method with the JSON Schema of its `config`."""
+
+    config_schema: dict[str, Any]
+    defaults: dict[str, Any]
+
+
+class MethodList(BaseModel):
+    """Every method and task; there are few, so the list has no pages."""
+
+    items: list[MethodSummary]

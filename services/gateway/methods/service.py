@@ -1,0 +1,40 @@
+"""The catalog of methods and tasks, as the API shows it."""
+
+from libs.jobs.tasks import TASKS, PlatformTask
+from libs.models.catalog import METHODS, Method
+from libs.models.catalog import method as find_method
+from services.gateway.methods.schemas import MethodDetail, MethodSummary
+
+
+def listing() -> list[MethodSummary]:
+    """Methods first, then tasks, each by name."""
+    methods = [_summary(METHODS[name]) for name in sorted(METHODS)]
+    return methods + [_summary(TASKS[name]) for name in sorted(TASKS)]
+
+
+def detail(name: str) -> MethodDetail:
+    """One method or task with its config schema.
+
+    Raises:
+        UnknownMethodError: there is none of that name.
+    """
+    entry = TASKS.get(name) or find_method(name)
+    schema = entry.config.model_json_schema()
+    defaults = entry.config().model_dump(mode="json")
+    return MethodDetail(**_summary(entry).model_dump(), config_schema=schema, defaults=defaults)
+
+
+def _summary(entry: Method | PlatformTask) -> MethodSummary:
+    if isinstance(entry, PlatformTask):
+        return MethodSummary(
+            name=entry.name, kind="task", title=entry.name, summary=entry.summary, task=None, data=None, reference=""
+        )
+    return MethodSummary(
+        name=entry.name,
+        kind="method",
+        title=entry.title,
+        summary=entry.summary,
+        task=entry.task,
+        data=entry.data,
+        reference=entry.reference,
+    )

@@ -1,0 +1,38 @@
+"""Settings of the gateway alone, `OCTAVO_GATEWAY_*`; the shared ones are in `libs.settings`."""
+
+from functools import cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from libs.settings import PlatformSettings
+
+
+class GatewaySettings(BaseSettings):
+    """Address, limits and clocks of one gateway process."""
+
+    model_config = SettingsConfigDict(env_prefix="OCTAVO_GATEWAY_", extra="ignore", frozen=True)
+
+    platform: PlatformSettings = Field(default_factory=PlatformSettings)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    model_server_url: str = Field(
+        default="http://127.0.0.1:8100", description="Where /v2 and /v1/classify are passed on to."
+    )
+    pool_size: int = Field(default=10, ge=1, description="Database connections kept open.")
+    max_body_bytes: int = Field(default=2**20, ge=1, description="Limit of a JSON request body.")
+    max_chunk_bytes: int = Field(default=2**30, ge=1, description="Limit of one chunk of an upload.")
+    max_upload_bytes: int = Field(default=500 * 2**30, ge=1, description="Limit of a whole upload.")
+    max_import_bytes: int = Field(default=4 * 2**30, ge=1, description="Limit of an imported model file.")
+    max_inference_bytes: int = Field(default=64 * 2**20, ge=1, description="Limit of an inference request body.")
+    inference_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for the model server.")
+    max_wait_s: float = Field(default=60.0, gt=0, description="Longest `?wait=` of a job.")
+    heartbeat_s: float = Field(default=15.0, gt=0, description="Comment on an event stream on which nothing happens.")
+    stream_send_s: float = Field(default=30.0, gt=0, description="A client slower than this loses its event stream.")
+    drain_s: float = Field(default=10.0, gt=0, description="Time open requests have to end when the process stops.")
+
+
+@cache
+def gateway_settings() -> GatewaySettings:
+    """The settings of this process, read once."""
+    return GatewaySettings()
