@@ -60,10 +60,10 @@ def submit(
 
 
 def default_name(spec: JobSpec) -> str:
-    """Method and first data set or model, as in `frskd-digits`."""
+    """First data set or model, and method, as in `digits-frskd`."""
     references = [*spec.datasets.values(), *spec.models.values()]
     about = references[0].partition("@")[0] if references else ""
-    return f"{spec.method}-{about}".strip("-")[:64].rstrip(".-_")
+    return f"{about[: 63 - len(spec.method)]}-{spec.method}".lstrip("-")
 
 
 def clone(session: Session, project_id: UUID, job_id: UUID, spec: JobSpec | None = None) -> Job:
