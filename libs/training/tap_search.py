@@ -1,9 +1,9 @@
 """Find the taps of any image model by running it once.
 
-A block is a composite module that stands in a `Sequential` or `ModuleList` and whose class repeats among siblings:
-the residual blocks of a ResNet, inverted residuals, ConvNeXt and transformer blocks. A stage is the last block
-of each resolution. Pre-activation networks end a block before the activation; there the tap moves to the
-norm + activation that opens the next block, if it reads exactly that output.
+A block is a composite module that stands in a `Sequential` or `ModuleList` and whose class repeats there or in other
+places of the model: the residual blocks of a ResNet, inverted residuals, ConvNeXt and transformer blocks. A stage is
+the last block of each resolution. Pre-activation networks end a block before the activation; there the tap moves to
+the norm + activation that opens the next block, if it reads exactly that output.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ def find_taps(model: nn.Module, example: Tensor, level: Level = "stage") -> list
     """
     calls = record_calls(model, example)
     maps = maps_of(calls)
-    blocks = _block_maps(model, maps) or _activation_maps(maps)
+    blocks = _block_maps(maps, model) or _activation_maps(maps)
     if not blocks:
         raise ValueError(
             f"{type(model).__name__} makes no feature maps of more than one position for inputs "
@@ -48,20 +48,26 @@ def _is_container(module: nn.Module) -> bool:
     return isinstance(module, (nn.Sequential, nn.ModuleList))
 
 
-def _block_maps(model: nn.Module, maps: Sequence[tuple[Call, Tap]]) -> list[tuple[Call, Tap]]:
-    """Outputs of the innermost blocks, in call order."""
-    children = [c for parent in model.modules() if _is_container(parent) for c in parent.children()]
-    composite = [c for c in children if not _is_container(c) and next(c.children(), None) is not None]
-    repeated = {
-        kind
-        for parent in model.modules()
-        if _is_container(parent)
-        for kind, count in Counter(type(c) for c in parent.children()).items()
-        if count > 1
-    }
-    members = {id(c) for c in composite if type(c) in repeated}
-    found = [(call, tap) for call, tap in maps if id(call.module) in members]
-    return [pair for pair in found if not any(_inside(other.path, pair[0].path) for other, _ in found)]
+def _block_maps(maps: Sequence[tuple[Call, Tap]], model: nn.Module) -> list[tuple[Call, Tap]]:
+    """Outputs of the blocks, in call order: innermost of classes that repeat among siblings, outermost of others."""
+    containers = [module for module in model.modules() if _is_container(module)]
+    families = [[type(c) for c in parent.children() if _is_composite(c)] for parent in containers]
+    by_class = Counter(kind for family in families for kind in family)
+    among_siblings = {kind for family in families for kind, count in Counter(family).items() if count > 1}
+    children = {id(child) for parent in containers for child in parent.children() if _is_composite(child)}
+    found = [(c, tap) for c, tap in maps if id(c.module) in children and by_class[type(c.module)] > 1]
+    strong = [c.path for c, _ in found if type(c.module) in among_siblings]
+
+    def is_block(call: Call) -> bool:
+        if any(_inside(path, call.path) for path in strong):
+            return False
+        return call.path in strong or not any(_inside(call.path, other.path) for other, _ in found)
+
+    return [(call, tap) for call, tap in found if is_block(call)]
+
+
+def _is_composite(module: nn.Module) -> bool:
+    return not _is_container(module) and next(module.children(), None) is not None
 
 
 def _inside(path: str, ancestor: str) -> bool:
@@ -91,16 +97,22 @@ def _after_activation(call: Call, tap: Tap, calls: Sequence[Call]) -> Tap:
     """The tap moved behind the normalisation and activation that read its output, where there are such."""
     if tap.activated or tap.layout != "nchw":
         return tap
+    norm = _reader(call.output, calls)
+    if norm is None:
+        return tap
+    activation = _reader(norm.output, [c for c in calls if not _inside(c.path, norm.path)])
+    if activation is not None and is_activation(activation.module):
+        return replace(tap, path=activation.path, activated=True)
+    if bool(norm.output.amin() >= 0):  # norm and activation in one, or an activation in place that is no module
+        return replace(tap, path=norm.path, activated=True)
+    return tap
+
+
+def _reader(tensor: Tensor, calls: Sequence[Call]) -> Call | None:
+    """The first call that reads the tensor and returns a map of its shape, if that module runs once."""
     counts = Counter(c.path for c in calls)
-    tensor, moved = call.output, tap
-    for _ in range(2):
-        reader = next((c for c in calls if c.inputs and c.inputs[0] is tensor and _keeps(c, tensor)), None)
-        if reader is None or counts[reader.path] > 1:
-            break
-        if is_activation(reader.module) or bool(reader.output.amin() >= 0):
-            moved = replace(tap, path=reader.path, activated=True)
-        tensor = reader.output
-    return moved
+    reader = next((c for c in calls if c.inputs and c.inputs[0] is tensor and _keeps(c, tensor)), None)
+    return reader if reader is not None and counts[reader.path] == 1 else None
 
 
 def _keeps(call: Call, tensor: Tensor) -> bool:

@@ -129,8 +129,10 @@ def record_calls(model: nn.Module, example: Tensor) -> list[Call]:
     """Every inner module call that returned one tensor, in order of return, of one evaluation forward pass.
 
     Args:
-        example: one picture or a batch, [B, C, H, W]; only the first picture runs.
+        example: [B, C, H, W]; only its shape, type and device count. What runs is one picture of noise, so that a
+            blank example does not make every map look activated.
     """
+    noise = torch.randn(1, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     calls: list[Call] = []
 
     def hook_for(path: str) -> Any:
@@ -146,7 +148,7 @@ def record_calls(model: nn.Module, example: Tensor) -> list[Call]:
     try:
         model.eval()
         with torch.no_grad():
-            model(example[:1])
+            model(noise.to(example))
     finally:
         for handle in handles:
             handle.remove()
@@ -191,13 +193,17 @@ def is_activation(module: nn.Module) -> bool:
 
 
 def _channels_last_shapes(calls: Sequence[Call]) -> set[tuple[int, ...]]:
-    """Shapes [H, W, C] on which a layer norm runs over the last axis and could not run over the first."""
+    """Shapes [H, W, C] on which a layer norm runs over the last axis.
+
+    Subclasses of torch's (`LayerNorm2d`) may permute first: they count where only the last axis can be meant.
+    """
     shapes: set[tuple[int, ...]] = set()
     for call in calls:
         if isinstance(call.module, nn.LayerNorm) and call.output.dim() == 4:
             _, first, _, last = call.output.shape
             normalised = call.module.normalized_shape[-1]
-            if normalised == last and normalised != first:
+            plain = type(call.module) is nn.LayerNorm
+            if normalised == last and (plain or normalised != first):
                 shapes.add(tuple(call.output.shape[1:]))
     return shapes
 
@@ -230,7 +236,7 @@ def list_taps(model: nn.Module, example: Tensor) -> list[Tap]:
 
 
 def resolve_paths(model: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Module paths of paths and globs (`layer*.1`), each once, in the order given.
+    """Module paths of paths and globs, each once, in the order given; `*` stays within one part of a path.
 
     Raises:
         UnknownTapError: a pattern that matches no module.
@@ -238,13 +244,18 @@ def resolve_paths(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     known = [path for path, _ in model.named_modules() if path]
     resolved: dict[str, None] = {}
     for pattern in patterns:
-        matches = [path for path in known if path == pattern] or fnmatch.filter(known, pattern)
+        matches = [path for path in known if _matches(path, pattern)]
         if not matches:
             nearest = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
             hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
             raise UnknownTapError(f"no module of the model matches the tap {pattern!r}.{hint}")
         resolved.update(dict.fromkeys(matches))
     return list(resolved)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    parts, patterns = path.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def taps_at(model: nn.Module, patterns: Sequence[str], example: Tensor) -> list[Tap]:

@@ -1,11 +1,12 @@
-"""Build a classifier by name: our small networks, `timm/NAME` or `torchvision/NAME`."""
+"""Build a classifier by name: our small networks, `timm/NAME` or `torchvision/NAME`.
+
+timm and torchvision take as long to import as torch itself, so they are imported where they are used.
+"""
 
 import difflib
 from pathlib import Path
 from typing import Any
 
-import timm
-import torchvision
 from torch import nn
 
 from libs.models.backbones.names import (
@@ -35,6 +36,9 @@ class UnknownClassifierError(LookupError):
 
 def classifier_names() -> list[str]:
     """Every name `build_classifier` knows (any further `wrn-D-K` and `resnetD` besides)."""
+    import timm
+    import torchvision
+
     vision = torchvision.models.list_models(module=torchvision.models)
     return [
         *SMALL_NETWORKS,
@@ -92,6 +96,8 @@ def _build_small(name: str, num_classes: int, in_channels: int) -> nn.Module:
 def _build_timm(
     name: str, num_classes: int, in_channels: int, pretrained: bool, folder: Path | None, image_size: int | None
 ) -> nn.Module:
+    import timm
+
     if not timm.is_model(name):
         raise UnknownClassifierError(f"timm/{name}")
     config = timm.get_pretrained_cfg(name)
@@ -117,6 +123,8 @@ def _timm_files(config: Any) -> list[str]:
 def _build_torchvision(
     name: str, num_classes: int, in_channels: int, pretrained: bool, folder: Path | None, image_size: int | None
 ) -> nn.Module:
+    import torchvision
+
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise UnknownClassifierError(f"torchvision/{name}")
     options: dict[str, Any] = {}

@@ -58,5 +58,5 @@ def stem_warning(classifier: nn.Module, example: Tensor) -> str | None:
         return None
     return (
         f"the network shrinks pictures of {height}x{width} by {stride:.0f} before its first stage, a stem for large "
-        "pictures; a network for small pictures (resnet18, wrn-16-2, ...) or a larger image_size usually does much better"
+        "pictures; a network for small ones (resnet18, wrn-16-2 ...) or a larger image_size usually does much better"
     )

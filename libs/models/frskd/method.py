@@ -12,7 +12,6 @@ from libs.models.frskd.network import PointwiseBlock, SelfTeacher, Variant
 from libs.models.frskd.objective import (
     BetaMode,
     FeatureLoss,
-    at_least_float32,
     attention_distance,
     attention_map,
     automatic_beta,
@@ -20,7 +19,7 @@ from libs.models.frskd.objective import (
     kd_loss,
 )
 from libs.training.mixing import MixedTargets
-from libs.training.objective import CrossEntropy, StepOutput
+from libs.training.objective import CrossEntropy, StepOutput, at_least_float32
 from libs.training.tap_search import find_taps
 from libs.training.taps import Tap, forward_with_taps, taps_at
 
@@ -116,6 +115,8 @@ class FRSKD(nn.Module):
         super().__init__()
         if temperature <= 0 or min(alpha, beta or 0.0, sla_weight) < 0:
             raise ValueError("temperature is above 0; alpha, beta and sla_weight are at least 0")
+        if sla and example.shape[2] != example.shape[3]:
+            raise ValueError(f"label augmentation turns pictures: they must be square, not {tuple(example.shape[2:])}")
         self.classifier = classifier
         self.taps = usable_levels(classifier, taps, example, num_features)
         self.alpha = alpha

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from libs.training.objective import at_least_float32
+
 BetaMode = Literal["paper", "sum"]
 FeatureLoss = Literal["attention", "fit"]
 
 NORM_EPSILON = 1e-12
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """`values`, in float32 if they are 16-bit: a squared half overflows above 255, phi's epsilon is 0."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def attention_map(feature: Tensor) -> Tensor:
