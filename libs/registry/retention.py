@@ -1,0 +1,163 @@
+"""What takes space, and what nothing needs any more: for `octavo du` and `octavo gc`. Never commits.
+
+First rows go (`purge`), then, after that transaction, files that no row names (`unreferenced`). A file younger than
+the grace age is never taken: it may have been stored by somebody who has not committed its row yet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, select, tuple_, union, update
+from sqlalchemy.orm import Session, aliased
+
+from libs.database.tables import (
+    Artifact,
+    Dataset,
+    DatasetVersion,
+    Deployment,
+    Job,
+    JobCheckpoint,
+    Model,
+    ModelVersion,
+)
+from libs.jobs.states import TERMINAL
+from libs.registry.artifacts import ArtifactStore, StoredEntry
+
+MIN_GRACE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes of one thing: a data set, a model, or a kind of artifacts of jobs."""
+
+    noun: str
+    name: str
+    items: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How long what nobody lists any more is kept."""
+
+    deleted_after: timedelta = timedelta(days=7)
+    uploads_after: timedelta = timedelta(days=7)
+    checkpoints_after: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many rows of each kind went."""
+
+    datasets: int
+    models: int
+    uploads: int
+    checkpoints: int
+
+
+def usage(session: Session, project_id: UUID) -> list[Usage]:
+    """Bytes in the store by data set, model and kind of artifact, as recorded; largest first."""
+    datasets = (
+        select(Dataset.name, func.count(), func.sum(DatasetVersion.size_bytes + DatasetVersion.upload_size_bytes))
+        .join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
+        .where(Dataset.project_id == project_id)
+        .group_by(Dataset.id)
+    )
+    models = (
+        select(Model.name, func.count(), func.sum(ModelVersion.size_bytes))
+        .join(ModelVersion, ModelVersion.model_id == Model.id)
+        .where(Model.project_id == project_id)
+        .group_by(Model.id)
+    )
+    artifacts = (
+        select(Artifact.kind, func.count(), func.sum(Artifact.size_bytes))
+        .where(Artifact.project_id == project_id)
+        .group_by(Artifact.kind)
+    )
+    found = [
+        Usage(noun, name, int(items), int(size_bytes or 0))
+        for noun, query in (("dataset", datasets), ("model", models), ("artifact", artifacts))
+        for name, items, size_bytes in session.execute(query)
+    ]
+    return sorted(found, key=lambda each: each.size_bytes, reverse=True)
+
+
+def purge(session: Session, policy: RetentionPolicy) -> Purged:
+    """Remove rows that the policy no longer keeps, of all projects; their files become unreferenced.
+
+    Deleted data sets and models; raw uploads of validated data sets; checkpoints that a newer one of the same job
+    has replaced, and every checkpoint of a job that ended long ago.
+    """
+    return Purged(
+        datasets=_purge_datasets(session, policy.deleted_after),
+        models=_purge_models(session, policy.deleted_after),
+        uploads=_purge_uploads(session, policy.uploads_after),
+        checkpoints=_purge_checkpoints(session, policy.checkpoints_after),
+    )
+
+
+def unreferenced(session: Session, store: ArtifactStore, grace: timedelta = MIN_GRACE) -> Iterator[StoredEntry]:
+    """Stored files that no row names, directly or by a folder above them, and that are older than `grace`.
+
+    Raises:
+        ValueError: `grace` is shorter than an hour.
+    """
+    if grace < MIN_GRACE:
+        raise ValueError(f"a grace age of {grace} would take files that are being stored now; at least {MIN_GRACE}")
+    named = referenced_uris(session)
+    before = datetime.now(UTC) - grace
+    for entry in store.entries():
+        if entry.modified_at < before and not _is_named(entry.uri, store.root_url, named):
+            yield entry
+
+
+def referenced_uris(session: Session) -> set[str]:
+    """Every URI that a row names."""
+    columns = (Artifact.uri, DatasetVersion.uri, DatasetVersion.upload_uri, ModelVersion.uri)
+    return {uri for uri in session.scalars(union(*(select(column) for column in columns))) if uri}
+
+
+def _is_named(uri: str, root_url: str, named: set[str]) -> bool:
+    key = PurePosixPath(uri.removeprefix(root_url).lstrip("/"))
+    return any(f"{root_url}/{above}" in named for above in (key, *key.parents))
+
+
+def _purge_datasets(session: Session, after: timedelta) -> int:
+    doomed = delete(Dataset).where(Dataset.deleted_at < func.clock_timestamp() - after)
+    return len(session.scalars(doomed.returning(Dataset.id)).all())
+
+
+def _purge_models(session: Session, after: timedelta) -> int:
+    deployed = exists().where(Deployment.model_id == Model.id)
+    doomed = delete(Model).where(Model.deleted_at < func.clock_timestamp() - after, ~deployed)
+    return len(session.scalars(doomed.returning(Model.id)).all())
+
+
+def _purge_uploads(session: Session, after: timedelta) -> int:
+    doomed = update(DatasetVersion).where(
+        DatasetVersion.status == "ready",
+        DatasetVersion.upload_uri.is_not(None),
+        DatasetVersion.created_at < func.clock_timestamp() - after,
+    )
+    emptied = doomed.values(upload_uri=None, upload_size_bytes=0)
+    return len(session.scalars(emptied.returning(DatasetVersion.id)).all())
+
+
+def _purge_checkpoints(session: Session, after: timedelta) -> int:
+    newer = aliased(JobCheckpoint)
+    replaced = exists().where(
+        newer.job_id == JobCheckpoint.job_id,
+        tuple_(newer.epoch, newer.step) > tuple_(JobCheckpoint.epoch, JobCheckpoint.step),
+    )
+    ended = exists().where(
+        Job.id == JobCheckpoint.job_id,
+        Job.status.in_([status.value for status in TERMINAL]),
+        Job.finished_at < func.clock_timestamp() - after,
+    )
+    doomed = delete(JobCheckpoint).where(replaced | ended).returning(JobCheckpoint.artifact_id)
+    artifacts = session.scalars(doomed.execution_options(synchronize_session=False)).all()
+    session.execute(delete(Artifact).where(Artifact.id.in_(artifacts)))
+    return len(artifacts)

@@ -1,0 +1,83 @@
+"""The artifact store on S3, against moto's server: the same behaviour as on files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from libs.registry.artifacts import ArtifactNotFound, ArtifactStore, DigestMismatch, TooLarge
+from libs.registry.cache import FolderCache
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="octavo")
+    for found in client.list_objects_v2(Bucket="octavo").get("Contents", []):
+        client.delete_object(Bucket="octavo", Key=found["Key"])
+    client.close()
+    return ArtifactStore("s3://octavo/artifacts")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a").write_bytes(b"one")
+    (folder / "deep" / "b").write_bytes(b"three")
+    return folder
+
+
+def test_files_and_folders_come_back(store: ArtifactStore, folder: Path, tmp_path: Path) -> None:
+    file = store.put_file(folder / "a")
+    assert file.uri.startswith("s3://octavo/artifacts/")
+    with store.open(file.uri) as opened:
+        assert opened.read() == b"one"
+    stored = store.put_folder(folder)
+    assert store.fetch_folder(stored.uri, tmp_path / "copy", stored.digest).digest == stored.digest
+    assert store.size_bytes(stored.uri) == 8
+    assert {entry.uri for entry in store.entries()} == {file.uri, f"{stored.uri}/a", f"{stored.uri}/deep/b"}
+    store.delete(stored.uri)
+    assert not store.exists(stored.uri)
+    with pytest.raises(ArtifactNotFound):
+        store.fetch_folder(stored.uri, tmp_path / "again")
+
+
+def test_streams_have_a_limit(store: ArtifactStore) -> None:
+    stored = store.put_stream([b"ab", b"c"], "uploads/1", 3)
+    assert stored.size_bytes == store.size_bytes(stored.uri) == 3
+    with pytest.raises(TooLarge):
+        store.put_stream([b"ab", b"cd"], "uploads/2", 3)
+    assert [entry.uri for entry in store.entries()] == [stored.uri]
+
+
+def test_a_changed_object_is_not_served(store: ArtifactStore, folder: Path, tmp_path: Path) -> None:
+    stored = store.put_folder(folder)
+    client = boto3.client("s3")
+    client.put_object(Bucket="octavo", Key=f"{stored.uri}/a".removeprefix("s3://octavo/"), Body=b"oNe")
+    client.close()
+    with pytest.raises(DigestMismatch):
+        FolderCache(tmp_path / "cache", store).fetch(stored.digest, stored.uri)
+
+
+def test_a_cached_folder_outlives_the_store(store: ArtifactStore, folder: Path, tmp_path: Path) -> None:
+    stored = store.put_folder(folder)
+    cache = FolderCache(tmp_path / "cache", store)
+    first = cache.fetch(stored.digest, stored.uri)
+    store.delete(stored.uri)
+    assert cache.fetch(stored.digest, stored.uri) == first

@@ -1,0 +1,42 @@
+"""Model versions in a registry without files behind them."""
+
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
+
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, ModelVersion
+from libs.registry.artifacts import StoredFolder
+from libs.registry.models import register_version
+from libs.serving.bundle import Bundle, Lineage, Parity, TensorSpec
+from tests.support.bundles import PASSED, recipe
+
+
+def bundle(parity: Parity | None = PASSED, lineage: Lineage | None = None, **changes: object) -> Bundle:
+    fields: dict[str, object] = {
+        "architecture": "mean-linear",
+        "labels": ["a", "b"],
+        "recipe": recipe(),
+        "inputs": [TensorSpec(name="input", datatype="FP32", shape=[-1, 1, 8, 8])],
+        "outputs": [TensorSpec(name="logits", datatype="FP32", shape=[-1, 2])],
+        "parity": parity,
+        "lineage": lineage or Lineage(method="supervised"),
+    }
+    return Bundle.model_validate({**fields, **changes})
+
+
+def stored_folder(size_bytes: int = 10) -> StoredFolder:
+    digest = uuid4().hex * 2
+    return StoredFolder(f"file:///store/folders/{digest}", digest, size_bytes, {"model.onnx": digest})
+
+
+def add_job(session: Session, name: str = "job") -> Job:
+    job = Job(project_id=DEFAULT_PROJECT_ID, name=name, method="supervised", spec={})
+    session.add(job)
+    session.flush()
+    return job
+
+
+def add_version(session: Session, name: str = "cats", **wanted: object) -> ModelVersion:
+    """One more version; keyword arguments go to `register_version`."""
+    fields = {"project_id": DEFAULT_PROJECT_ID, "bundle": bundle(), "folder": stored_folder(), **wanted}
+    return register_version(session, model_name=name, **fields)
