@@ -22,6 +22,10 @@ STAGES_WITHOUT_PYRAMID = 4
 NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
+class NoFeatureMapsError(ValueError):
+    """The model makes no feature map of more than one position for pictures of this size."""
+
+
 def find_taps(model: nn.Module, example: Tensor, level: Level = "stage") -> list[Tap]:
     """Taps of the model, finest first, for inputs like `example` [B, C, H, W]; the model is left as it was.
 
@@ -30,13 +34,13 @@ def find_taps(model: nn.Module, example: Tensor, level: Level = "stage") -> list
             `block`, every block's output, thinned evenly to 24.
 
     Raises:
-        ValueError: the model makes no feature maps.
+        NoFeatureMapsError: the model makes none.
     """
     calls = record_calls(model, example)
     maps = maps_of(calls)
     blocks = _block_maps(maps, model) or _activation_maps(maps)
     if not blocks:
-        raise ValueError(
+        raise NoFeatureMapsError(
             f"{type(model).__name__} makes no feature maps of more than one position for inputs "
             f"{tuple(example.shape[1:])}; is the picture too small for it?"
         )

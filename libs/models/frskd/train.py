@@ -11,6 +11,7 @@ from libs.training.classification_data import ClassificationData, open_classific
 from libs.training.finish import Trained, finish_classifier
 from libs.training.randomness import prepare_randomness
 from libs.training.run import Inputs, Outcome, Run
+from libs.training.stem_warning import stem_warning
 
 
 def train(config: FrskdConfig, inputs: Inputs, run: Run) -> Outcome:
@@ -19,8 +20,18 @@ def train(config: FrskdConfig, inputs: Inputs, run: Run) -> Outcome:
     data = open_classification_data(inputs.datasets["train"], config)
     architecture, classifier = initial_classifier(config, data, inputs)
     method = build_method(config, data, classifier)
+    log_choices(method, data, run)
     fitted = fit_classifier(method, data, config, run, observe=lambda module: fusion_figures(module))
     return finish_classifier(Trained("frskd", architecture, method.classifier, data, config, fitted), inputs, run)
+
+
+def log_choices(method: FRSKD, data: ClassificationData, run: Run) -> None:
+    """Say which levels and which beta are used, and whether the stem fits the pictures."""
+    run.log("self-teacher built", beta=method.beta, taps=[tap.path for tap in method.taps])
+    recipe = data.recipe
+    example = torch.zeros(1, recipe.channels, recipe.height, recipe.width)
+    if message := stem_warning(method.classifier, example):
+        run.log(message, "warning")
 
 
 def build_method(config: FrskdConfig, data: ClassificationData, classifier: torch.nn.Module) -> FRSKD:
@@ -32,8 +43,8 @@ def build_method(config: FrskdConfig, data: ClassificationData, classifier: torc
         len(data.classes),
         example=torch.zeros(1, recipe.channels, recipe.height, recipe.width),
         variant=config.variant,
-        width=config.width if config.variant == "channel" else 2,
-        constant_channels=config.width if config.variant == "constant" else 256,
+        width=config.width,
+        constant_channels=config.constant_channels,
         depth=config.depth,
         repeats=config.repeats,
         num_features=config.num_features,
@@ -43,6 +54,7 @@ def build_method(config: FrskdConfig, data: ClassificationData, classifier: torc
         beta_mode=config.beta_mode,
         feature_loss=config.feature_loss,
         sla=config.sla,
+        sla_weight=config.sla_weight,
         detach_inputs=config.detach_inputs,
         class_weights=class_weights(data.train, config),
         label_smoothing=config.label_smoothing,

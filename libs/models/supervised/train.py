@@ -1,5 +1,6 @@
 """Supervised training: cross-entropy, nothing else."""
 
+import torch
 from torch import Tensor, nn
 
 from libs.data.loading import class_weights
@@ -11,6 +12,7 @@ from libs.training.finish import Trained, finish_classifier
 from libs.training.objective import CrossEntropy, StepOutput
 from libs.training.randomness import prepare_randomness
 from libs.training.run import Inputs, Outcome, Run
+from libs.training.stem_warning import stem_warning
 
 
 class Supervised(nn.Module):
@@ -32,6 +34,9 @@ def train(config: SupervisedConfig, inputs: Inputs, run: Run) -> Outcome:
     prepare_randomness(run.seed, config.deterministic)
     data = open_classification_data(inputs.datasets["train"], config)
     architecture, classifier = initial_classifier(config, data, inputs)
+    example = torch.zeros(1, data.recipe.channels, data.recipe.height, data.recipe.width)
+    if message := stem_warning(classifier, example):
+        run.log(message, "warning")
     criterion = CrossEntropy(class_weights(data.train, config), config.label_smoothing)
     fitted = fit_classifier(Supervised(classifier, criterion), data, config, run)
     return finish_classifier(Trained("supervised", architecture, classifier, data, config, fitted), inputs, run)

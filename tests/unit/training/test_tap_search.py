@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from libs.models.backbones.build import build_classifier
-from libs.training.tap_search import find_taps
+from libs.training.tap_search import NoFeatureMapsError, find_taps
 from libs.training.taps import TappedModel
 
 STAGES = {
@@ -79,5 +79,5 @@ def test_maps_of_one_position_are_dropped():
 
 
 def test_a_network_without_maps_is_refused():
-    with pytest.raises(ValueError, match="makes no feature maps"):
+    with pytest.raises(NoFeatureMapsError, match="makes no feature maps"):
         find_taps(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.zeros(1, 3, 2, 2))
