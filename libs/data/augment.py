@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from libs.data.recipe import Recipe
 
@@ -96,7 +95,7 @@ def random_flip(pictures: Tensor, draws: Tensor) -> Tensor:
 class SeededTransforms:
     """torchvision v2 transforms whose randomness comes from a picture's draws, not from global state."""
 
-    def __init__(self, transforms: v2.Transform) -> None:
+    def __init__(self, transforms: Callable[[Tensor], Tensor]) -> None:
         self.transforms = transforms
 
     def __call__(self, picture: Tensor, draws: Tensor) -> Tensor:
@@ -107,7 +106,9 @@ class SeededTransforms:
         return changed
 
 
-def _transforms(policy: Policy, recipe: Recipe, small: bool) -> v2.Transform:
+def _transforms(policy: Policy, recipe: Recipe, small: bool) -> Callable[[Tensor], Tensor]:
+    from torchvision.transforms import v2  # takes as long to import as torch; most small pictures need none of it
+
     size = (recipe.height, recipe.width)
     crop = (
         v2.RandomCrop(size, padding=padding(*size))
@@ -116,4 +117,5 @@ def _transforms(policy: Policy, recipe: Recipe, small: bool) -> v2.Transform:
     )
     flip: list[v2.Transform] = [] if policy == "crop" else [v2.RandomHorizontalFlip()]
     strong: list[v2.Transform] = [v2.TrivialAugmentWide()] if policy == "strong" else []
-    return v2.Compose([crop, *flip, *strong])
+    composed: Callable[[Tensor], Tensor] = v2.Compose([crop, *flip, *strong])
+    return composed

@@ -1,4 +1,7 @@
-"""What every classifier training does after its last step: calibrate, measure, export."""
+"""What every classifier training does after its last step: calibrate, measure, export.
+
+Imported before the first step, so torchmetrics and ONNX Runtime, which take seconds, are imported where they are used.
+"""
 
 from dataclasses import dataclass
 
@@ -6,13 +9,10 @@ from torch import nn
 
 from libs.data.images import ImageSplit
 from libs.serving.bundle import Lineage
-from libs.training.calibration import fit_temperature
 from libs.training.classification import Fitted
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
-from libs.training.export import export_classifier
-from libs.training.metrics import classification_figures, validation_figures
 from libs.training.processes import join_processes
 from libs.training.run import Inputs, Outcome, Run
 
@@ -43,6 +43,9 @@ def finish_classifier(trained: Trained, inputs: Inputs, run: Run) -> Outcome:
     """
     if not join_processes(run.device).main:
         return Outcome()
+    from libs.training.calibration import fit_temperature
+    from libs.training.export import export_classifier
+
     run.progress(1.0, "exporting")
     fitted, data = trained.fitted, trained.data
     temperature = 1.0
@@ -81,6 +84,8 @@ def finish_classifier(trained: Trained, inputs: Inputs, run: Run) -> Outcome:
 
 def final_figures(fitted: Fitted, temperature: float) -> dict[str, float]:
     """`val/…` and `test/…` of the chosen weights; calibrated ones with the temperature applied."""
+    from libs.training.metrics import validation_figures
+
     figures: dict[str, float] = {}
     for name, measured in (("val", fitted.val), ("test", fitted.test)):
         if measured is not None:
@@ -90,6 +95,8 @@ def final_figures(fitted: Fitted, temperature: float) -> dict[str, float]:
 
 
 def _calibrated(measured: Measured, temperature: float) -> dict[str, float]:
+    from libs.training.metrics import classification_figures
+
     figures = classification_figures(measured.logits / temperature, measured.labels)
     return {name: figures[name] for name in ("nll", "ece", "brier")}
 

@@ -1,19 +1,22 @@
 """Optimisers from a config."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import torch
 from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
 
 from libs.training.config import ImageTrainingConfig
 
 
-def optimiser_of(config: ImageTrainingConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def optimiser_of(config: ImageTrainingConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """SGD or AdamW over one group: weight decay on every parameter, as the methods' papers have it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
+        return _eager(AdamW)(trained, lr=config.lr, weight_decay=config.weight_decay)
+    return _eager(SGD)(
         trained,
         lr=config.lr,
         momentum=config.momentum,
@@ -22,7 +25,20 @@ def optimiser_of(config: ImageTrainingConfig, parameters: Iterable[nn.Parameter]
     )
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+def set_learning_rate(optimiser: Optimizer, lr: float) -> None:
     """Give every group this learning rate."""
     for group in optimiser.param_groups:
         group["lr"] = lr
+
+
+@cache
+def _eager(kind: type[Optimizer]) -> Callable[..., Optimizer]:
+    """The optimiser class without its ties to torch's compiler.
+
+    torch.optim shields its methods from the compiler, and imports it to do so: 2 s, as long as torch itself, before the
+    first step of every job. Our steps are never compiled (`compile` is about the forward pass), so the plain functions
+    under the shields do, with gradients off as the shields have it.
+    """
+    shielded = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in shielded}
+    return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(inspect.unwrap(kind.step))})

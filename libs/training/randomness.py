@@ -34,7 +34,8 @@ def make_deterministic(enabled: bool) -> None:
     """
     if enabled:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(enabled)
+    # The same switch as use_deterministic_algorithms, which imports the whole compiler first (as long as torch itself).
+    torch.set_deterministic_debug_mode("error" if enabled else "default")
     torch.backends.cudnn.benchmark = not enabled
 
 
