@@ -17,17 +17,35 @@ from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from libs.web.wakeups import PostgresListener, Wakeups
 from services.gateway.context import Gateway
+from services.gateway.datasets.routes import router as datasets_router
+from services.gateway.datasets.upload_routes import router as uploads_router
+from services.gateway.deployments.routes import router as deployments_router
 from services.gateway.errors import PROBLEMS
 from services.gateway.health.routes import router as health_router
+from services.gateway.inference.routes import router as inference_router
 from services.gateway.jobs.output_routes import router as job_output_router
 from services.gateway.jobs.routes import router as jobs_router
 from services.gateway.keys.repository import PostgresKeys
 from services.gateway.keys.routes import router as keys_router
 from services.gateway.methods.routes import router as methods_router
+from services.gateway.models.alias_routes import router as aliases_router
+from services.gateway.models.routes import router as models_router
 from services.gateway.openapi import DESCRIPTION, install_openapi
 from services.gateway.settings import GatewaySettings
 
-_ROUTERS = (methods_router, jobs_router, job_output_router, keys_router, health_router)
+_ROUTERS = (
+    methods_router,
+    jobs_router,
+    job_output_router,
+    datasets_router,
+    uploads_router,
+    models_router,
+    aliases_router,
+    deployments_router,
+    inference_router,
+    keys_router,
+    health_router,
+)
 
 
 def create_app(settings: GatewaySettings | None = None) -> FastAPI:

@@ -21,7 +21,7 @@ class GatewaySettings(BaseSettings):
     )
     pool_size: int = Field(default=10, ge=1, description="Database connections kept open.")
     max_body_bytes: int = Field(default=2**20, ge=1, description="Limit of a JSON request body.")
-    max_chunk_bytes: int = Field(default=2**30, ge=1, description="Limit of one chunk of an upload.")
+    max_chunk_bytes: int = Field(default=5 * 2**30, ge=1, description="Limit of one chunk of an upload.")
     max_upload_bytes: int = Field(default=500 * 2**30, ge=1, description="Limit of a whole upload.")
     max_import_bytes: int = Field(default=4 * 2**30, ge=1, description="Limit of an imported model file.")
     max_inference_bytes: int = Field(default=64 * 2**20, ge=1, description="Limit of an inference request body.")

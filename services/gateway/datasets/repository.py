@@ -28,6 +28,7 @@ def newest_versions(session: Session, dataset_ids: Sequence[UUID]) -> dict[UUID,
     return {version.dataset_id: version for version in session.scalars(query)}
 
 
-def set_received(session: Session, version_id: UUID, size_bytes: int) -> None:
-    """Record how many bytes of an upload have arrived."""
-    session.get_one(DatasetVersion, version_id).upload_size_bytes = size_bytes
+def version(session: Session, dataset_id: UUID, number: int) -> DatasetVersion | None:
+    """A version by its number."""
+    query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.version == number)
+    return session.scalar(query)

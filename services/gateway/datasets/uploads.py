@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 import fsspec
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
 
@@ -59,62 +60,80 @@ def _check_limit(end: int, limit_bytes: int) -> None:
 
 
 class FolderUpload:
-    """An upload into a folder: one file that grows. A lock on the file lets one chunk in at a time."""
+    """An upload into a folder: one file that grows, and takes its name when it is whole.
+
+    A lock on the file lets one chunk in at a time.
+    """
 
     def __init__(self, uri: str, path: Path) -> None:
         self.uri = uri
         self._path = path
+        self._part = path.with_name(path.name + ".part")
 
     def offset(self) -> int:
         """Bytes in the file."""
-        return self._path.stat().st_size if self._path.exists() else 0
+        found = next((path for path in (self._path, self._part) if path.exists()), None)
+        return found.stat().st_size if found else 0
 
     async def append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
         """Append, whatever arrives of it.
 
         Raises:
-            ConflictError: the file ends elsewhere than at `offset`, or another chunk is being written.
+            ConflictError: the file ends elsewhere than at `offset`, is whole, or takes another chunk now.
             TooLargeError: the file would grow over the limit; it keeps its old size.
         """
         file = await run_in_threadpool(self._open_at, offset)
         try:
-            return await self._write(file, offset, chunks, limit_bytes)
+            return await _write(file, offset, chunks, limit_bytes)
         finally:
             await run_in_threadpool(_sync_and_close, file)
 
     def _open_at(self, offset: int) -> BinaryIO:
+        if self._path.exists():
+            raise ConflictError("The upload is complete.", code="upload_complete")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("ab")
+        file = self._locked()
+        found = os.fstat(file.fileno()).st_size
+        if found != offset:
+            file.close()
+            raise _offset_conflict(found, offset)
+        return file
+
+    def _locked(self) -> BinaryIO:
+        file = self._part.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(file.fileno()).st_size
-            if found != offset:
-                raise _offset_conflict(found, offset)
         except BlockingIOError:
             file.close()
             raise ConflictError("Another chunk of this upload is being written.", code="upload_busy") from None
-        except ConflictError:
-            file.close()
-            raise
         return file
 
-    async def _write(self, file: BinaryIO, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
-        end, block = offset, bytearray()
+    def finish(self) -> int:
+        """Give the file its name. Finishing again changes nothing."""
+        if not self._path.exists():
+            with self._locked():
+                self._part.rename(self._path)
+        return self._path.stat().st_size
+
+
+async def _write(file: BinaryIO, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+    end, block = offset, bytearray()
+    try:
         async for chunk in chunks:
-            block += chunk
             end += len(chunk)
-            if end > limit_bytes:
-                await run_in_threadpool(file.truncate, offset)
-                _check_limit(end, limit_bytes)
+            _check_limit(end, limit_bytes)
+            block += chunk
             if len(block) >= _BLOCK_BYTES:
                 await run_in_threadpool(file.write, bytes(block))
                 block.clear()
-        await run_in_threadpool(file.write, bytes(block))
-        return end
-
-    def finish(self) -> int:
-        """Nothing is left to do: the file is where it belongs."""
-        return self.offset()
+    except TooLargeError:
+        await run_in_threadpool(file.truncate, offset)
+        raise
+    except ClientDisconnect:
+        file.write(block)
+        raise
+    await run_in_threadpool(file.write, bytes(block))
+    return end
 
 
 def _sync_and_close(file: BinaryIO) -> None:
@@ -134,8 +153,11 @@ class BucketUpload:
 
     def offset(self) -> int:
         """Bytes in the unbroken row of parts from the start."""
+        parts = self._listed()
+        if not parts and self._fs.exists(self._path):
+            return int(self._fs.size(self._path))
         end = 0
-        for start, size in self._listed():
+        for start, size in parts:
             if start != end:
                 break
             end += size
@@ -172,12 +194,14 @@ class BucketUpload:
         return end
 
     def finish(self) -> int:
-        """Join the parts.
+        """Join the parts. Finishing again changes nothing.
 
         Raises:
             UnprocessableError: a part that is not the last is smaller than a bucket can join.
         """
         parts = self._listed()
+        if not parts:
+            return int(self._fs.size(self._path))
         if any(size < MIN_PART_BYTES for _, size in parts[:-1]):
             raise UnprocessableError(
                 f"Only the last chunk of an upload into a bucket may be smaller than {MIN_PART_BYTES} bytes. "

@@ -1,0 +1,214 @@
+"""Data sets: begun, uploaded, handed to validation, read back. Their states are `libs.registry.datasets`'s."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Artifact
+from libs.database.tables import Dataset as DatasetRow
+from libs.database.tables import DatasetVersion as VersionRow
+from libs.jobs.spec import JobSpec
+from libs.jobs.submit import submit
+from libs.registry import datasets as registry
+from libs.registry.errors import DatasetVersionNotFound
+from libs.web.paging import Page, decode_cursor
+from libs.web.problems import ConflictError, NotFoundError
+from services.gateway.datasets import repository
+from services.gateway.datasets.schemas import (
+    Dataset,
+    DatasetDetail,
+    DatasetRequest,
+    DatasetVersion,
+    PathSource,
+    Report,
+    Statistics,
+    UploadSource,
+    VersionRequest,
+)
+from services.gateway.datasets.sources import allowed_location
+from services.gateway.datasets.uploads import Upload
+from services.gateway.jobs.repository import newest_artifact
+from services.gateway.paging import page_of
+
+PREVIEW = "preview.png"
+"""Artifact of the validation job: sample pictures on one sheet."""
+
+
+def begin(session: Session, project_id: UUID, name: str, request: VersionRequest, data_roots: str) -> DatasetVersion:
+    """Begin a version: it waits for its upload, or is handed to validation at once.
+
+    Raises:
+        UnprocessableError: its path is not under an allowed root.
+    """
+    source = request.source
+    if isinstance(source, PathSource):
+        source = PathSource(path=allowed_location(source.path, data_roots))
+    stored = {**source.model_dump(), "validation": request.validation.model_dump(mode="json")}
+    description = request.description if isinstance(request, DatasetRequest) else ""
+    row = registry.create_version(session, project_id, name, stored, description=description)
+    if not isinstance(source, UploadSource):
+        place = source.path if isinstance(source, PathSource) else f"public:{source.public}"
+        _validate(session, row, name, place, size_bytes=0)
+    session.refresh(row)
+    return _version(row, name)
+
+
+def _validate(session: Session, row: VersionRow, name: str, uri: str, size_bytes: int) -> None:
+    """Move the version on, then submit the job: a version that is validated already submits none."""
+    job_id = uuid4()
+    registry.mark_uploaded(session, row.id, uri, size_bytes, job_id)
+    spec = JobSpec(
+        method="validate-dataset",
+        name=f"validate-{name}"[:64].rstrip("._-"),
+        datasets={"upload": f"{name}@{row.version}"},
+        config=row.source["validation"],
+    )
+    submit(session, row.project_id, spec, job_id=job_id)
+
+
+def uploading(session: Session, project_id: UUID, name: str, number: int) -> VersionRow:
+    """The version, which still takes chunks.
+
+    Raises:
+        ConflictError: its upload is complete, or it never had one.
+        DatasetNotFound, DatasetVersionNotFound: there is none.
+    """
+    row = _find(session, project_id, name, number)
+    if row.status != "uploading":
+        raise ConflictError(f"{name}@{number} is {row.status} and takes no upload; begin a new version.")
+    return row
+
+
+def upload_key(row: VersionRow) -> str:
+    """Where in the artifact store the content of an upload lies."""
+    return f"uploads/{row.id}/{row.source['upload']}"
+
+
+def checked_size(upload: Upload, announced: int | None) -> int:
+    """Make a complete upload readable; its size in bytes.
+
+    Raises:
+        ConflictError: nothing arrived, or another size than announced.
+    """
+    arrived = upload.offset()
+    if arrived == 0 or announced not in (None, arrived):
+        wanted = f"{announced} were announced" if announced is not None else "an upload cannot be empty"
+        raise ConflictError(
+            f"{arrived} bytes have arrived, {wanted}; go on at offset {arrived}.",
+            code="upload_incomplete",
+            headers={"Upload-Offset": str(arrived)},
+        )
+    return upload.finish()
+
+
+def note_received(session: Session, project_id: UUID, name: str, number: int, size_bytes: int) -> None:
+    """Record how much of an upload has arrived, for people; the store itself is what a resume goes by."""
+    row = _find(session, project_id, name, number)
+    if row.status == "uploading":
+        row.upload_size_bytes = size_bytes
+
+
+def complete(session: Session, project_id: UUID, name: str, number: int, uri: str, size_bytes: int) -> DatasetVersion:
+    """The upload is whole: queue its validation. Completing twice is a conflict, not a second job."""
+    row = uploading(session, project_id, name, number)
+    _validate(session, row, name, uri, size_bytes)
+    session.refresh(row)
+    return _version(row, name)
+
+
+def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) -> Page[Dataset]:
+    """A page of data sets, newest first, each with its newest version."""
+    after = decode_cursor(cursor, "datasets", {})
+    rows = repository.page(session, project_id, after, limit + 1)
+    newest = repository.newest_versions(session, [row.id for row in rows])
+    return page_of(rows, limit, "datasets", {}, lambda row: _dataset(row, newest.get(row.id)))
+
+
+def detail(session: Session, project_id: UUID, name: str) -> DatasetDetail:
+    """A data set with its versions."""
+    row = registry.find_dataset(session, project_id, name)
+    versions = registry.list_versions(session, row)
+    summary = _dataset(row, versions[0] if versions else None)
+    return DatasetDetail(**dict(summary), versions=[_version(version, name) for version in versions])
+
+
+def version(session: Session, project_id: UUID, name: str, number: int) -> DatasetVersion:
+    """One version."""
+    return _version(_find(session, project_id, name, number), name)
+
+
+def report(session: Session, project_id: UUID, name: str, number: int) -> Report:
+    """What validation found.
+
+    Raises:
+        NotFoundError: it has not ended yet.
+    """
+    row = _find(session, project_id, name, number)
+    if row.report is None:
+        raise NotFoundError(f"{name}@{number} is {row.status}; it has no report yet.", code="report_not_found")
+    return Report(dataset=name, version=number, status=row.status, report=row.report)
+
+
+def statistics(session: Session, project_id: UUID, name: str, number: int) -> Statistics:
+    """Figures of a ready version.
+
+    Raises:
+        NotFoundError: it is not ready.
+    """
+    row = _find(session, project_id, name, number)
+    if row.manifest is None:
+        detail = f"{name}@{number} is {row.status}; only a ready version has statistics."
+        raise NotFoundError(detail, code="statistics_not_found")
+    return Statistics(dataset=name, version=number, manifest=row.manifest)
+
+
+def preview(session: Session, project_id: UUID, name: str, number: int) -> Artifact:
+    """The sheet of sample pictures that validation made.
+
+    Raises:
+        NotFoundError: there is none (yet).
+    """
+    row = _find(session, project_id, name, number)
+    sheet = newest_artifact(session, row.validation_job_id, PREVIEW) if row.validation_job_id else None
+    if sheet is None:
+        raise NotFoundError(f"{name}@{number} is {row.status} and has no preview.", code="preview_not_found")
+    return sheet
+
+
+def _find(session: Session, project_id: UUID, name: str, number: int) -> VersionRow:
+    dataset = registry.find_dataset(session, project_id, name)
+    found = repository.version(session, dataset.id, number)
+    if found is None:
+        raise DatasetVersionNotFound(f"Data set {name!r} has no version {number}.")
+    return found
+
+
+def _dataset(row: DatasetRow, newest: VersionRow | None) -> Dataset:
+    latest = _version(newest, row.name) if newest else None
+    return Dataset(id=row.id, name=row.name, description=row.description, created_at=row.created_at, latest=latest)
+
+
+def _version(row: VersionRow, name: str) -> DatasetVersion:
+    address = f"/v1/datasets/{name}/versions/{row.version}"
+    return DatasetVersion(
+        id=row.id,
+        dataset=name,
+        version=row.version,
+        status=row.status,
+        source=row.source,
+        upload_url=f"{address}/upload" if row.status == "uploading" else None,
+        size_bytes=row.size_bytes or row.upload_size_bytes,
+        digest=row.digest,
+        validation_job_id=row.validation_job_id,
+        summary=_summary(row.manifest),
+        created_at=row.created_at,
+    )
+
+
+def _summary(manifest: dict[str, Any] | None) -> dict[str, Any] | None:
+    if manifest is None:
+        return None
+    splits = {name: counts["pictures"] for name, counts in manifest["splits"].items()}
+    size = {name: manifest[name] for name in ("channels", "height", "width")}
+    return {"classes": len(manifest["classes"]), "pictures": sum(splits.values()), "splits": splits, **size}

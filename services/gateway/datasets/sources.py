@@ -1,0 +1,48 @@
+"""Where a data set may come from: paths in place lie under allowed roots, whatever links and dots say."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from libs.web.problems import FieldProblem, UnprocessableError
+
+ROOTS_SEPARATOR = ":::"
+
+
+def allowed_location(path: str, data_roots: str) -> str:
+    """`path` as a URL without links, dots or doubled slashes, if it lies under one of `data_roots`.
+
+    Args:
+        path: an absolute path, a file:// URL or an s3:// URL.
+        data_roots: folders and s3:// prefixes, joined by `:::`.
+
+    Raises:
+        UnprocessableError: it lies elsewhere, or no roots are allowed.
+    """
+    roots = [_location(root) for root in data_roots.split(ROOTS_SEPARATOR) if root]
+    found = _location(path)
+    if found is None or not any(root is not None and _lies_below(found, root) for root in roots):
+        message = "This place is not under a folder that data may be read from in place. " + (
+            f"Allowed: {', '.join(data_roots.split(ROOTS_SEPARATOR))}."
+            if roots
+            else "None is allowed here; set OCTAVO_DATA_ROOTS, or upload the data instead."
+        )
+        field = FieldProblem(pointer="/source/path", message=message)
+        raise UnprocessableError(message, code="path_not_allowed", errors=[field])
+    return found
+
+
+def _location(text: str) -> str | None:
+    """The one URL of a place; None for what is neither an absolute path nor file:// nor s3://."""
+    if text.startswith("s3://"):
+        return _bucket_location(text)
+    path = unquote(urlsplit(text).path) if text.startswith("file://") else text
+    return Path(path).resolve().as_uri() if path.startswith("/") else None
+
+
+def _bucket_location(text: str) -> str | None:
+    parts = PurePosixPath(text.removeprefix("s3://")).parts
+    return None if not parts or "/" in parts or ".." in parts else "s3://" + "/".join(parts)
+
+
+def _lies_below(location: str, root: str) -> bool:
+    return location == root or location.startswith(root.rstrip("/") + "/")

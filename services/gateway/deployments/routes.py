@@ -1,0 +1,55 @@
+"""/v1/deployments: which models are served, under which names"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, Security
+
+from libs.registry import deployments as registry
+from libs.web.auth import Caller, Scope, authenticate
+from libs.web.paging import CursorText, Limit, Page
+from libs.web.problems import responses
+from services.gateway.context import Gw
+from services.gateway.deployments import service
+from services.gateway.deployments.schemas import Deployment, DeploymentChange, DeploymentRequest
+
+router = APIRouter(prefix="/v1/deployments", tags=["deployments"])
+Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
+Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
+DeploymentName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]
+
+
+@router.post("", status_code=201, responses=responses(409))
+def create_deployment(caller: Writer, gateway: Gw, body: DeploymentRequest, response: Response) -> Deployment:
+    """Serve a model under a name. It is `loading` until a model server reports it `ready`."""
+    with gateway.writing() as session:
+        made = service.create(session, caller.project_id, body)
+    response.headers["Location"] = f"/v1/deployments/{made.name}"
+    return made
+
+
+@router.get("", responses=responses())
+def list_deployments(caller: Reader, gateway: Gw, cursor: CursorText = None, limit: Limit = 50) -> Page[Deployment]:
+    """List deployments, newest first."""
+    with gateway.reading() as session:
+        return service.listing(session, caller.project_id, cursor, limit)
+
+
+@router.get("/{name}", responses=responses(404))
+def get_deployment(caller: Reader, gateway: Gw, name: DeploymentName) -> Deployment:
+    """One deployment: what it should serve, and what it serves."""
+    with gateway.reading() as session:
+        return service.detail(session, caller.project_id, name)
+
+
+@router.put("/{name}", responses=responses(404))
+def change_deployment(caller: Writer, gateway: Gw, name: DeploymentName, body: DeploymentChange) -> Deployment:
+    """Serve another version under this name, or serve it otherwise. The old one answers until the new one is ready."""
+    with gateway.writing() as session:
+        return service.change(session, caller.project_id, name, body)
+
+
+@router.delete("/{name}", status_code=204, responses=responses(404))
+def delete_deployment(caller: Writer, gateway: Gw, name: DeploymentName) -> None:
+    """Stop serving under this name."""
+    with gateway.writing() as session:
+        registry.delete_deployment(session, caller.project_id, name)

@@ -1,0 +1,61 @@
+"""/v1/models/{name}/aliases: movable names, changed only by who has seen their present state"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Response
+
+from libs.web.etags import etag
+from libs.web.problems import responses
+from services.gateway.context import Gw
+from services.gateway.models import service
+from services.gateway.models.routes import ModelName, Reader, Writer
+from services.gateway.models.schemas import Alias, AliasRequest
+
+router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["models"])
+AliasName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["production"])]
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", max_length=40, description='The ETag that was read, like "3", or `*`.')
+]
+
+
+@router.get("", responses=responses(404))
+def list_aliases(caller: Reader, gateway: Gw, name: ModelName) -> list[Alias]:
+    """A model's aliases by name."""
+    with gateway.reading() as session:
+        return service.alias_list(session, caller.project_id, name)
+
+
+@router.get("/{alias}", responses=responses(404))
+def get_alias(caller: Reader, gateway: Gw, name: ModelName, alias: AliasName, response: Response) -> Alias:
+    """One alias; its `ETag` is what `If-Match` wants."""
+    with gateway.reading() as session:
+        found = service.alias(session, caller.project_id, name, alias)
+    response.headers["ETag"] = etag(found.revision)
+    return found
+
+
+@router.put("/{alias}", responses=responses(404, 412, 428))
+def set_alias(
+    caller: Writer,
+    gateway: Gw,
+    name: ModelName,
+    alias: AliasName,
+    body: AliasRequest,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Alias:
+    """Point an alias at a ready version. One that exists is moved only with `If-Match`: 412 when it changed since.
+
+    Deployments that follow the alias load the new version and switch to it when it is ready.
+    """
+    with gateway.writing() as session:
+        moved = service.set_alias(session, caller.project_id, name, alias, body.version, if_match)
+    response.headers["ETag"] = etag(moved.revision)
+    return moved
+
+
+@router.delete("/{alias}", status_code=204, responses=responses(404, 409, 412))
+def delete_alias(caller: Writer, gateway: Gw, name: ModelName, alias: AliasName, if_match: IfMatch = None) -> None:
+    """Remove an alias that no deployment follows."""
+    with gateway.writing() as session:
+        service.delete_alias(session, caller.project_id, name, alias, if_match)

@@ -1,0 +1,194 @@
+"""Models, versions, aliases, lineage and comparison, as the API shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from libs.database.tables import Model as ModelRow
+from libs.database.tables import ModelAlias, ModelVersion
+from libs.registry import aliases as alias_registry
+from libs.registry import models as registry
+from libs.registry.errors import RegistryError
+from libs.serving.bundle import Bundle
+from libs.web.etags import expected_revision
+from libs.web.paging import Page, decode_cursor
+from libs.web.problems import FieldProblem, PreconditionRequiredError, UnprocessableError
+from services.gateway.models import repository
+from services.gateway.models.schemas import (
+    Alias,
+    Comparison,
+    Lineage,
+    LineageDataset,
+    LineageModel,
+    Model,
+    ModelDetail,
+    VersionDetail,
+    VersionSummary,
+)
+from services.gateway.paging import page_of
+
+_MAX_CHILDREN = 100
+
+
+def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) -> Page[Model]:
+    """A page of models, newest first."""
+    after = decode_cursor(cursor, "models", {})
+    rows = repository.page(session, project_id, after, limit + 1)
+    return page_of(rows, limit, "models", {}, Model.model_validate)
+
+
+def detail(session: Session, project_id: UUID, name: str) -> ModelDetail:
+    """A model with its aliases and versions."""
+    row = registry.find_model(session, project_id, name)
+    versions = [_summary(version, name) for version in registry.list_versions(session, row)]
+    return ModelDetail(**Model.model_validate(row).model_dump(), aliases=_aliases(session, row), versions=versions)
+
+
+def _aliases(session: Session, model: ModelRow) -> list[Alias]:
+    return [alias_of(row, model.name, version) for row, version in alias_registry.list_aliases(session, model)]
+
+
+def alias_list(session: Session, project_id: UUID, name: str) -> list[Alias]:
+    """A model's aliases by name."""
+    return _aliases(session, registry.find_model(session, project_id, name))
+
+
+def versions(session: Session, project_id: UUID, name: str, cursor: str | None, limit: int) -> Page[VersionSummary]:
+    """A page of a model's versions, newest first."""
+    model = registry.find_model(session, project_id, name)
+    filters = {"model": model.id}
+    after = decode_cursor(cursor, "versions", filters)
+    rows = repository.version_page(session, model.id, after, limit + 1)
+    return page_of(rows, limit, "versions", filters, lambda row: _summary(row, name))
+
+
+def find_version(session: Session, project_id: UUID, name: str, number: int) -> ModelVersion:
+    """A version, whatever its status."""
+    return registry.resolve(session, project_id, f"{name}@{number}", ready=False)
+
+
+def version(session: Session, project_id: UUID, name: str, number: int) -> VersionDetail:
+    """One version."""
+    row = find_version(session, project_id, name, number)
+    return VersionDetail(**_summary(row, name).model_dump(), bundle=row.bundle, gates=row.gates, lineage=row.lineage)
+
+
+def set_alias(session: Session, project_id: UUID, name: str, alias: str, target: int, if_match: str | None) -> Alias:
+    """Point an alias at a version, if it is where the caller last saw it.
+
+    Raises:
+        PreconditionRequiredError: the alias exists and no `If-Match` came.
+        AliasConflict: it is at another revision.
+    """
+    expected = expected_revision(if_match)
+    if if_match is None and _exists(session, project_id, name, alias):
+        raise PreconditionRequiredError(
+            f"Alias {alias!r} exists: send its ETag as If-Match (or `If-Match: *` to move it wherever it is)."
+        )
+    row = alias_registry.set_alias(session, project_id, name, alias, target, expected)
+    session.refresh(row)
+    return alias_of(row, name, target)
+
+
+def _exists(session: Session, project_id: UUID, name: str, alias: str) -> bool:
+    return any(found.alias == alias for found in alias_list(session, project_id, name))
+
+
+def alias(session: Session, project_id: UUID, name: str, alias: str) -> Alias:
+    """One alias."""
+    row, target = alias_registry.get_alias(session, project_id, name, alias)
+    return alias_of(row, name, target.version)
+
+
+def delete_alias(session: Session, project_id: UUID, name: str, alias: str, if_match: str | None) -> None:
+    """Remove an alias, if it is where the caller last saw it; without `If-Match`, wherever it is."""
+    expected = alias_registry.ANY_REVISION if if_match is None else expected_revision(if_match)
+    alias_registry.delete_alias(session, project_id, name, alias, expected)
+
+
+def alias_of(row: ModelAlias, model: str, target: int) -> Alias:
+    """An alias row over HTTP."""
+    return Alias(model=model, alias=row.alias, version=target, revision=row.revision, updated_at=row.updated_at)
+
+
+def lineage(session: Session, project_id: UUID, name: str, number: int) -> Lineage:
+    """Where a version comes from, and what came from it."""
+    row = find_version(session, project_id, name, number)
+    stored = Bundle.model_validate(row.bundle).lineage
+    data = repository.datasets_by_digest(session, project_id, stored.dataset_digests.values())
+    parents = repository.models_by_digest(session, project_id, stored.parent_digests.values())
+    children = repository.children(session, project_id, row.digest, _MAX_CHILDREN)
+    return Lineage(
+        model=name,
+        version=row.version,
+        digest=row.digest,
+        method=row.method,
+        job_id=row.job_id,
+        seed=stored.seed,
+        code_version=stored.code_version,
+        config=stored.config,
+        datasets=[LineageDataset(**_source(role, digest, data)) for role, digest in stored.dataset_digests.items()],
+        parents=[LineageModel(**_source(role, digest, parents)) for role, digest in stored.parent_digests.items()],
+        children=[_child(child, model, row.digest) for child, model in children],
+    )
+
+
+def _source(role: str, digest: str, found: repository.Found) -> dict[str, Any]:
+    name, number = found.get(digest, (None, None))
+    return {"role": role, "digest": digest, "name": name, "version": number}
+
+
+def _child(child: ModelVersion, model: str, digest: str) -> LineageModel:
+    role = next(role for role, parent in child.lineage["parent_digests"].items() if parent == digest)
+    return LineageModel(role=role, digest=child.digest, name=model, version=child.version)
+
+
+def compare(session: Session, project_id: UUID, references: Sequence[str]) -> Comparison:
+    """Versions side by side.
+
+    Raises:
+        UnprocessableError: a reference means nothing; a pointer to each.
+    """
+    rows = _resolve_all(session, project_id, references)
+    bundles = [Bundle.model_validate(row.bundle) for row in rows]
+    configs = [bundle.lineage.config for bundle in bundles]
+    return Comparison(
+        versions=[_summary(row, repository.model_name(session, row.model_id)) for row in rows],
+        metrics={name: [row.metrics.get(name) for row in rows] for name in _keys([row.metrics for row in rows])},
+        config=varying(configs),
+        parameters=[bundle.parameters for bundle in bundles],
+        latency_p50_ms=[_latency(bundle) for bundle in bundles],
+    )
+
+
+def _resolve_all(session: Session, project_id: UUID, references: Sequence[str]) -> list[ModelVersion]:
+    rows, problems = [], []
+    for index, text in enumerate(references):
+        try:
+            rows.append(registry.resolve(session, project_id, text, ready=False))
+        except RegistryError as error:
+            problems.append(FieldProblem(pointer=f"/version/{index}", message=str(error), location="query"))
+    if problems:
+        raise UnprocessableError(problems[0].message, code="invalid_reference", errors=problems)
+    return rows
+
+
+def varying(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The keys in which the dicts differ, each with every dict's value."""
+    values = {key: [config.get(key) for config in configs] for key in _keys(configs)}
+    return {key: column for key, column in values.items() if any(value != column[0] for value in column)}
+
+
+def _keys(dicts: Sequence[dict[str, Any]]) -> list[str]:
+    return sorted({key for one in dicts for key in one})
+
+
+def _latency(bundle: Bundle) -> float | None:
+    return next((one.p50_ms for one in bundle.latency if one.batch_size == 1 and one.threads == 1), None)
+
+
+def _summary(row: ModelVersion, model: str) -> VersionSummary:
+    shared = VersionSummary.model_fields.keys() - {"model"}
+    return VersionSummary(model=model, **{name: getattr(row, name) for name in shared})
