@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from libs.database.engine import make_engine, session
 from libs.registry.artifacts import ArtifactStore
 from services.local.valkey import LocalValkey
+from tests.support.platform import Platform, platform
 from tests.support.postgres import cloned_database, open_folder, postgres_server
 
 
@@ -62,3 +63,10 @@ def valkey_url(shared_valkey_url: str) -> str:
 def artifact_store(tmp_path: Path) -> ArtifactStore:
     """An empty artifact store of this test alone."""
     return ArtifactStore((tmp_path / "artifacts").as_uri())
+
+
+@pytest.fixture
+def octavo(engine: Engine, postgres_url: str, valkey_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """Real relay and worker processes on this test's database; the test starts them."""
+    with platform(engine, postgres_url, valkey_url, tmp_path / "home") as made:
+        yield made

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Json, Worker
 
 
-def register(
+def report(
     session: Session,
     worker_id: UUID,
     *,
@@ -22,14 +22,10 @@ def register(
     devices: Json,
     slots: int,
 ) -> None:
-    """Write the worker's row."""
+    """Write the worker's row, or renew it: the worker is alive."""
     row = {"host": host, "pid": pid, "version": version, "queues": list(queues), "devices": devices, "slots": slots}
-    session.execute(insert(Worker).values(id=worker_id, **row))
-
-
-def beat(session: Session, worker_id: UUID) -> None:
-    """The worker is alive."""
-    session.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.clock_timestamp()))
+    write = insert(Worker).values(id=worker_id, **row)
+    session.execute(write.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": func.clock_timestamp()}))
 
 
 def unregister(session: Session, worker_id: UUID) -> None:

@@ -80,6 +80,7 @@ class Failed(_Message):
     traceback: str = ""
     user_error: bool = False
     out_of_memory: bool = False
+    report: dict[str, Any] | None = Field(default=None, description="What validation found, when data is at fault.")
 
 
 Message = Annotated[

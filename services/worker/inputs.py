@@ -1,0 +1,115 @@
+"""Makes a job's inputs ready on this machine: data sets and models by digest, the checkpoint to go on from."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from libs.database.engine import transaction
+from libs.database.tables import DatasetVersion, Job, ModelVersion
+from libs.jobs.moves import lock_attempt
+from libs.jobs.reports import Checkpoint, newest_checkpoint
+from libs.jobs.spec import JobSpec
+from libs.registry import datasets, models
+from libs.registry.artifacts import ArtifactStore
+from libs.registry.cache import FolderCache
+from services.worker.attempt_folder import AttemptFolder
+from services.worker.repository import validated_version
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What the child is given."""
+
+    datasets: dict[str, Path] = field(default_factory=dict)
+    models: dict[str, Path] = field(default_factory=dict)
+    dataset_digests: dict[str, str] = field(default_factory=dict)
+    model_digests: dict[str, str] = field(default_factory=dict)
+    resume_from: Path | None = None
+
+
+@dataclass(slots=True)
+class _Wanted:
+    datasets: dict[str, DatasetVersion]
+    models: dict[str, ModelVersion]
+    upload: DatasetVersion | None
+    checkpoint: Checkpoint | None
+
+
+class InputStore:
+    """Fetches inputs through this machine's cache."""
+
+    def __init__(self, engine: Engine, store: ArtifactStore, cache: FolderCache) -> None:
+        self._engine = engine
+        self._store = store
+        self._cache = cache
+
+    @contextmanager
+    def prepared(self, job: Job, folder: AttemptFolder) -> Iterator[Prepared]:
+        """The job's inputs as local folders, kept from eviction while the context lasts.
+
+        Raises:
+            RegistryError: a reference leads nowhere.
+            ArtifactError: the store cannot give what the registry promises.
+            LeaseLost: the attempt is not the job's any more.
+        """
+        wanted = self._resolve(job)
+        ready = Prepared()
+        with ExitStack() as leases:
+            for role, dataset in wanted.datasets.items():
+                ready.datasets[role] = leases.enter_context(self._lease(dataset))
+                ready.dataset_digests[role] = str(dataset.digest)
+            for role, model in wanted.models.items():
+                ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
+                ready.model_digests[role] = model.digest
+            if wanted.upload is not None:
+                ready.datasets["upload"] = self._fetch_upload(wanted.upload, folder)
+            if wanted.checkpoint is not None:
+                ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder)
+            yield ready
+
+    def _resolve(self, job: Job) -> _Wanted:
+        """Look the references up; from the first attempt on they name exact versions, so that all see the same."""
+        spec = JobSpec.model_validate(job.spec)
+        with transaction(self._engine) as session:
+            locked = lock_attempt(session, job.id, job.epoch)
+            upload = validated_version(session, job.id)
+            roles = {} if upload is not None else spec.datasets
+            found = _Wanted(
+                datasets={role: datasets.resolve(session, job.project_id, name) for role, name in roles.items()},
+                models={role: models.resolve(session, job.project_id, name) for role, name in spec.models.items()},
+                upload=upload,
+                checkpoint=newest_checkpoint(session, job.id),
+            )
+            locked.spec = {
+                **locked.spec,
+                "datasets": {**spec.datasets, **_pinned(spec.datasets, found.datasets)},
+                "models": _pinned(spec.models, found.models),
+            }
+        return found
+
+    @contextmanager
+    def _lease(self, dataset: DatasetVersion) -> Iterator[Path]:
+        with self._cache.lease(str(dataset.digest), str(dataset.uri)) as path:
+            yield path
+
+    def _fetch_upload(self, version: DatasetVersion, folder: AttemptFolder) -> Path:
+        """The raw upload as a file of its own name in a folder of its own."""
+        uri = str(version.upload_uri)
+        target = folder.path / "upload"
+        target.mkdir()
+        self._store.fetch_file(uri, target / uri.rsplit("/", 1)[-1])
+        return target
+
+    def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder) -> Path:
+        target = folder.path / "resume"
+        target.mkdir()
+        artifact = checkpoint.artifact
+        return self._store.fetch_file(artifact.uri, target / artifact.name, artifact.digest)
+
+
+def _pinned(references: dict[str, str], found: dict[str, DatasetVersion] | dict[str, ModelVersion]) -> dict[str, str]:
+    """`name@version` for every reference that was looked up."""
+    return {role: f"{references[role].partition('@')[0]}@{version.version}" for role, version in found.items()}

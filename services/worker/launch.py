@@ -1,0 +1,47 @@
+"""The command line and the environment of a child process."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from services.worker.devices import Assignment
+
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|PRIVATE|DSN|DATABASE|BROKER|REDIS", re.IGNORECASE)
+_SECRET_PREFIXES = ("AWS_", "PG", "CELERY_", "AZURE_", "GOOGLE_", "GCP_")
+
+
+class Launcher(Protocol):
+    """How an attempt folder becomes a command."""
+
+    def __call__(self, folder: Path, processes: int) -> Sequence[str]:
+        """The command that runs the attempt in `folder`."""
+
+
+def python_child(folder: Path, processes: int) -> Sequence[str]:
+    """`services.worker.child`, under torchrun when it takes several processes."""
+    child = ["-m", "services.worker.child", str(folder)]
+    if processes == 1:
+        return [sys.executable, *child]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=0"]
+    return [sys.executable, *torchrun, *child]
+
+
+def child_environment(ours: Mapping[str, str], assignment: Assignment, slots: int) -> dict[str, str]:
+    """Our environment without anything that opens a door, with this job's devices and share of the cores."""
+    kept = {name: value for name, value in ours.items() if not is_secret(name)}
+    threads = str(max(1, (os.cpu_count() or 1) // (slots * assignment.processes)))
+    return {
+        "OMP_NUM_THREADS": threads,
+        **kept,
+        **assignment.environment(),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in (str(Path.cwd()), kept.get("PYTHONPATH", "")) if path),
+    }
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable may hold a credential."""
+    return name.startswith(_SECRET_PREFIXES) or _SECRET.search(name) is not None

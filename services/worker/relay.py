@@ -1,0 +1,191 @@
+"""Publishes jobs on the broker and puts right what crashed: `python -m services.worker.relay`.
+
+Woken by NOTIFY when a job is queued, and by the clock when it is time to look for expired leases. Several relays may
+run beside each other. When the broker is away messages wait in the outbox; when Postgres was away, leases get time to
+be renewed before they are called expired.
+"""
+
+import selectors
+import signal
+import socket
+import time
+from types import FrameType
+from uuid import UUID
+
+import psycopg
+import structlog
+from celery import Celery
+from kombu.exceptions import ChannelError, KombuError
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from libs.database.engine import make_engine, transaction
+from libs.database.triggers import OUTBOX_CHANNEL
+from libs.jobs import outbox, reaper, workers
+from libs.registry.datasets import mark_invalid
+from libs.settings import PlatformSettings, platform_settings
+from services.worker.celery_app import RUN_JOB, make_app
+from services.worker.logs import configure_logs
+from services.worker.repository import abandoned_versions
+
+log = structlog.get_logger()
+_BATCH = 100
+_BROKER_ERRORS = (KombuError, RedisError, OSError)
+_FORGET_WORKERS_S = 3600.0
+_LONGEST_BACKOFF_S = 5.0
+
+
+class Relay:
+    """One loop: publish, reap, sleep until something happens."""
+
+    def __init__(self, engine: Engine, app: Celery, settings: PlatformSettings) -> None:
+        self._engine = engine
+        self._app = app
+        self._settings = settings
+        self._stopping = False
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
+        self._broker_back_at = 0.0
+        self._broker_failures = 0
+        self._next_reap = 0.0
+
+    def stop(self) -> None:
+        """Publish what is there, then end. Safe to call from a signal handler."""
+        self._stopping = True
+        self._wake_write.send(b"x")
+
+    def run(self) -> None:
+        """Work until `stop`. Connections are made again for as long as it takes."""
+        failures = 0
+        while not self._stopping:
+            try:
+                with self._listen() as listening:
+                    failures = 0
+                    self._serve(listening)
+            except (DBAPIError, psycopg.OperationalError) as error:
+                failures += 1
+                log.warning("database_lost", error=str(error).splitlines()[0], failures=failures)
+                self._next_reap = time.monotonic() + self._settings.lease_s
+                self._sleep(_backoff(failures))
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _listen(self) -> psycopg.Connection:
+        url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="octavo-relay-listen")
+        connection.execute(f"LISTEN {OUTBOX_CHANNEL}".encode())
+        return connection
+
+    def _serve(self, listening: psycopg.Connection) -> None:
+        log.info("relay_ready")
+        while not self._stopping:
+            self._publish()
+            self._reap_when_due()
+            self._sleep(max(0.0, min(self._next_reap, self._publish_due()) - time.monotonic()), listening)
+        self._publish()
+
+    def _publish_due(self) -> float:
+        return self._broker_back_at if self._broker_failures else float("inf")
+
+    def _sleep(self, longest_s: float, listening: psycopg.Connection | None = None) -> None:
+        """Until the clock says so, a job is queued, or the process is told to stop."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            if listening is not None:
+                selector.register(listening.fileno(), selectors.EVENT_READ)
+            selector.select(longest_s)
+        if listening is not None:
+            for _ in listening.notifies(timeout=0):
+                pass
+
+    def _publish(self) -> None:
+        """Empty the outbox, unless the broker was found away a moment ago."""
+        if time.monotonic() < self._broker_back_at:
+            return
+        try:
+            while self._publish_batch() == _BATCH:
+                pass
+        except _BROKER_ERRORS as error:
+            self._broker_failures += 1
+            self._broker_back_at = time.monotonic() + _backoff(self._broker_failures)
+            log.warning("broker_lost", error=str(error), failures=self._broker_failures)
+        else:
+            self._broker_failures = 0
+
+    def _publish_batch(self) -> int:
+        with transaction(self._engine) as session, self._app.producer_or_acquire() as producer:
+
+            def send(job_id: UUID, queue: str) -> None:
+                self._app.send_task(RUN_JOB, kwargs={"job_id": str(job_id)}, queue=queue, producer=producer)
+
+            return outbox.publish(session, send, _BATCH)
+
+    def _reap_when_due(self) -> None:
+        if time.monotonic() < self._next_reap:
+            return
+        self._next_reap = time.monotonic() + self._settings.reap_every_s
+        with transaction(self._engine) as session:
+            reaped = reaper.reap(session)
+        with transaction(self._engine) as session:
+            close_abandoned_versions(session)
+            workers.forget_silent(session, max(_FORGET_WORKERS_S, 2 * self._settings.lease_s))
+        if reaped.lost or reaped.retried or reaped.settled:
+            log.info("reaped", lost=reaped.lost, retried=reaped.retried, settled=reaped.settled)
+        self._ring_again()
+
+    def _ring_again(self) -> None:
+        """Where the broker holds fewer messages than jobs are queued, messages were lost: publish them again."""
+        with transaction(self._engine) as session:
+            wanted = reaper.backlog(session)
+        for queue, count in wanted.items():
+            missing = count - self._messages_in(queue)
+            if missing > 0:
+                with transaction(self._engine) as session:
+                    rung = reaper.ring_again(session, queue, missing, self._settings.ring_again_s)
+                if rung:
+                    log.info("rung_again", queue=queue, jobs=len(rung))
+
+    def _messages_in(self, queue: str) -> int:
+        """Messages the broker holds; as many as can be when it does not answer, so that nothing is rung in vain."""
+        try:
+            with self._app.connection_or_acquire() as connection:
+                found = connection.default_channel.queue_declare(queue, passive=True)
+                return int(found.message_count)
+        except ChannelError:
+            return 0  # the broker deletes an empty queue
+        except _BROKER_ERRORS:
+            return 2**31
+
+
+def close_abandoned_versions(session: Session) -> None:
+    """Data sets whose validation job failed or was cancelled without a verdict are invalid, and say why."""
+    for version, job in abandoned_versions(session):
+        reason = (job.error or {}).get("message") or job.status_reason or ""
+        mark_invalid(session, version.id, {"errors": [f"validation job {job.id} {job.status}: {reason}".rstrip(": ")]})
+
+
+def _backoff(failures: int) -> float:
+    return min(0.25 * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_S)
+
+
+def main() -> None:
+    """Run a relay until SIGTERM or SIGINT."""
+    configure_logs("relay")
+    settings = platform_settings()
+    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
+    relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        relay.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    relay.run()
+    engine.dispose()
+    log.info("relay_stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""A worker process: its row in Postgres, its supervisor, and the Celery consumer that hands it rings."""
+
+import os
+import socket
+import threading
+from dataclasses import asdict
+from uuid import UUID, uuid4
+
+import structlog
+from celery import Celery
+from celery.signals import worker_shutting_down
+from sqlalchemy.exc import DBAPIError
+
+from libs.database.engine import make_engine, transaction
+from libs.jobs import workers
+from libs.registry.artifacts import ArtifactStore
+from libs.registry.cache import FolderCache
+from services.worker.celery_app import QUEUES, RUN_JOB, make_app
+from services.worker.devices import DevicePool, find_gpus
+from services.worker.inputs import InputStore
+from services.worker.launch import Launcher, python_child
+from services.worker.settings import WorkerSettings, code_version
+from services.worker.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Everything one worker process owns. `run` blocks until SIGTERM or SIGINT."""
+
+    def __init__(self, settings: WorkerSettings, launcher: Launcher = python_child) -> None:
+        self.id = uuid4()
+        self._settings = settings
+        self._devices = DevicePool(find_gpus())
+        self.slots = settings.worker_slots or max(1, len(self._devices.gpus))
+        self.queues = chosen_queues(settings.worker_queues, has_gpu=bool(self._devices.gpus))
+        self._engine = make_engine(
+            settings.database_url.get_secret_value(), application="octavo-worker", pool_size=3 * self.slots + 1
+        )
+        self.supervisor = self._make_supervisor(launcher)
+        self._ending = threading.Event()
+
+    def _make_supervisor(self, launcher: Launcher) -> Supervisor:
+        settings = self._settings
+        store = ArtifactStore(settings.artifact_root)
+        cache = FolderCache(settings.cache, store, settings.worker_cache_limit_bytes)
+        inputs = InputStore(self._engine, store, cache)
+        return Supervisor(
+            self.id, self._engine, store, inputs, self._devices, settings, slots=self.slots, launcher=launcher
+        )
+
+    def run(self) -> None:
+        """Register, answer rings, and at the end hand every job back."""
+        beating = threading.Thread(target=self._beat, name="octavo-beat", daemon=True)
+        beating.start()
+        worker_shutting_down.connect(self._on_shutdown, weak=False)
+        app = make_app(self._settings.broker_url.get_secret_value())
+        define_task(app, self.supervisor)
+        log.info("worker_ready", worker_id=str(self.id), queues=self.queues, slots=self.slots)
+        app.worker_main(self._arguments())
+        self._ending.set()
+        beating.join()
+        self._engine.dispose()
+
+    def _arguments(self) -> list[str]:
+        return [
+            "--quiet",
+            "worker",
+            "--pool=threads",
+            f"--concurrency={self.slots}",
+            f"--queues={','.join(self.queues)}",
+            f"--hostname={self.id}@%h",
+            "--disable-prefetch",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+
+    def _on_shutdown(self, **_: object) -> None:
+        self.supervisor.shutting_down.set()
+
+    def _beat(self) -> None:
+        """Keep the worker's row; it is written anew when a reaper thought us dead."""
+        while True:
+            try:
+                self._report()
+            except DBAPIError as error:
+                log.warning("database_lost", error=str(error).splitlines()[0])
+            if self._ending.wait(self._settings.heartbeat_s):
+                break
+        try:
+            with transaction(self._engine) as session:
+                workers.unregister(session, self.id)
+        except DBAPIError as error:
+            log.warning("database_lost", error=str(error).splitlines()[0])
+
+    def _report(self) -> None:
+        with transaction(self._engine) as session:
+            workers.report(
+                session,
+                self.id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=code_version(),
+                queues=self.queues,
+                devices={"gpus": [asdict(gpu) for gpu in self._devices.gpus], "cpus": os.cpu_count()},
+                slots=self.slots,
+            )
+
+
+def chosen_queues(setting: str, *, has_gpu: bool) -> list[str]:
+    """Queue names of a setting; `auto` means cpu, and gpu where there is one.
+
+    Raises:
+        ValueError: it names a queue that does not exist.
+    """
+    if setting == "auto":
+        return ["cpu", "gpu"] if has_gpu else ["cpu"]
+    names = [name.strip() for name in setting.split(",") if name.strip()]
+    unknown = [name for name in names if name not in QUEUES]
+    if unknown or not names:
+        raise ValueError(f"OCTAVO_WORKER_QUEUES={setting!r}: queues are {', '.join(QUEUES)}, or auto")
+    return names
+
+
+def define_task(app: Celery, supervisor: Supervisor) -> None:
+    """Make the app answer rings with this supervisor."""
+
+    @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]
+    def run_job(job_id: str) -> None:
+        supervisor.run(UUID(job_id))

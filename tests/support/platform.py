@@ -1,0 +1,166 @@
+"""The relay and a worker as real processes beside a real Postgres and Valkey, for tests that need the whole."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psutil
+from sklearn.datasets import load_digits
+from sqlalchemy import Engine, select
+
+from libs.data.write import write_arrays_dataset
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobEvent, ModelVersion
+from libs.jobs.spec import JobSpec
+from libs.jobs.states import TERMINAL
+from libs.jobs.submit import submit
+from libs.registry.artifacts import ArtifactStore
+from libs.registry.datasets import create_version, mark_ready, mark_uploaded
+from tests.support.waiting import until
+
+
+class Platform:
+    """Starts, freezes and kills our processes; reads what they wrote."""
+
+    def __init__(self, engine: Engine, database_url: str, broker_url: str, home: Path) -> None:
+        self.engine = engine
+        self.home = home
+        self.store = ArtifactStore((home / "artifacts").as_uri())
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment = {
+            **os.environ,
+            "OCTAVO_DATABASE_URL": database_url,
+            "OCTAVO_BROKER_URL": broker_url,
+            "OCTAVO_HOME": str(home),
+            "OCTAVO_LEASE_S": "2",
+            "OCTAVO_HEARTBEAT_S": "0.3",
+            "OCTAVO_REAP_EVERY_S": "0.2",
+            "OCTAVO_RING_AGAIN_S": "1",
+            "OCTAVO_RETRY_BACKOFF_S": "0.1",
+            "OCTAVO_STOP_GRACE_S": "20",
+            "OCTAVO_WORKER_FLUSH_S": "0.1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, name: str, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process of ours; its log is `<home>/<name>.log`."""
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                env={**self.environment, **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.processes[name]
+
+    def start_relay(self, name: str = "relay") -> subprocess.Popen[bytes]:
+        return self.start(name, "services.worker.relay")
+
+    def start_worker(self, name: str = "worker", **environment: str) -> subprocess.Popen[bytes]:
+        return self.start(name, "services.worker", **environment)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait(30)
+
+    def terminate(self, name: str) -> int:
+        """SIGTERM, and wait; its exit status."""
+        process = self.processes.pop(name)
+        process.terminate()
+        return process.wait(60)
+
+    def freeze(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait(30)
+
+    def log(self, name: str) -> str:
+        path = self.home / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def submit(self, spec: JobSpec, **options: object) -> UUID:
+        with transaction(self.engine) as session:
+            return submit(session, DEFAULT_PROJECT_ID, spec, **options).id  # type: ignore[arg-type]
+
+    def job(self, job_id: UUID) -> Job:
+        with transaction(self.engine) as session:
+            return session.get_one(Job, job_id)
+
+    def events(self, job_id: UUID) -> Sequence[JobEvent]:
+        with transaction(self.engine) as session:
+            return session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)).all()
+
+    def versions(self, job_id: UUID) -> Sequence[ModelVersion]:
+        with transaction(self.engine) as session:
+            return session.scalars(select(ModelVersion).where(ModelVersion.job_id == job_id)).all()
+
+    def wait_for(self, job_id: UUID, *statuses: str, timeout_s: float = 90.0) -> Job:
+        """The job once it has one of these states, or any terminal one when none is named."""
+        wanted = statuses or tuple(TERMINAL)
+
+        def reached() -> Job | None:
+            job = self.job(job_id)
+            ended = [name for name, process in self.processes.items() if process.poll() is not None]
+            if ended:
+                raise AssertionError(f"{ended} ended by itself")
+            if job.status in TERMINAL and job.status not in wanted:
+                raise AssertionError(
+                    f"job is {job.status}: {job.status_reason} {job.error}\n{self.log('worker')[-3000:]}"
+                )
+            return job if job.status in wanted else None
+
+        try:
+            return until(reached, f"job {wanted}", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log('relay')[-2000:]}\n{self.log('worker')[-4000:]}") from None
+
+    def children(self) -> list[psutil.Process]:
+        """Every process of an attempt of this platform, wherever it hangs in the tree."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if any(str(self.home / "attempts") in part for part in process.cmdline()):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return found
+
+
+@contextmanager
+def platform(engine: Engine, database_url: str, broker_url: str, home: Path) -> Iterator[Platform]:
+    """A platform without processes yet; those that were started end with the block."""
+    home.mkdir(parents=True, exist_ok=True)
+    made = Platform(engine, database_url, broker_url, home)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def add_digits(platform: Platform, pictures: int = 240, name: str = "digits") -> None:
+    """Register scikit-learn's 8x8 digits as a ready data set."""
+    digits = load_digits()
+    folder = platform.home / f"made-{name}"
+    images = (digits.images[:pictures] * 15.9).astype("uint8")
+    manifest = write_arrays_dataset(
+        folder, images, digits.target[:pictures].astype("int64"), [str(n) for n in range(10)]
+    )
+    stored = platform.store.put_folder(folder)
+    with transaction(platform.engine) as session:
+        version = create_version(session, DEFAULT_PROJECT_ID, name, {"upload": "digits.npz"})
+        mark_uploaded(session, version.id, "file:///nowhere", 0, uuid4())
+        mark_ready(session, version.id, stored, manifest, {})
