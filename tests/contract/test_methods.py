@@ -1,0 +1,188 @@
+"""The contract of every training method: each test runs once per method of the catalog, with the same few settings.
+
+A method that needs other data or settings gets a line in `TINY`; none is left out.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ValidationError
+
+from libs.data.images import open_images
+from libs.data.preprocess import apply_batch
+from libs.models.catalog import METHODS, Method
+from libs.serving.bundle import Bundle
+from libs.training.checkpoint import newest_checkpoint, read_checkpoint
+from libs.training.local_run import LocalRun
+from libs.training.run import Inputs, Outcome, Stopped, StopReason
+
+IMAGES = {"model": "resnet8", "epochs": 2, "batch_size": 32, "lr": 0.05, "mix": "mixup", "ema_decay": 0.9}
+TINY: dict[str, dict[str, Any]] = {"supervised": IMAGES, "frskd": IMAGES}
+WALL_CLOCK = {"train/images_per_s", "cost/step_ms", "cost/classifier_step_ms", "cost/factor"}
+
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+class RecordedRun(LocalRun):
+    """A run that asks to stop at a given step and keeps its figures by name and step."""
+
+    def __init__(self, folder: Path, seed: int = 7, stop_at: int | None = None, reason: StopReason = "cancel") -> None:
+        super().__init__(folder, seed, quiet=True)
+        self._asked = 0
+        self._stop_at = stop_at
+        self._reason: StopReason = reason
+
+    def stop_reason(self) -> StopReason | None:
+        self._asked += 1
+        return self._reason if self._asked == self._stop_at else None
+
+    @property
+    def figures(self) -> dict[tuple[str, int], float]:
+        return {(name, step): value for name, value, step in self.metrics if name not in WALL_CLOCK}
+
+
+def config_of(method: Method, **changes: Any) -> BaseModel:
+    return method.config.model_validate({**TINY[method.name], **changes})
+
+
+def run_method(method: Method, data: Path, run: RecordedRun, **changes: Any) -> Outcome:
+    return method.load()(config_of(method, **changes), Inputs({"train": data}), run)
+
+
+def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
+    assert outcome.bundle is not None
+    return safetensors.torch.load_file(outcome.bundle / "model.safetensors")
+
+
+@dataclass
+class Finished:
+    run: RecordedRun
+    outcome: Outcome
+    bundle: Bundle
+
+
+@pytest.fixture(scope="session")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finished]:
+    """One uninterrupted run of every method, shared by the tests that only look at it."""
+    torch.set_num_threads(1)
+    done: dict[str, Finished] = {}
+    for name, method in METHODS.items():
+        run = RecordedRun(tmp_path_factory.mktemp(name))
+        outcome = run_method(method, digits, run)
+        assert outcome.bundle is not None
+        bundle = Bundle.model_validate_json((outcome.bundle / "bundle.json").read_bytes())
+        done[name] = Finished(run, outcome, bundle)
+    return done
+
+
+@every_method
+def test_outcome_is_complete(method: Method, finished: Mapping[str, Finished]) -> None:
+    run, outcome = finished[method.name].run, finished[method.name].outcome
+    assert {"val/accuracy", "test/accuracy", "test/nll", "test/ece"} <= set(outcome.metrics)
+    assert all(np.isfinite(value) for value in outcome.metrics.values())
+    json.dumps(outcome.details, allow_nan=False)
+    assert {"train/loss", "train/accuracy", "train/lr", "train/images_per_s", "val/accuracy"} <= {
+        name for name, _ in run.figures
+    } | WALL_CLOCK
+    assert run.latest("train/ce_classifier") < run.figures["train/ce_classifier", 1]  # it learns
+
+
+@every_method
+def test_report_is_complete(method: Method, finished: Mapping[str, Finished]) -> None:
+    folder = finished[method.name].outcome.report
+    assert folder is not None
+    assert {"report.html", "report.json", "metrics.csv"} <= {path.name for path in folder.iterdir()}
+    assert list(folder.glob("tensorboard/events.out.tfevents.*"))
+
+
+@every_method
+def test_same_seed_same_result(method: Method, digits: Path, finished: Mapping[str, Finished], tmp_path: Path) -> None:
+    again = RecordedRun(tmp_path / "again")
+    outcome = run_method(method, digits, again)
+    assert_equal_runs(finished[method.name].run.figures, again.figures)
+    assert_equal_weights(weights_of(finished[method.name].outcome), weights_of(outcome))
+    assert outcome.metrics == finished[method.name].outcome.metrics
+
+
+@every_method
+def test_interrupted_and_resumed_is_bitwise_the_same(
+    method: Method, digits: Path, finished: Mapping[str, Finished], tmp_path: Path
+) -> None:
+    first = RecordedRun(tmp_path, stop_at=9, reason="shutdown")  # in the middle of the second of two epochs
+    with pytest.raises(Stopped, match="shutdown"):
+        run_method(method, digits, first)
+    second = RecordedRun(tmp_path)
+    outcome = run_method(method, digits, second)
+    assert min(step for _, step in second.figures) > min(step for _, step in first.figures)
+    assert_equal_runs(finished[method.name].run.figures, first.figures | second.figures)
+    assert_equal_weights(weights_of(finished[method.name].outcome), weights_of(outcome))
+    assert outcome.metrics == finished[method.name].outcome.metrics
+
+
+@every_method
+def test_stop_leaves_a_checkpoint(method: Method, digits: Path, tmp_path: Path) -> None:
+    run = RecordedRun(tmp_path, stop_at=3)
+    with pytest.raises(Stopped) as stopped:
+        run_method(method, digits, run)
+    assert stopped.value.reason == "cancel"
+    newest = newest_checkpoint(run.checkpoints)
+    assert newest is not None
+    assert read_checkpoint(newest)["step"] == 3
+
+
+@every_method
+def test_export_is_faithful(method: Method, finished: Mapping[str, Finished]) -> None:
+    parity = finished[method.name].bundle.parity
+    assert parity is not None
+    assert parity.passed
+    assert parity.samples > 50
+    assert parity.max_abs_diff <= parity.tolerance
+    assert parity.argmax_disagreements == 0
+
+
+@every_method
+def test_bundle_predicts_with_onnxruntime_alone(
+    method: Method, digits: Path, finished: Mapping[str, Finished]
+) -> None:
+    outcome, bundle = finished[method.name].outcome, finished[method.name].bundle
+    assert outcome.bundle is not None
+    split = open_images(digits).split("test")
+    pictures = apply_batch(bundle.recipe, [split.picture(i) for i in range(len(split))])
+    session = onnxruntime.InferenceSession(outcome.bundle / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run([bundle.outputs[0].name], {bundle.inputs[0].name: pictures})
+    assert logits.shape == (len(split), len(bundle.labels))
+    accuracy = float((logits.argmax(1) == split.labels).mean())
+    assert accuracy == pytest.approx(outcome.metrics["test/accuracy"], abs=1.5 / len(split))
+
+
+@every_method
+def test_config_survives_json_schema_and_back(method: Method) -> None:
+    defaults = method.config()
+    schema = method.config.model_json_schema()
+    assert schema["additionalProperties"] is False
+    from_schema = {name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry}
+    assert method.config.model_validate(from_schema) == defaults
+    assert method.config.model_validate_json(defaults.model_dump_json()) == defaults
+    with pytest.raises(ValidationError) as error:
+        method.config.model_validate({"no_such_setting": 1})
+    assert error.value.errors()[0]["loc"] == ("no_such_setting",)
+
+
+def assert_equal_weights(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> None:
+    assert left.keys() == right.keys()
+    different = [name for name in left if not torch.equal(left[name], right[name])]
+    assert not different
+
+
+def assert_equal_runs(left: Mapping[tuple[str, int], float], right: Mapping[tuple[str, int], float]) -> None:
+    assert left.keys() == right.keys()
+    different = [key for key in left if left[key] != right[key]]
+    assert not different
