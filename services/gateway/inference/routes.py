@@ -28,6 +28,7 @@ async def _numbered(name: Name, number: Number) -> None:
 
 _NAMED, _NUMBERED = Depends(_named), Depends(_numbered)
 _DOWN = (502, 503, 504)
+_PROBLEMS = responses(404, 413, 415, *_DOWN)
 _PICTURE = {"requestBody": {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 _TENSORS = {
     "requestBody": {
@@ -39,9 +40,7 @@ _TENSORS = {
 }
 
 
-@router.post(
-    "/v1/classify/{name}", dependencies=[_NAMED], responses=responses(404, 413, 415, *_DOWN), openapi_extra=_PICTURE
-)
+@router.post("/v1/classify/{name}", dependencies=[_NAMED], responses=_PROBLEMS, openapi_extra=_PICTURE)
 async def classify(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
     """Classify the picture in the body with a deployed model: labels and probabilities, best first."""
     return await forward(gateway.model_server, request)
@@ -65,27 +64,25 @@ async def server_ready(gateway: Gw, request: Request) -> StreamingResponse:
     return await forward(gateway.model_server, request)
 
 
-@router.get("/v2/models/{name}", dependencies=[_NAMED], responses=responses(404, *_DOWN))
-@router.get("/v2/models/{name}/versions/{number}", dependencies=[_NUMBERED], responses=responses(404, *_DOWN))
+@router.get("/v2/models/{name}", dependencies=[_NAMED], responses=_PROBLEMS)
+@router.get("/v2/models/{name}/versions/{number}", dependencies=[_NUMBERED], responses=_PROBLEMS)
 async def model_metadata(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: inputs and outputs of a deployed model."""
     return await forward(gateway.model_server, request)
 
 
-@router.get("/v2/models/{name}/ready", dependencies=[_NAMED], responses=responses(404, *_DOWN))
-@router.get("/v2/models/{name}/versions/{number}/ready", dependencies=[_NUMBERED], responses=responses(404, *_DOWN))
+@router.get("/v2/models/{name}/ready", dependencies=[_NAMED], responses=_PROBLEMS)
+@router.get("/v2/models/{name}/versions/{number}/ready", dependencies=[_NUMBERED], responses=_PROBLEMS)
 async def model_ready(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: whether a deployed model answers."""
     return await forward(gateway.model_server, request)
 
 
-@router.post(
-    "/v2/models/{name}/infer", dependencies=[_NAMED], responses=responses(404, 413, *_DOWN), openapi_extra=_TENSORS
-)
+@router.post("/v2/models/{name}/infer", dependencies=[_NAMED], responses=_PROBLEMS, openapi_extra=_TENSORS)
 @router.post(
     "/v2/models/{name}/versions/{number}/infer",
     dependencies=[_NUMBERED],
-    responses=responses(404, 413, *_DOWN),
+    responses=_PROBLEMS,
     openapi_extra=_TENSORS,
 )
 async def infer(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
@@ -99,13 +96,13 @@ async def repository_index(_: ReadsDeployments, gateway: Gw, request: Request) -
     return await forward(gateway.model_server, request)
 
 
-@router.post("/v2/repository/models/{name}/load", dependencies=[_NAMED], responses=responses(404, *_DOWN))
+@router.post("/v2/repository/models/{name}/load", dependencies=[_NAMED], responses=_PROBLEMS)
 async def load_model(_: WritesDeployments, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: load a deployment again, or deploy the model of this name."""
     return await forward(gateway.model_server, request)
 
 
-@router.post("/v2/repository/models/{name}/unload", dependencies=[_NAMED], responses=responses(404, *_DOWN))
+@router.post("/v2/repository/models/{name}/unload", dependencies=[_NAMED], responses=_PROBLEMS)
 async def unload_model(_: WritesDeployments, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: stop serving a deployment; its row stays."""
     return await forward(gateway.model_server, request)

@@ -71,47 +71,68 @@ class ModelDetail(Model):
     versions: list[VersionSummary]
 
 
-class LineageDataset(BaseModel):
-    """A data set a version was trained on. `name` is null when this project has no data set of that content now."""
+class LineageNode(BaseModel):
+    """One thing in a lineage; an `unknown` one is known by its digest alone."""
 
-    role: str
-    digest: str
-    name: str | None
-    version: int | None
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    kind: Literal["model_version", "dataset_version", "job", "unknown"]
+    name: str
+    digest: str | None
+    deleted: bool
 
 
-class LineageModel(BaseModel):
-    """A model version another one came from."""
+class LineageEdge(BaseModel):
+    """`source` went into `target`."""
 
-    role: str
-    digest: str
-    name: str | None
-    version: int | None
+    model_config = ConfigDict(from_attributes=True)
+
+    source: str
+    target: str
+    role: str = Field(examples=["dataset:train", "model:init", "made by"])
 
 
 class Lineage(BaseModel):
-    """Where a version comes from, and what came from it."""
+    """Everything a version was made from, and every version made from it, as a graph."""
 
-    model: str
-    version: int
-    digest: str
-    method: str
-    job_id: UUID | None
+    id: str = Field(description="The node of the version itself.")
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    complete: bool = Field(description="Whether the graph was small enough to be shown whole.")
     seed: int | None
     code_version: str
     config: dict[str, Any]
-    datasets: list[LineageDataset]
-    parents: list[LineageModel]
-    children: list[LineageModel]
+
+
+class MetricChange(BaseModel):
+    """A figure of two versions; `change` = right - left where both have it."""
+
+    left: float | None
+    right: float | None
+    change: float | None
+
+
+class FactChange(BaseModel):
+    """A fact in which two versions differ."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    left: Any
+    right: Any
+
+
+class Difference(BaseModel):
+    """How a version (right) differs from the base (left)."""
+
+    version: VersionSummary
+    metrics: dict[str, MetricChange]
+    config: dict[str, FactChange] = Field(description="Hyper-parameters that differ.")
+    facts: dict[str, FactChange] = Field(description="Size, parameters, labels, data and other facts that differ.")
 
 
 class Comparison(BaseModel):
-    """Versions side by side: one column each, in the order asked for."""
+    """The first version beside each of the others."""
 
-    versions: list[VersionSummary]
-    metrics: dict[str, list[float | str | None]] = Field(
-        description="Name → value of each version, null: not measured."
-    )
-    config: dict[str, list[Any]] = Field(description="Hyper-parameters in which they differ.")
-    parameters: list[int]
-    latency_p50_ms: list[float | None] = Field(description="Of one picture on one thread, where they were exported.")
+    base: VersionSummary
+    against: list[Difference]

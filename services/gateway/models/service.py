@@ -1,7 +1,6 @@
 """Models, versions, aliases, lineage and comparison, as the API shows them."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -11,7 +10,8 @@ from libs.database.tables import ModelAlias, ModelVersion
 from libs.registry import aliases as alias_registry
 from libs.registry import models as registry
 from libs.registry.errors import RegistryError
-from libs.serving.bundle import Bundle
+from libs.registry.lineage import compare as compare_versions
+from libs.registry.lineage import lineage_graph
 from libs.web.etags import expected_revision
 from libs.web.paging import Page, decode_cursor
 from libs.web.problems import FieldProblem, PreconditionRequiredError, UnprocessableError
@@ -19,17 +19,18 @@ from services.gateway.models import repository
 from services.gateway.models.schemas import (
     Alias,
     Comparison,
+    Difference,
+    FactChange,
     Lineage,
-    LineageDataset,
-    LineageModel,
+    LineageEdge,
+    LineageNode,
+    MetricChange,
     Model,
     ModelDetail,
     VersionDetail,
     VersionSummary,
 )
 from services.gateway.paging import page_of
-
-_MAX_CHILDREN = 100
 
 
 def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) -> Page[Model]:
@@ -114,52 +115,37 @@ def alias_of(row: ModelAlias, model: str, target: int) -> Alias:
 
 
 def lineage(session: Session, project_id: UUID, name: str, number: int) -> Lineage:
-    """Where a version comes from, and what came from it."""
+    """Everything a version was made from, and everything that was made from it."""
     row = find_version(session, project_id, name, number)
-    stored = Bundle.model_validate(row.bundle).lineage
-    data = repository.datasets_by_digest(session, project_id, stored.dataset_digests.values())
-    parents = repository.models_by_digest(session, project_id, stored.parent_digests.values())
-    children = repository.children(session, project_id, row.digest, _MAX_CHILDREN)
+    graph = lineage_graph(session, row)
     return Lineage(
-        model=name,
-        version=row.version,
-        digest=row.digest,
-        method=row.method,
-        job_id=row.job_id,
-        seed=stored.seed,
-        code_version=stored.code_version,
-        config=stored.config,
-        datasets=[LineageDataset(**_source(role, digest, data)) for role, digest in stored.dataset_digests.items()],
-        parents=[LineageModel(**_source(role, digest, parents)) for role, digest in stored.parent_digests.items()],
-        children=[_child(child, model, row.digest) for child, model in children],
+        id=f"model_version:{row.id}",
+        nodes=[LineageNode.model_validate(node) for node in graph.nodes.values()],
+        edges=[LineageEdge.model_validate(edge) for edge in graph.edges],
+        complete=graph.complete,
+        seed=row.lineage.get("seed"),
+        code_version=row.lineage.get("code_version", ""),
+        config=row.lineage.get("config", {}),
     )
 
 
-def _source(role: str, digest: str, found: repository.Found) -> dict[str, Any]:
-    name, number = found.get(digest, (None, None))
-    return {"role": role, "digest": digest, "name": name, "version": number}
-
-
-def _child(child: ModelVersion, model: str, digest: str) -> LineageModel:
-    role = next(role for role, parent in child.lineage["parent_digests"].items() if parent == digest)
-    return LineageModel(role=role, digest=child.digest, name=model, version=child.version)
-
-
 def compare(session: Session, project_id: UUID, references: Sequence[str]) -> Comparison:
-    """Versions side by side.
+    """The first version beside each of the others.
 
     Raises:
         UnprocessableError: a reference means nothing; a pointer to each.
     """
-    rows = _resolve_all(session, project_id, references)
-    bundles = [Bundle.model_validate(row.bundle) for row in rows]
-    configs = [bundle.lineage.config for bundle in bundles]
-    return Comparison(
-        versions=[_summary(row, repository.model_name(session, row.model_id)) for row in rows],
-        metrics={name: [row.metrics.get(name) for row in rows] for name in _keys([row.metrics for row in rows])},
-        config=varying(configs),
-        parameters=[bundle.parameters for bundle in bundles],
-        latency_p50_ms=[_latency(bundle) for bundle in bundles],
+    base, *others = _resolve_all(session, project_id, references)
+    return Comparison(base=_named_summary(session, base), against=[_difference(session, base, row) for row in others])
+
+
+def _difference(session: Session, base: ModelVersion, other: ModelVersion) -> Difference:
+    found = compare_versions(base, other)
+    return Difference(
+        version=_named_summary(session, other),
+        metrics={name: MetricChange.model_validate(change) for name, change in found.metrics.items()},
+        config={name: FactChange.model_validate(change) for name, change in found.config.items()},
+        facts={name: FactChange.model_validate(change) for name, change in found.facts.items()},
     )
 
 
@@ -175,18 +161,8 @@ def _resolve_all(session: Session, project_id: UUID, references: Sequence[str]) 
     return rows
 
 
-def varying(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The keys in which the dicts differ, each with every dict's value."""
-    values = {key: [config.get(key) for config in configs] for key in _keys(configs)}
-    return {key: column for key, column in values.items() if any(value != column[0] for value in column)}
-
-
-def _keys(dicts: Sequence[dict[str, Any]]) -> list[str]:
-    return sorted({key for one in dicts for key in one})
-
-
-def _latency(bundle: Bundle) -> float | None:
-    return next((one.p50_ms for one in bundle.latency if one.batch_size == 1 and one.threads == 1), None)
+def _named_summary(session: Session, row: ModelVersion) -> VersionSummary:
+    return _summary(row, repository.model_name(session, row.model_id))
 
 
 def _summary(row: ModelVersion, model: str) -> VersionSummary:
