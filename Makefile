@@ -1,6 +1,6 @@
 # Everything starts here. `make` alone lists the targets.
 PYTHON ?= python3
-# Index of the torch build; empty takes the usual one. The small CPU-only build: https://download.pytorch.org/whl/cpu
+# Index of the torch build; empty takes the usual one. pytorch.org names the one of the small CPU-only build.
 TORCH_INDEX ?=
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
