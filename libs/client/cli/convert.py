@@ -1,0 +1,68 @@
+"""`octavo convert weights.pth out.safetensors`: on the user's own machine, never on the platform."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from libs.client.cli.output import console, size
+from libs.client.errors import LocalFileError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A PyTorch file: .pth, .pt, .bin or .ckpt.")],
+    target: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Turn PyTorch weights into safetensors, on this machine. Only tensors are read, no pickled programs."""
+    if target.exists() and not force:
+        raise LocalFileError(f"{target} exists; --force writes over it.")
+    if target.suffix != ".safetensors":
+        raise typer.BadParameter("The file to write ends in .safetensors.")
+    tensors = read_weights(source)
+    write_safetensors(tensors, target)
+    console().print(f"Written: {target}, {len(tensors)} tensors, {size(target.stat().st_size)}", markup=False)
+    console().print(f"Next: octavo models import NAME {target}", markup=False)
+
+
+def read_weights(source: Path) -> dict[str, Any]:
+    """The tensors of a PyTorch file by name, unpacked from the usual wrappers.
+
+    Raises:
+        LocalFileError: it cannot be read, holds more than weights, or torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise LocalFileError("This needs torch: pip install torch safetensors.") from None
+    try:
+        found = torch.load(source, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise LocalFileError(f"{source} cannot be read: {error.strerror or error}.") from None
+    except Exception as error:
+        raise LocalFileError(
+            f"{source} holds more than weights, or is no PyTorch file: {str(error).splitlines()[0]} "
+            "Save the state_dict alone where it was trained: torch.save(model.state_dict(), 'weights.pth')."
+        ) from None
+    while isinstance(found, dict) and (inner := next((found[key] for key in _WRAPPERS if key in found), None)):
+        if not isinstance(inner, dict):
+            break
+        found = inner
+    tensors = {key: value for key, value in found.items() if isinstance(value, torch.Tensor)} if found else {}
+    if not tensors or not isinstance(found, dict):
+        raise LocalFileError(f"{source} holds no named tensors.")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def write_safetensors(tensors: dict[str, Any], target: Path) -> None:
+    """Write tensors, each with memory of its own."""
+    from safetensors.torch import save_file
+
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, unfinished)
+        unfinished.replace(target)
+    except OSError as error:
+        raise LocalFileError(f"{target} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,49 @@
+"""`octavo methods`: what can be trained, and every hyper-parameter from the JSON Schema."""
+
+from typing import Annotated
+
+import typer
+
+from libs.client.cli import parameters
+from libs.client.cli.output import AsJson, connect, console, print_json, print_table
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method or task; all of them when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods, or every hyper-parameter of one."""
+    with connect() as octavo:
+        if name is None:
+            found = octavo.methods.list()
+            if as_json:
+                print_json([one.raw for one in found])
+            else:
+                print_table(("method", "kind", "what it does"), ((one.name, one.kind, one.summary) for one in found))
+            return
+        method = octavo.methods.get(name)
+    if as_json:
+        print_json(method.raw)
+        return
+    schema = method.config_schema or {}
+    console().print(f"[bold]{method.name}[/]  {method.title}\n{method.summary}\n{method.reference}".strip() + "\n")
+    print_table(
+        ("--set", "type", "default", "range", "meaning"),
+        (
+            (
+                key,
+                parameters.kind_of(parameters.resolved(one, schema)),
+                _default(one.get("default")),
+                parameters.describe_range(parameters.resolved(one, schema)),
+                one.get("description", ""),
+            )
+            for key, one in schema.get("properties", {}).items()
+        ),
+        empty="It has no hyper-parameters.",
+    )
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,154 @@
+"""`octavo models`: versions, aliases, comparison, bundles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from libs.client.cli.output import AsJson, ago, connect, console, figure, print_json, print_table, size
+
+app = typer.Typer(no_args_is_help=True, help="Look at models and their versions; download and import them.")
+Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="cats, cats@3 or cats@production.")]
+
+
+@app.command("ls")
+def list_models(as_json: AsJson = False) -> None:
+    """List models, newest first."""
+    with connect() as octavo:
+        found = list(octavo.models.list())
+    if as_json:
+        print_json([one.raw for one in found])
+        return
+    rows = ((one.name, one.last_version, ago(one.created_at), one.description) for one in found)
+    empty = "There are no models yet. A training job makes one: octavo jobs submit frskd --dataset NAME"
+    print_table(("model", "versions", "made", "description"), rows, empty)
+
+
+@app.command()
+def show(reference: Reference, as_json: AsJson = False) -> None:
+    """One version: labels, metrics, gates, latency, where it comes from."""
+    with connect() as octavo:
+        version = octavo.models.version(reference)
+    if as_json:
+        print_json(version.raw)
+        return
+    import yaml
+
+    reason = f" ({version.status_reason})" if version.status_reason else ""
+    console().print(f"[bold]{version.reference}[/] is {version.status}{reason}  {size(version.size_bytes)}")
+    shown = {name: version.raw.get(name) for name in ("method", "task", "job_id", "digest", "metrics", "gates")}
+    bundle = version.bundle or {}
+    shown |= {name: bundle[name] for name in ("architecture", "labels", "parameters", "latency") if name in bundle}
+    console().print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), markup=False)
+
+
+@app.command()
+def versions(name: str, as_json: AsJson = False) -> None:
+    """A model's versions, newest first."""
+    with connect() as octavo:
+        found = list(octavo.models.versions(name))
+        aliases = octavo.models.aliases(name)
+    if as_json:
+        print_json([one.raw for one in found])
+        return
+    named: dict[int, list[str]] = {}
+    for alias in aliases:
+        named.setdefault(alias["version"], []).append(alias["alias"])
+    names = sorted({key for one in found for key in one.metrics if key.startswith("test/")})[:4]
+    rows = (
+        (
+            one.version,
+            one.status,
+            ", ".join(named.get(one.version, [])),
+            one.method,
+            ago(one.created_at),
+            *(figure(one.metrics.get(key, "")) for key in names),
+        )
+        for one in found
+    )
+    print_table(("version", "status", "alias", "method", "made", *names), rows, f"{name} has no versions.")
+
+
+@app.command()
+def alias(
+    name: str,
+    label: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as production.")],
+    version: Annotated[int | None, typer.Argument(help="The version it should mean.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the alias.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Point an alias at a version; deployments that follow it switch without a failed request."""
+    if (version is None) != delete:
+        raise typer.BadParameter("Give the version the alias should mean, or --delete.")
+    with connect() as octavo:
+        if version is None:
+            octavo.models.delete_alias(name, label)
+            answer = {"model": name, "alias": label, "version": None}
+        else:
+            answer = octavo.models.set_alias(name, label, version)
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(f"{name}@{label} {'is gone' if version is None else f'means version {version}'}", markup=False)
+
+
+@app.command()
+def compare(
+    references: Annotated[list[str], typer.Argument(metavar="NAME@VERSION...")], as_json: AsJson = False
+) -> None:
+    """Versions side by side: metrics, size, latency, settings in which they differ."""
+    if len(references) < 2:
+        raise typer.BadParameter("Name at least two versions, as in cats@1 cats@2.")
+    with connect() as octavo:
+        found = octavo.models.compare(references)
+    if as_json:
+        print_json(found)
+        return
+    columns = [f"{one['model']}@{one['version']}" for one in found["versions"]]
+    rows: list[tuple[object, ...]] = [("parameters", *found["parameters"])]
+    rows.append(("latency p50, ms", *(figure(value) if value else "" for value in found["latency_p50_ms"])))
+    rows += [(name, *("" if v is None else figure(v) for v in values)) for name, values in found["metrics"].items()]
+    rows += [(f"--set {name}", *values) for name, values in found["config"].items()]
+    print_table(("", *columns), rows)
+
+
+@app.command()
+def download(
+    reference: Reference,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Zip file; else NAME-VERSION.zip.")] = None,
+) -> None:
+    """Fetch a version: ONNX, safetensors, preprocessing, labels, lineage, in one zip."""
+    with connect() as octavo:
+        version = octavo.models.version(reference)
+        target = output or Path(f"{version.model}-{version.version}.zip")
+        octavo.models.download(version.reference, target)
+    console().print(f"Written: {target} ({size(target.stat().st_size)})", markup=False)
+
+
+@app.command()
+def lineage(reference: Reference, as_json: AsJson = False) -> None:
+    """Where a version comes from, and what was made from it."""
+    with connect() as octavo:
+        found = octavo.models.lineage(reference)
+    if as_json:
+        print_json(found)
+        return
+    import yaml
+
+    console().print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), markup=False)
+
+
+@app.command("rm")
+def remove(
+    reference: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a model, or one version of it, that is not in use."""
+    name, _, number = reference.partition("@")
+    if number and not number.isdigit():
+        raise typer.BadParameter("Name the version by its number.")
+    if not yes:
+        typer.confirm(f"Delete {reference}?", abort=True)
+    with connect() as octavo:
+        octavo.models.delete(name, int(number) if number else None)
+    console().print(f"Deleted: {reference}", markup=False)

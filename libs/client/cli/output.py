@@ -1,0 +1,96 @@
+"""What every command shares: the client, tables, JSON, times."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from libs.client.client import Octavo
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def connect() -> "Octavo":
+    """The client for the gateway that the environment or the local stack names."""
+    from libs.client.client import Octavo
+
+    return Octavo()
+
+
+def console() -> "Console":
+    """Standard output; long lines are not broken when it is no terminal."""
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=200)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
+    """Print rows; `empty` when there are none."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    if table.row_count or not empty:
+        console().print(table)
+    else:
+        console().print(empty, markup=False)
+
+
+def size(count: int | None) -> str:
+    """Bytes for people."""
+    if count is None:
+        return ""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def ago(moment: str | None) -> str:
+    """How long ago a time of the API was."""
+    if not moment:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for limit, length, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds / 86400:.0f} d ago"
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """Seconds from one time of the API to another; to now when the second is missing."""
+    if not start:
+        return None
+    finish = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    return (finish - datetime.fromisoformat(start)).total_seconds()
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time for people."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def figure(value: object) -> str:
+    """A metric for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

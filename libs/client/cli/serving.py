@@ -1,0 +1,115 @@
+"""`octavo deploy`, `undeploy`, `deployments`, `predict`, `evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from libs.client.client import Octavo
+    from libs.client.records import Deployment
+
+
+def deploy(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="cats, cats@3 or cats@production.")],
+    name: Annotated[str | None, typer.Option(help="Name it is served under; else the model's.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model. A name that serves already switches to the version given, without a failed request."""
+    served = name or model.partition("@")[0]
+    with connect() as octavo:
+        made = _create_or_change(octavo, model, served)
+        if wait:
+            made = octavo.deployments.wait_ready(served)
+    if as_json:
+        print_json(made.raw)
+        return
+    console().print(f"[bold green]{served}[/] is {made.status}: {made.model}@{made.loaded_version or made.version}")
+    console().print(f"Ask it: octavo predict {served} PICTURE", markup=False)
+
+
+def _create_or_change(octavo: "Octavo", model: str, name: str) -> "Deployment":
+    from libs.client.errors import ConflictError
+
+    try:
+        return octavo.deployments.create(model, name)
+    except ConflictError as error:
+        if error.code != "name_taken":
+            raise
+        return octavo.deployments.update(name, model)
+
+
+def undeploy(name: str, as_json: AsJson = False) -> None:
+    """Stop serving a model."""
+    with connect() as octavo:
+        octavo.deployments.delete(name)
+    if as_json:
+        print_json({"name": name, "deleted": True})
+    else:
+        console().print(f"Not served any more: {name}", markup=False)
+
+
+def deployments(as_json: AsJson = False) -> None:
+    """List what is served."""
+    with connect() as octavo:
+        found = list(octavo.deployments.list())
+    if as_json:
+        print_json([one.raw for one in found])
+        return
+    rows = (
+        (
+            one.name,
+            f"{one.model}@{one.alias or one.version}",
+            one.loaded_version,
+            one.status,
+            one.status_reason,
+            ago(one.created_at),
+        )
+        for one in found
+    )
+    empty = "Nothing is served yet. Begin with: octavo deploy MODEL"
+    print_table(("name", "should serve", "serves", "status", "", "made"), rows, empty)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A deployment; for a folder, a model.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or one folder.", metavar="PICTURE... | FOLDER")],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=100, help="Classes to show.")] = 3,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file for a folder's predictions.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify pictures at once, or a folder by a batch job."""
+    folders = [path for path in pictures if path.is_dir()]
+    if folders:
+        if len(pictures) > 1:
+            raise typer.BadParameter("Give one folder, or pictures.")
+        from libs.client.cli.batch import predict_folder
+
+        predict_folder(model, folders[0], out or Path("predictions.csv"), top, as_json)
+        return
+    with connect() as octavo:
+        answers = [(picture, octavo.predict(model, picture, top_k=top)) for picture in pictures]
+    if as_json:
+        print_json([{"picture": str(picture), **answer.raw} for picture, answer in answers])
+        return
+    rows = (
+        (picture.name, *(f"{one.label} {one.probability:.1%}" for one in answer.predictions))
+        for picture, answer in answers
+    )
+    print_table(("picture", *("" for _ in range(top))), ((*row, *[""] * (top + 1 - len(row))) for row in rows))
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="NAME[@VERSION]")],
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a data set: metrics, confusion, the worst pictures. A job, shown until it has ended."""
+    from libs.client.cli.jobs import submit_and_follow
+
+    spec = {"method": "evaluate", "models": {"model": model}, "datasets": {"data": dataset}, "config": {"split": split}}
+    submit_and_follow(spec, as_json)

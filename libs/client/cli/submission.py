@@ -1,0 +1,134 @@
+"""From options and files to the request of a job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from libs.client.cli import parameters
+from libs.client.errors import LocalFileError, NotFoundError
+
+if TYPE_CHECKING:
+    from libs.client.client import Octavo
+    from libs.client.jobs import Job
+
+_FILE_LIMIT_BYTES = 1 << 20
+_ROLES = {"evaluate": "data", "predict": "data"}
+_PINNED = ("dataset_digests", "model_digests", "digests")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options of `jobs submit`."""
+
+    method: str | None = None
+    dataset: Sequence[str] = ()
+    model: Sequence[str] = ()
+    setting: Sequence[str] = ()
+    seed: int | None = None
+    name: str | None = None
+    device: str | None = None
+    gpus: int | None = None
+    timeout_s: float | None = None
+    priority: int | None = None
+
+
+def build(octavo: "Octavo", given: Given, file: Path | None) -> dict[str, Any]:
+    """The request: what stands in `file`, and what was given over it."""
+    base = read_spec(file) if file is not None else {}
+    if given.method is None and "method" not in base:
+        raise typer.BadParameter("Name a method, as in `octavo jobs submit frskd`, or give --file.")
+    return merge(octavo, base, given)
+
+
+def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any]:
+    """`base` with what was given over it."""
+    spec = {key: value for key, value in base.items() if key not in _PINNED}
+    spec["method"] = given.method or spec["method"]
+    spec["datasets"] = {**spec.get("datasets", {}), **_roles(given.dataset, _ROLES.get(spec["method"], "train"))}
+    spec["models"] = {**spec.get("models", {}), **_roles(given.model, "model")}
+    if given.setting:
+        schema = octavo.methods.get(spec["method"]).config_schema or {}
+        spec["config"] = {**spec.get("config", {}), **parameters.parse_settings(given.setting, schema)}
+    simple = {"seed": given.seed, "name": given.name, "timeout_s": given.timeout_s, "priority": given.priority}
+    spec |= {key: value for key, value in simple.items() if value is not None}
+    resources = {"device": given.device, "gpus": given.gpus}
+    wanted = {key: value for key, value in resources.items() if value is not None}
+    if wanted:
+        spec["resources"] = {**spec.get("resources", {}), **wanted}
+    return {key: value for key, value in spec.items() if value not in (None, {})}
+
+
+def _roles(texts: Sequence[str], default: str) -> dict[str, str]:
+    """`["cats", "source=dogs"]` → `{default: "cats", "source": "dogs"}`."""
+    pairs = (text.partition("=") for text in texts)
+    return {(role if equals else default): (name if equals else role) for role, equals, name in pairs}
+
+
+def read_spec(file: Path) -> dict[str, Any]:
+    """A request from a YAML or JSON file.
+
+    Raises:
+        LocalFileError: it cannot be read, or is no request.
+    """
+    import yaml
+
+    try:
+        if file.stat().st_size > _FILE_LIMIT_BYTES:
+            raise LocalFileError(f"{file} is larger than 1 MB; that is no job request.")
+        found = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise LocalFileError(f"{file} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LocalFileError(f"{file} is neither YAML nor JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise LocalFileError(f"{file} holds no job request; `octavo jobs export JOB` shows what one looks like.")
+    return found
+
+
+def vary(octavo: "Octavo", spec: dict[str, Any], seeds: str | None, grid: Sequence[str]) -> list[dict[str, Any]]:
+    """One request for every seed and every combination of the grid."""
+    schema = (octavo.methods.get(spec["method"]).config_schema or {}) if grid else {}
+    combinations = parameters.parse_grid(grid, schema)
+    chosen = parameters.parse_seeds(seeds) or [int(spec.get("seed", 0))]
+    return [
+        {**spec, "seed": seed, "config": {**spec.get("config", {}), **combination}}
+        for combination in combinations
+        for seed in chosen
+    ]
+
+
+def find_job(octavo: "Octavo", text: str) -> "Job":
+    """The job of this id, whose id begins like this, or the newest of this name.
+
+    Raises:
+        NotFoundError: there is none, or the beginning fits several.
+    """
+    if len(text) == 36 and text.count("-") == 4:
+        return octavo.jobs.get(text)
+    named = next(octavo.jobs.list(name=text.lower(), limit=1), None) if _is_name(text) else None
+    if named is not None:
+        return octavo.jobs.get(named.id)
+    fitting = [job for job in octavo.jobs.list(limit=200) if job.id.startswith(text.lower())]
+    if len(fitting) == 1:
+        return octavo.jobs.get(fitting[0].id)
+    what = f"{len(fitting)} jobs whose ids begin with" if fitting else "no job called"
+    raise NotFoundError(404, "job_not_found", f"There is {what} {text!r}.".replace("There is 2", "There are 2"))
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and len(text) <= 64 and all(letter.isalnum() or letter in "._-" for letter in text)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder/name`, refused when the name leads elsewhere.
+
+    Raises:
+        LocalFileError: it does.
+    """
+    target = (folder / name).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise LocalFileError(f"The file name {name!r} leads out of {folder}; it was not written.")
+    return target

@@ -1,0 +1,102 @@
+"""A folder as a tar archive that exists only while it is read, from any offset: no copy of the data on disk.
+
+The same folder gives the same bytes (names sorted; no times, owners or modes), so an interrupted upload of many GB goes
+on where it stopped.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.client.errors import LocalFileError
+
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file in the archive: header at `start`, content, padding. The header is made again when it is read."""
+
+    path: Path
+    start: int
+    header_bytes: int
+    size_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.header_bytes + -(-self.size_bytes // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+class FolderTar:
+    """The regular files below `folder`, hidden ones left out, as an uncompressed tar.
+
+    Raises:
+        LocalFileError: the folder cannot be read or has no files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._members: list[_Member] = []
+        start = 0
+        for path in _files(folder):
+            size_bytes = path.stat().st_size
+            member = _Member(path, start, len(_header(folder, path, size_bytes)), size_bytes)
+            self._members.append(member)
+            start = member.end
+        if not self._members:
+            raise LocalFileError(f"There are no files in {folder}.")
+        self.size_bytes = start + len(_END)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def read(self, offset: int, block_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The archive's bytes from `offset` to its end.
+
+        Raises:
+            LocalFileError: a file changed its size or went away since the archive was laid out.
+        """
+        for member in self._members:
+            if member.end > offset:
+                yield from _member_bytes(self.folder, member, max(0, offset - member.start), block_bytes)
+        tail = max(0, offset - (self.size_bytes - len(_END)))
+        yield _END[tail:]
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    except OSError as error:
+        raise LocalFileError(f"{folder} cannot be read: {error.strerror}.") from None
+    visible = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _header(folder: Path, path: Path, size_bytes: int) -> bytes:
+    info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+    info.size = size_bytes
+    info.mode = 0o644
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _member_bytes(folder: Path, member: _Member, skip: int, block_bytes: int) -> Iterator[bytes]:
+    yield _header(folder, member.path, member.size_bytes)[skip:]
+    content_from = max(0, skip - member.header_bytes)
+    yield from _content(member, min(content_from, member.size_bytes), block_bytes)
+    padding = member.end - member.start - member.header_bytes - member.size_bytes
+    yield bytes(padding)[max(0, content_from - member.size_bytes) :]
+
+
+def _content(member: _Member, offset: int, block_bytes: int) -> Iterator[bytes]:
+    left = member.size_bytes - offset
+    try:
+        with member.path.open("rb") as file:
+            file.seek(offset)
+            while left and (block := file.read(min(block_bytes, left))):
+                left -= len(block)
+                yield block
+    except OSError as error:
+        raise LocalFileError(f"{member.path} cannot be read: {error.strerror}.") from None
+    if left:
+        raise LocalFileError(f"{member.path} became shorter while it was sent. Send the folder again.")
