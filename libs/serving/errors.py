@@ -6,7 +6,8 @@ ServingError
 ├── ModelNotLoaded        nothing of this name (or version) is loaded
 ├── Overloaded            the queue is full: ask again after `retry_after_s`
 ├── DeadlineExceeded      it waited too long and was not computed
-└── RequestError          the request is at fault; `problems` say where
+├── RequestError          the request is at fault; `problems` say where
+└── MismatchError         a data set does not fit a model
 """
 
 from collections.abc import Sequence
@@ -73,3 +74,9 @@ class RequestError(ServingError):
         self.problems = problems
         first = problems[0]
         super().__init__(f"{first.pointer.removeprefix('/').replace('/', '.') or 'body'}: {first.message}")
+
+
+class MismatchError(ServingError):
+    """A data set does not fit a model; the same request cannot succeed later."""
+
+    user_error = True

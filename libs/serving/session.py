@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -16,8 +15,13 @@ _PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAE
 class ModelSession:
     """One loaded graph with one input and one output; `run` may be called from any thread."""
 
-    def __init__(self, model: Path, provider: Provider = "cpu", threads: int = 1) -> None:
+    def __init__(self, model: Path, provider: Provider = "cpu", threads: int = 1, device_id: int = 0) -> None:
         """Load `model`.
+
+        Args:
+            provider: what it must run on.
+            threads: of one run.
+            device_id: which GPU, for cuda.
 
         Raises:
             ProviderError: `provider` is not there. ONNX Runtime itself would fall back to the CPU without a word.
@@ -29,10 +33,9 @@ class ModelSession:
                 f"{provider} was asked for, and this onnxruntime has only {', '.join(ort.get_available_providers())}. "
                 "Install the extra `inference-gpu`, or deploy with provider cpu."
             )
+        providers: list[Any] = [] if provider == "cpu" else [(wanted, {"device_id": device_id})]
         try:
-            self._session = ort.InferenceSession(
-                model, _options(threads), providers=list(dict.fromkeys([wanted, _PROVIDERS["cpu"]]))
-            )
+            self._session = ort.InferenceSession(model, _options(threads), providers=[*providers, _PROVIDERS["cpu"]])
         except Exception as error:  # onnxruntime raises a family of classes with no public base
             raise LoadError(f"{model.name} cannot be loaded: {error}") from error
         self.providers = cast(list[str], self._session.get_providers())
@@ -56,13 +59,6 @@ def check_providers(wanted: str, loaded: list[str]) -> None:
             f"{wanted} was asked for and could not start; the session runs on {', '.join(loaded)}. "
             "See the service's log for what CUDA or cuDNN lacks, or deploy with provider cpu."
         )
-
-
-def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities along the last axis of `logits / temperature`, [..., K] → [..., K]."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return cast(NDArray[np.float64], powers / powers.sum(axis=-1, keepdims=True))
 
 
 def _options(threads: int) -> ort.SessionOptions:

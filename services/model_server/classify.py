@@ -13,7 +13,7 @@ from libs.data.preprocess import apply, decode
 from libs.serving.bundle import Bundle
 from libs.serving.errors import ServingError
 from libs.serving.repository import LoadedModel
-from libs.serving.session import softmax
+from libs.serving.probabilities import softmax
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
 from libs.web.timing import span

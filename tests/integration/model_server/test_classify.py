@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from libs.serving.session import softmax
+from libs.serving.probabilities import softmax
 from tests.support.serving import Register, picture
 
 PNG = {"Content-Type": "image/png"}
