@@ -96,11 +96,12 @@ class InputStore:
             yield path
 
     def _fetch_upload(self, version: DatasetVersion, folder: AttemptFolder) -> Path:
-        """The raw upload as a file of its own name in a folder of its own."""
+        """The raw upload as `upload`, with its own name in `upload.name` beside it."""
         uri = str(version.upload_uri)
         target = folder.path / "upload"
         target.mkdir()
-        self._store.fetch_file(uri, target / uri.rsplit("/", 1)[-1])
+        self._store.fetch_file(uri, target / "upload")
+        (target / "upload.name").write_text(uri.rsplit("/", 1)[-1], encoding="utf-8")
         return target
 
     def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder) -> Path:
