@@ -12,6 +12,8 @@ DiskFullError is an OSError: the machine's fault.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_SHOWN_PROBLEMS = 5
+
 
 class DataError(ValueError):
     """The data or the request about it is wrong; the message says what and what to do."""
@@ -46,8 +48,9 @@ class InvalidDatasetError(DataError):
     def __init__(self, problems: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> None:
         self.problems = [dict(problem) for problem in problems]
         self.report = dict(report)
-        shown = "; ".join(str(problem["message"]) for problem in self.problems[:5])
-        more = f" (and {len(self.problems) - 5} more problems in the report)" if len(self.problems) > 5 else ""
+        shown = " ".join(str(problem["message"]) for problem in self.problems[:_SHOWN_PROBLEMS])
+        rest = len(self.problems) - _SHOWN_PROBLEMS
+        more = f" (and {rest} more in the report)" if rest > 0 else ""
         super().__init__(f"The data set is invalid: {shown}{more}")
 
 

@@ -1,15 +1,18 @@
 """Seeded, stratified splits."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from libs.data.manifest import Split
 from libs.data.sampling import apportion
 
-_SPLIT = 4
+_SPLIT = 4  # keeps this stream of a seed apart from those of `libs.data.sampling`
 
 
-def stratified_split(labels: NDArray[np.int64], fractions: dict[str, float], seed: int) -> NDArray[np.str_]:
-    """Give every picture a split name, [N].
+def stratified_split(labels: NDArray[np.int64], fractions: Mapping[Split, float], seed: int) -> list[Split]:
+    """Give every picture a split.
 
     Classes are split one by one, so shares hold within each class; a class with at least as many pictures
     as there are splits appears in every split. Depends on the order of `labels` and the seed only.
@@ -22,9 +25,8 @@ def stratified_split(labels: NDArray[np.int64], fractions: dict[str, float], see
     rng = np.random.default_rng([_SPLIT, seed])
     names = [name for name, share in fractions.items() if share > 0]
     weights = np.array([round(fractions[name] * 1_000_000) for name in names], dtype=np.int64)
-    assigned = np.empty(len(labels), dtype="<U5")
+    chosen = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        takes = apportion(weights, len(members))
-        assigned[members] = np.repeat(names, takes)
-    return assigned
+        chosen[members] = np.repeat(np.arange(len(names)), apportion(weights, len(members)))
+    return [names[position] for position in chosen]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.data.errors import DataError
+from libs.data.images.arrays import ArraysWriter
 from libs.data.images.index import SPLITS, Row, write_index
 from libs.data.manifest import Manifest, Split, SplitCounts
 from libs.data.splits import stratified_split
@@ -47,11 +48,17 @@ def write_arrays_dataset(
     pictures = x[..., None] if x.ndim == 3 else x
     labels = np.full(len(pictures), -1, np.int64) if y is None else np.asarray(y, np.int64)
     if splits is None:
-        fractions = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
-        splits = stratified_split(labels, fractions, split_seed).tolist()
+        fractions: dict[Split, float] = {
+            "train": 1 - val_fraction - test_fraction,
+            "val": val_fraction,
+            "test": test_fraction,
+        }
+        splits = stratified_split(labels, fractions, split_seed)
     _check(pictures, labels, classes, splits)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "arrays.npz", x=pictures)
+    with ArraysWriter(folder / "arrays.npz", pictures.shape) as writer:
+        for _, chunk in _chunks(pictures):
+            writer.add(chunk)
     train = np.asarray(splits) == "train"
     sums = PixelSums.total(
         (PixelSums.of_pictures(chunk[train[start : start + len(chunk)]]) for start, chunk in _chunks(pictures)),

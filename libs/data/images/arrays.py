@@ -1,9 +1,9 @@
-"""`arrays.npz` of a data set, mapped into memory instead of loaded, so that a large one costs no RAM."""
+"""`arrays.npz` of a data set: written piece by piece, and mapped into memory, so that a large one costs no RAM."""
 
 import struct
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,32 @@ from numpy.typing import NDArray
 from libs.data.errors import DataError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, lengths of name and extra field
+
+
+class ArraysWriter:
+    """Writes `x` of an uncompressed npz piece by piece. Equal pictures give equal bytes.
+
+    Args:
+        file: to write.
+        shape: N, H, W, C.
+    """
+
+    def __init__(self, file: Path, shape: tuple[int, int, int, int]) -> None:
+        self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+        self._member = self._archive.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._member, header)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._member.close()
+        self._archive.close()
+
+    def add(self, pictures: NDArray[np.uint8]) -> None:
+        """Append uint8 [n, H, W, C]; all pieces together must give the announced N."""
+        self._member.write(np.ascontiguousarray(pictures).data)
 
 
 def map_pictures(file: Path) -> NDArray[np.uint8]:

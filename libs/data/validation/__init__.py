@@ -1,0 +1,1 @@
+"""The parts of data-set validation; `libs.data.validate` puts them together."""
