@@ -3,14 +3,14 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Send
 
 from libs.web.problems import FieldProblem, UnprocessableError
 from libs.web.wakeups import Wakeups
@@ -91,19 +91,22 @@ class EventStream(StreamingResponse):
     ) -> None:
         self._wakeups, self._key, self._read, self._after = wakeups, key, read, after
         self._times = times or StreamTimes()
-        super().__init__(self._chunks(), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._events = self._chunks()
+        super().__init__(self._events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def stream_response(self, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self._times.send_s):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, send_in_time)
+            await super().stream_response(send_in_time)
         except TimeoutError:
             log.info("cut off an event stream whose client does not read", key=self._key)
+        finally:
+            await self._events.aclose()
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         after, times = self._after, self._times
         with self._wakeups.subscription(self._key) as news:
             yield b"retry: 1000\n\n"

@@ -1,0 +1,125 @@
+"""The gateway on a fresh database: in this process by `client`, as a real server by `server_url`."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, ApiKey, Project
+from libs.settings import PlatformSettings
+from libs.web.auth import Scope, make_key
+from services.gateway.app import create_app
+from services.gateway.settings import GatewaySettings
+from tests.support.datasets import add_dataset
+
+KeyMaker = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def settings(postgres_url: str, tmp_path: Path) -> GatewaySettings:
+    """Settings of a gateway on this test's database and folder."""
+    roots = tmp_path / "data"
+    roots.mkdir()
+    platform = PlatformSettings(database_url=SecretStr(postgres_url), home=tmp_path / "home", data_roots=str(roots))
+    return GatewaySettings(platform=platform, pool_size=5)
+
+
+@pytest.fixture
+def make_headers(engine: Engine) -> KeyMaker:
+    """Makes an API key with the given scopes and returns the headers that carry it."""
+
+    def make(*scopes: str, project_id: UUID = DEFAULT_PROJECT_ID) -> dict[str, str]:
+        new = make_key()
+        row = ApiKey(project_id=project_id, name="test", prefix=new.prefix, digest=new.digest, scopes=list(scopes))
+        with transaction(engine) as session:
+            session.add(row)
+        return {"Authorization": f"Bearer {new.text}"}
+
+    return make
+
+
+@pytest.fixture
+def admin(make_headers: KeyMaker) -> dict[str, str]:
+    """Headers of an admin key."""
+    return make_headers(Scope.ADMIN)
+
+
+@pytest.fixture
+def other_project(engine: Engine, make_headers: KeyMaker) -> dict[str, str]:
+    """Headers of an admin key of another project."""
+    with transaction(engine) as session:
+        project = Project(name="other")
+        session.add(project)
+        session.flush()
+    return make_headers(Scope.ADMIN, project_id=project.id)
+
+
+@pytest.fixture
+def client(settings: GatewaySettings, admin: dict[str, str]) -> Iterator[TestClient]:
+    """The gateway in this process, asked with an admin key."""
+    with TestClient(create_app(settings), headers=admin, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def digits(engine: Engine) -> str:
+    """A ready data set `digits`, version 1; its content digest."""
+    with transaction(engine) as session:
+        return add_dataset(session, "digits")
+
+
+@contextmanager
+def running_gateway(settings: GatewaySettings, **environment: str) -> Iterator[str]:
+    """A gateway process; yields its address once it accepts connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.gateway"],
+        env={**os.environ, **_environment(settings), "OCTAVO_GATEWAY_PORT": str(port), **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = iter(process.stdout.readline, "")
+        assert any("Uvicorn running on" in line for line in lines), f"gateway ended with {process.wait()}"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _environment(settings: GatewaySettings) -> dict[str, Any]:
+    return {
+        "OCTAVO_DATABASE_URL": settings.platform.database_url.get_secret_value(),
+        "OCTAVO_HOME": str(settings.platform.home),
+        "OCTAVO_DATA_ROOTS": settings.platform.data_roots,
+        "OCTAVO_GATEWAY_MODEL_SERVER_URL": settings.model_server_url,
+    }
+
+
+@pytest.fixture
+def server_url(settings: GatewaySettings) -> Iterator[str]:
+    """Address of a gateway process of its own."""
+    with running_gateway(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def remote(server_url: str, admin: dict[str, str]) -> Iterator[httpx2.Client]:
+    """A client of the gateway process, with an admin key."""
+    with httpx2.Client(base_url=server_url, headers=admin, timeout=20) as opened:
+        yield opened

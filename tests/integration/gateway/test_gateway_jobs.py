@@ -1,0 +1,272 @@
+"""Submitting, reading and steering jobs over HTTP, on a real Postgres."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, func, select
+from starlette.testclient import TestClient
+
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox
+from libs.jobs import wishes
+from tests.support.datasets import add_dataset
+from tests.support.registry import add_version
+
+SPEC = {"method": "frskd", "datasets": {"train": "digits"}, "config": {"epochs": 2}}
+
+
+def submit(client: TestClient, **changes: object) -> dict:
+    answer = client.post("/v1/jobs", json={**SPEC, **changes})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def pointers(answer) -> list[str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    return [error["pointer"] for error in answer.json()["errors"]]
+
+
+def test_a_submitted_job_is_queued_with_its_references_pinned(client: TestClient, digits: str, engine: Engine) -> None:
+    answer = client.post("/v1/jobs", json=SPEC)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert job["status"] == "queued"
+    assert job["spec"]["datasets"] == {"train": "digits@1"}
+    assert job["spec"]["digests"] == {"datasets/train": digits}
+    assert job["spec"]["config"]["temperature"] == 4.0
+    with transaction(engine) as session:
+        assert session.scalars(select(Outbox.job_id)).all() == [UUID(job["id"])]
+
+
+def test_a_job_stays_with_the_version_that_was_the_newest_when_it_was_submitted(
+    client: TestClient, digits: str, engine: Engine
+) -> None:
+    job = submit(client)
+    with transaction(engine) as session:
+        newer = add_dataset(session, "digits")
+    assert client.get(f"/v1/jobs/{job['id']}/spec").json()["digests"] == {"datasets/train": digits}
+    assert submit(client)["spec"]["digests"] == {"datasets/train": newer}
+
+
+def test_an_exported_spec_submits_the_same_job_again(client: TestClient, digits: str) -> None:
+    spec = client.get(f"/v1/jobs/{submit(client)['id']}/spec").json()
+    assert submit(client, **spec)["spec"] == spec
+
+
+def test_a_spec_with_another_digest_than_the_reference_has_is_refused(client: TestClient, digits: str) -> None:
+    answer = client.post("/v1/jobs", json={**SPEC, "digests": {"datasets/train": "0" * 64}})
+    assert pointers(answer) == ["/digests/datasets~1train"]
+    assert digits in answer.json()["errors"][0]["message"]
+
+
+def test_an_unknown_method_names_the_nearest_ones(client: TestClient) -> None:
+    answer = client.post("/v1/jobs", json={**SPEC, "method": "frsdk"})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "unknown_method"
+    assert "Did you mean frskd?" in answer.json()["detail"]
+    assert pointers(answer) == ["/method"]
+
+
+@pytest.mark.parametrize(
+    ("config", "pointer"),
+    [({"beta": -1}, "/config/beta"), ({"betta": 1}, "/config/betta"), ({"milestones": [2.0]}, "/config")],
+)
+def test_a_wrong_hyper_parameter_is_pointed_to(client: TestClient, digits: str, config: dict, pointer: str) -> None:
+    answer = client.post("/v1/jobs", json={**SPEC, "config": config})
+    assert answer.status_code == 422
+    assert pointers(answer) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "pointer", "message"),
+    [
+        ({"train": "digist"}, "/datasets/train", "Did you mean 'digits'?"),
+        ({"train": "digits@7"}, "/datasets/train", "no version 7"),
+        ({"train": "digits@best"}, "/datasets/train", "no aliases"),
+        ({"train": "Digits"}, "/datasets/train", "pattern"),
+        ({}, "/datasets/train", "needs a reference"),
+        ({"train": "digits", "trian": "digits"}, "/datasets/trian", "Roles: train"),
+    ],
+)
+def test_a_wrong_data_set_reference_is_pointed_to(
+    client: TestClient, digits: str, datasets: dict, pointer: str, message: str
+) -> None:
+    answer = client.post("/v1/jobs", json={**SPEC, "datasets": datasets})
+    assert answer.status_code == 422
+    assert pointers(answer) == [pointer]
+    assert message in answer.json()["errors"][0]["message"]
+
+
+def test_a_data_set_that_is_not_ready_is_refused_with_its_status(client: TestClient) -> None:
+    client.post("/v1/datasets", json={"name": "cats", "source": {"upload": "cats.zip"}})
+    answer = client.post("/v1/jobs", json={**SPEC, "datasets": {"train": "cats"}})
+    assert pointers(answer) == ["/datasets/train"]
+    assert "1 is uploading" in answer.json()["detail"]
+
+
+def test_model_references_are_pinned_too(client: TestClient, digits: str, engine: Engine) -> None:
+    with transaction(engine) as session:
+        version = add_version(session, "cats")
+    job = submit(client, models={"init": "cats"})
+    assert job["spec"]["models"] == {"init": "cats@1"}
+    assert job["spec"]["digests"]["models/init"] == version.digest
+    answer = client.post("/v1/jobs", json={**SPEC, "models": {"init": "cast"}})
+    assert pointers(answer) == ["/models/init"]
+
+
+def test_every_wrong_reference_is_reported_at_once(client: TestClient) -> None:
+    answer = client.post("/v1/jobs", json={**SPEC, "datasets": {"train": "nix"}, "models": {"init": "nax"}})
+    assert pointers(answer) == ["/datasets/train", "/models/init"]
+
+
+def test_validation_jobs_are_not_submitted_by_hand(client: TestClient) -> None:
+    answer = client.post("/v1/jobs", json={"method": "validate-dataset"})
+    assert pointers(answer) == ["/method"]
+
+
+@pytest.mark.parametrize("text", [r"a\u0000b", r"\ud800"])
+def test_text_that_postgres_does_not_store_is_refused(client: TestClient, digits: str, text: str) -> None:
+    body = json.dumps({**SPEC, "config": {"taps": ["TEXT"]}}).replace("TEXT", text)
+    answer = client.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert pointers(answer) == ["/config/taps/0"]
+
+
+def test_a_dry_run_resolves_and_queues_nothing(client: TestClient, digits: str) -> None:
+    answer = client.post("/v1/jobs?dry_run=true", json=SPEC)
+    assert answer.status_code == 200
+    assert answer.json()["spec"]["digests"] == {"datasets/train": digits}
+    assert answer.json()["workers"] == 0
+    assert client.get("/v1/jobs").json()["items"] == []
+    assert client.post("/v1/jobs?dry_run=true", json={**SPEC, "datasets": {}}).status_code == 422
+
+
+def test_a_repeated_request_with_an_idempotency_key_is_done_once(client: TestClient, digits: str) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    first = client.post("/v1/jobs", json=SPEC, headers=headers)
+    again = client.post("/v1/jobs", json=dict(reversed(SPEC.items())), headers=headers)
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    assert "Idempotent-Replayed" not in first.headers
+    assert len(client.get("/v1/jobs").json()["items"]) == 1
+
+
+def test_an_idempotency_key_is_good_for_one_body(client: TestClient, digits: str) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    client.post("/v1/jobs", json=SPEC, headers=headers)
+    answer = client.post("/v1/jobs", json={**SPEC, "seed": 1}, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "idempotency_key_reused"
+
+
+def test_a_refused_request_does_not_use_up_its_idempotency_key(client: TestClient, digits: str) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    wrong = client.post("/v1/jobs", json={**SPEC, "datasets": {"train": "nix"}}, headers=headers)
+    right = client.post("/v1/jobs", json=SPEC, headers=headers)
+    assert (wrong.status_code, right.status_code) == (422, 202)
+
+
+def test_concurrent_requests_with_one_idempotency_key_make_one_job(
+    client: TestClient, digits: str, engine: Engine
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        send = lambda _: client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "k"})  # noqa: E731
+        answers = list(pool.map(send, range(8)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == 7
+    with transaction(engine) as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 1
+
+
+def test_a_list_pages_through_every_job_once(client: TestClient, digits: str) -> None:
+    made = [submit(client, seed=seed)["id"] for seed in range(5)]
+    seen, cursor = [], None
+    while True:
+        page = client.get("/v1/jobs", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [job["id"] for job in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert seen == made[::-1]
+
+
+def test_a_list_filters(client: TestClient, digits: str) -> None:
+    first, second = submit(client), submit(client, method="supervised", name="plain")
+    client.post(f"/v1/jobs/{second['id']}/cancel")
+
+    def ids(**params: object) -> list[str]:
+        return [job["id"] for job in client.get("/v1/jobs", params=params).json()["items"]]
+
+    assert ids(status="queued") == [first["id"]]
+    assert ids(status=["queued", "cancelled"]) == [second["id"], first["id"]]
+    assert ids(method="supervised") == [second["id"]]
+    assert ids(name="plain") == [second["id"]]
+    assert ids(group=str(uuid4())) == []
+    assert client.get("/v1/jobs", params={"status": "sleeping"}).status_code == 422
+
+
+def test_a_cursor_of_other_filters_is_refused(client: TestClient, digits: str) -> None:
+    for seed in range(2):
+        submit(client, seed=seed)
+    cursor = client.get("/v1/jobs", params={"limit": 1}).json()["next_cursor"]
+    answer = client.get("/v1/jobs", params={"limit": 1, "cursor": cursor, "method": "frskd"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
+
+
+def test_cancel_of_a_queued_job_ends_it_and_of_a_finished_one_is_a_conflict(client: TestClient, digits: str) -> None:
+    job = submit(client)
+    first = client.post(f"/v1/jobs/{job['id']}/cancel")
+    again = client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert (first.status_code, first.json()["status"]) == (202, "cancelled")
+    assert (again.status_code, again.json()["code"]) == (409, "invalid_move")
+    assert "retry or clone" in again.json()["detail"]
+
+
+def test_pause_resume_retry_and_clone(client: TestClient, digits: str) -> None:
+    address = f"/v1/jobs/{submit(client)['id']}"
+    assert client.post(f"{address}/pause").json()["status"] == "paused"
+    assert client.post(f"{address}/resume").json()["status"] == "queued"
+    assert client.post(f"{address}/resume").status_code == 409
+    assert client.post(f"{address}/retry").status_code == 409
+    clone = client.post(f"{address}/clone")
+    assert clone.json()["clone_of"] == address.rpartition("/")[2]
+    client.post(f"{address}/cancel")
+    retry = client.post(f"{address}/retry", headers={"Idempotency-Key": "r"})
+    assert retry.json()["retry_of"] == address.rpartition("/")[2]
+    assert client.post(f"{address}/retry", headers={"Idempotency-Key": "r"}).json() == retry.json()
+
+
+def test_waiting_returns_when_the_job_ends(client: TestClient, digits: str, engine: Engine) -> None:
+    job = submit(client)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.get, f"/v1/jobs/{job['id']}", params={"wait": 30})
+        with transaction(engine) as session:
+            wishes.cancel(session, DEFAULT_PROJECT_ID, UUID(job["id"]))
+        assert waiting.result(timeout=15).json()["status"] == "cancelled"
+
+
+def test_waiting_ends_with_its_time(client: TestClient, digits: str) -> None:
+    answer = client.get(f"/v1/jobs/{submit(client)['id']}", params={"wait": 0.05})
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/metrics", "/artifacts", "/report", "/spec"])
+def test_a_job_that_does_not_exist(client: TestClient, path: str) -> None:
+    answer = client.get(f"/v1/jobs/{uuid4()}{path}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+
+
+def test_another_projects_jobs_do_not_exist(client: TestClient, digits: str, other_project: dict[str, str]) -> None:
+    job = submit(client)
+    for path in ("", "/events", "/metrics", "/artifacts", "/report", "/spec"):
+        assert client.get(f"/v1/jobs/{job['id']}{path}", headers=other_project).status_code == 404
+    for action in ("cancel", "pause", "resume", "retry", "clone"):
+        assert client.post(f"/v1/jobs/{job['id']}/{action}", headers=other_project).status_code == 404
+    assert client.get("/v1/jobs", headers=other_project).json()["items"] == []
+    assert client.post("/v1/jobs", json=SPEC, headers=other_project).status_code == 422
+    stream = {**other_project, "Accept": "text/event-stream"}
+    assert client.get(f"/v1/jobs/{job['id']}/events", headers=stream).status_code == 404
