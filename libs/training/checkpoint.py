@@ -43,9 +43,14 @@ class _DigestingFile(io.RawIOBase):
         self._stream = stream
         self.sha256 = hashlib.sha256()
         self.size_bytes = 0
+        self.failure: OSError | None = None
 
     def write(self, data: Buffer) -> int:
-        self._stream.write(data)
+        try:
+            self._stream.write(data)
+        except OSError as error:
+            self.failure = error  # torch's zip writer would hide it behind a failure of its own
+            raise
         self.sha256.update(data)
         length = memoryview(data).nbytes
         self.size_bytes += length
@@ -71,7 +76,7 @@ def publish_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Che
         path = folder / f"step-{step:010d}-{digest[:16]}.ckpt"
         temporary.replace(path)
         _sync_folder(folder)
-    except (OSError, RuntimeError) as error:  # torch's zip writer wraps a failed write in a RuntimeError
+    except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(_failure(folder, step, error)) from error
     _forget_old(folder)
@@ -81,7 +86,10 @@ def publish_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Che
 def _write(path: Path, state: Mapping[str, Any]) -> _DigestingFile:
     with path.open("wb") as stream:
         target = _DigestingFile(stream)
-        torch.save(dict(state), cast("IO[bytes]", target))
+        try:
+            torch.save(dict(state), cast("IO[bytes]", target))
+        except RuntimeError as error:
+            raise target.failure or error from error
         stream.flush()
         os.fsync(stream.fileno())
     return target
