@@ -143,7 +143,8 @@ def encode_bytes(values: Sequence[str]) -> bytes:
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
-    if not (header_length.isascii() and header_length.isdigit()) or not 0 < int(header_length) <= len(body):
+    plain = header_length.isascii() and header_length.isdigit() and len(header_length) < 16
+    if not plain or not 0 < int(header_length) <= len(body):
         raise _problem("", f"{HEADER_LENGTH} is {header_length[:20]!r}, the body has {len(body)} bytes")
     length = int(header_length)
     return body[:length], memoryview(body)[length:]
@@ -155,6 +156,8 @@ def _parse(text: bytes) -> InferRequest:
     except ValueError as error:
         hint = f" For binary tensors send {HEADER_LENGTH}." if text[:1] != b"{" else ""
         raise _problem("", f"the body is not JSON: {error}.{hint}") from None
+    if not isinstance(content, dict):
+        raise _problem("", "the body must be a JSON object with inputs")
     try:
         return InferRequest.model_validate(content)
     except ValidationError as error:

@@ -23,6 +23,7 @@ from services.model_server.keys import CachedKeys
 from services.model_server.settings import ModelServerSettings, model_server_settings
 from services.model_server.snapshot import SnapshotFile
 from services.model_server.sync import Syncer
+from services.model_server.v2_errors import add_error_member
 
 
 def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
@@ -32,6 +33,7 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     app = FastAPI(title="Octavo model server", version=version("octavo"), lifespan=_lifespan(settings))
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
+    add_error_member(app)
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (_health(metrics), classify.router, v2.router, repository_routes.router):
         app.include_router(router)

@@ -12,8 +12,8 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         TooLargeError: it is longer than `limit_bytes`; the rest is not read.
         BadRequestError: there is none.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
+    announced = request.headers.get("content-length", "0")
+    if len(announced) > 15 or (announced.isascii() and announced.isdigit() and int(announced) > limit_bytes):
         raise _too_large(limit_bytes)
     parts: list[bytes] = []
     size_bytes = 0

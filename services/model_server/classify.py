@@ -12,8 +12,8 @@ from libs.data.errors import PictureError
 from libs.data.preprocess import apply, decode
 from libs.serving.bundle import Bundle
 from libs.serving.errors import ServingError
-from libs.serving.repository import LoadedModel
 from libs.serving.probabilities import softmax
+from libs.serving.repository import LoadedModel
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
 from libs.web.timing import span
@@ -80,7 +80,9 @@ def _to_rows(content: bytes, bundle: Bundle, max_pixels: int) -> NDArray[np.floa
         with span("preprocess"):
             return apply(bundle.recipe, pixels)[None]
     except PictureError as error:
-        raise UnprocessableError(f"The picture cannot be used: {error}.", code="bad_picture") from error
+        raise UnprocessableError(
+            f"The picture cannot be used: {str(error).rstrip('.')}.", code="bad_picture"
+        ) from error
 
 
 def _answer(model: LoadedModel, logits: NDArray[np.float32], top_k: int) -> Classification:
