@@ -187,7 +187,7 @@ def _name(wanted: Schema) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if abs(value) < 1e6 or value >= 1e9 else str(value)
+    return f"{value:.10g}"
 
 
 def kind_of(wanted: Schema) -> str:
