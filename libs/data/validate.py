@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from libs.data.config import ValidationConfig
 from libs.data.contact_sheet import contact_sheet
-from libs.data.errors import ArchiveError, DataError, InvalidDatasetError
+from libs.data.errors import ArchiveError, DataError, InvalidDatasetError, PublicDatasetError
 from libs.data.images import ImageData, open_images
 from libs.data.images.fingerprint import nearly_equal
 from libs.data.validation.assign import assign_splits
@@ -32,8 +32,8 @@ def run(config: ValidationConfig, inputs: Inputs, run: Run) -> Outcome:
 
     Args:
         config: format, split fractions, limits.
-        inputs: `datasets["upload"]` is a folder with the file `upload` (and `upload.name`, its original name),
-            or a folder of class folders to be used in place.
+        inputs: `datasets["upload"]` is a folder with the file `upload` (and `upload.name`, its original name), or
+            with the file `upload.public` (the name of a public data set), or class folders to be used in place.
         run: progress, stop, scratch folder.
 
     Returns:
@@ -77,6 +77,8 @@ def _collect(
         return collect(upload, config, scratch, target, problems, watch)
     except ArchiveError as error:
         problems.error("archive", str(error), file=error.member)
+    except PublicDatasetError as error:
+        problems.error("public", str(error))
     except DataError as error:
         problems.error("upload", str(error))
     return None

@@ -11,6 +11,7 @@ from libs.data.config import ValidationConfig
 from libs.data.errors import DataError
 from libs.data.images.arrays import ArraysWriter
 from libs.data.images.inspect import Inspection, inspect_array, inspect_files
+from libs.data.public import pull
 from libs.data.validation.array_labels import read_labels
 from libs.data.validation.array_names import array_groups
 from libs.data.validation.array_pixels import PicturePlan, plan_pictures
@@ -29,20 +30,24 @@ class Upload:
         path: of the file, or of the folder for data used in place.
         name: original file name, for people.
         in_place: it is a folder of pictures.
+        public: it is a public data set of that name, still to be fetched to `path`.
     """
 
     path: Path
     name: str
-    in_place: bool
+    in_place: bool = False
+    public: bool = False
 
     @classmethod
     def find(cls, folder: Path) -> "Upload":
-        """A folder with a file `upload` (and `upload.name`) is an upload; any other is data in place."""
-        file = folder / "upload"
+        """Read a folder: `upload` (and `upload.name`), `upload.public` with a name, or else data in place."""
+        file, public = folder / "upload", folder / "upload.public"
+        if public.is_file():
+            return cls(file, public.read_text("utf-8").strip(), public=True)
         if not file.is_file():
             return cls(folder, folder.name, in_place=True)
         named = folder / "upload.name"
-        return cls(file, named.read_text("utf-8").strip() if named.is_file() else "upload", in_place=False)
+        return cls(file, named.read_text("utf-8").strip() if named.is_file() else "upload")
 
 
 def collect(
@@ -62,9 +67,12 @@ def collect(
         DataError: nothing can be read at all.
     """
     limits = ArchiveLimits(config.max_files, config.max_unpacked_bytes)
+    if upload.public:
+        watch.step(0.0, 0.1, f"fetching {upload.name}")
+        upload = Upload(pull(upload.name, tick=watch.tick), upload.name)
     npz = not upload.in_place and archive_kind(upload.path) == "zip" and is_npz(upload.path, limits)
     if npz and config.format in ("auto", "npz"):
-        watch.step(0.0, 0.8, "reading arrays")
+        watch.step(0.1, 0.8, "reading arrays")
         with NpzFile(upload.path, limits) as file:
             return _collect_arrays(file, config, target, problems, watch)
     if npz or config.format == "npz":

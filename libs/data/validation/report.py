@@ -14,8 +14,8 @@ from libs.data.validation.problems import Problems
 
 def upload_report(upload: Upload) -> dict[str, Any]:
     """What came in."""
-    size = {} if upload.in_place else {"size_bytes": upload.path.stat().st_size}
-    return {"upload": {"name": upload.name, "in_place": upload.in_place, **size}}
+    size = {"size_bytes": upload.path.stat().st_size} if upload.path.is_file() else {}
+    return {"upload": {"name": upload.name, "in_place": upload.in_place, "public": upload.public, **size}}
 
 
 def content_report(collected: Collected, origin: dict[str, str]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Fetching a public data set, from its official address or from a mirror, into an npz."""
+
+import os
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import pooch
+
+from libs.data.errors import PublicDatasetError
+from libs.data.public.catalog import PublicDataset, RemoteFile, public_dataset
+
+_TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
+
+Tick = Callable[[float], None]
+"""Told the fraction done; may raise to stop."""
+
+
+def public_cache() -> Path:
+    """Where fetched files are kept on this machine."""
+    return Path(os.environ.get("OCTAVO_HOME") or platformdirs.user_data_dir("octavo")) / "public"
+
+
+def pull(name: str, cache: Path | None = None, mirror: str | None = None, tick: Tick = lambda fraction: None) -> Path:
+    """Fetch a public data set by name.
+
+    Args:
+        name: in the catalog.
+        cache: folder for the fetched files and the npz; None: `public_cache()`.
+        mirror: folder or http(s) address with `datasets/<name>/<file>`, used instead of the official address;
+            None: `OCTAVO_MIRROR`.
+        tick: told the fraction fetched.
+
+    Returns:
+        An npz that can be uploaded.
+
+    Raises:
+        PublicDatasetError: unknown name, not reachable, a wrong checksum, or a broken file.
+    """
+    chosen = os.environ.get("OCTAVO_MIRROR", "") if mirror is None else mirror
+    return fetch_public(public_dataset(name), cache or public_cache(), chosen, tick)
+
+
+def fetch_public(dataset: PublicDataset, cache: Path, mirror: str = "", tick: Tick = lambda fraction: None) -> Path:
+    """Fetch what is not in the cache yet, check it and convert it. Arguments, result and errors as `pull`."""
+    folder = cache / dataset.name
+    npz = folder / f"{dataset.name}.npz"
+    if npz.is_file():
+        return npz
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, remote in enumerate(dataset.files):
+        files.append(_obtain(dataset, remote, folder, mirror, partial(tick, number / len(dataset.files))))
+    _save(npz, dataset.convert(files))
+    return npz
+
+
+def _obtain(dataset: PublicDataset, remote: RemoteFile, folder: Path, mirror: str, tick: Callable[[], None]) -> Path:
+    """One file: from the cache, a mirror folder, or over the network."""
+    algorithm, _, digest = remote.checksum.partition(":")
+    is_url = mirror.startswith(("http://", "https://"))
+    if mirror and not is_url:
+        return _from_folder(dataset, remote, Path(mirror), algorithm, digest)
+    url = f"{mirror.rstrip('/')}/datasets/{dataset.name}/{remote.name}" if mirror else remote.url
+    downloader = _Downloader(remote.largest_bytes, tick)
+    try:
+        return Path(pooch.retrieve(url, remote.checksum, remote.name, folder, downloader=downloader))
+    except (OSError, HTTPException) as error:
+        raise PublicDatasetError(f"{url} cannot be fetched ({error}). {_what_to_do(dataset)}") from error
+    except PublicDatasetError:
+        raise
+    except ValueError as error:  # pooch: another checksum
+        raise PublicDatasetError(
+            f"{url} is not the file that was published (checksum {remote.checksum} expected). {_what_to_do(dataset)}"
+        ) from error
+
+
+def _from_folder(dataset: PublicDataset, remote: RemoteFile, mirror: Path, algorithm: str, digest: str) -> Path:
+    file = mirror / "datasets" / dataset.name / remote.name
+    if not file.is_file():
+        raise PublicDatasetError(f"The mirror has no {file}. {_what_to_do(dataset)}")
+    if pooch.file_hash(str(file), alg=algorithm) != digest:
+        raise PublicDatasetError(f"{file} is not the file that was published: expected {remote.checksum}.")
+    return file
+
+
+def _what_to_do(dataset: PublicDataset) -> str:
+    addresses = ", ".join(remote.url for remote in dataset.files)
+    return (
+        f"Without internet: fetch {addresses} elsewhere, put them into <folder>/datasets/{dataset.name}/ "
+        "and set OCTAVO_MIRROR to that folder, or to an http(s) address that serves it."
+    )
+
+
+def _save(npz: Path, arrays: Any) -> None:
+    """Write all or nothing."""
+    with tempfile.NamedTemporaryFile(dir=npz.parent, suffix=".part", delete=False) as part:
+        try:
+            np.savez_compressed(part, **arrays)
+        except BaseException:
+            Path(part.name).unlink()
+            raise
+    Path(part.name).replace(npz)
+
+
+class _Downloader:
+    """Downloads for pooch, with a time limit, a size limit, and a way to stop."""
+
+    def __init__(self, largest_bytes: int, tick: Callable[[], None]) -> None:
+        self._largest_bytes = largest_bytes
+        self._tick = tick
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        received = 0
+        # The scheme is http(s): from the catalog, or checked when the mirror was read.
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, Path(output_file).open("wb") as file:  # noqa: S310
+            while chunk := response.read(_CHUNK_BYTES):
+                received += len(chunk)
+                if received > self._largest_bytes:
+                    raise PublicDatasetError(f"{url} is larger than the expected {self._largest_bytes:,} bytes")
+                file.write(chunk)
+                self._tick()
