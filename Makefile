@@ -4,6 +4,10 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
+# Several tests share the cores; spinning threads would keep each other waiting.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= passive
+
 BIN := .venv/bin
 STAMP := .venv/installed
 

@@ -35,10 +35,11 @@ def child_environment(ours: Mapping[str, str], assignment: Assignment, slots: in
     threads = str(max(1, (os.cpu_count() or 1) // (slots * assignment.processes)))
     return {
         "OMP_NUM_THREADS": threads,
+        # Idle threads sleep: spinning ones make a step ten times slower where jobs share the cores.
+        "OMP_WAIT_POLICY": "passive",
         **kept,
         **assignment.environment(),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in (str(Path.cwd()), kept.get("PYTHONPATH", "")) if path),
     }
 
 
