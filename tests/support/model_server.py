@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.support.postgres import free_port
+from services.local.process import free_port
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def open_folder(prefix: str) -> Iterator[Path]:
 @contextmanager
 def postgres_server(major: int | None = None) -> Iterator[LocalPostgres]:
     """A fresh server with the migrated template in it; it ends with the block."""
-    settings = {"max_connections": "200"}
+    settings = {"max_connections": "200", "autovacuum": "off"}  # a vacuum would hold a database that is to be dropped
     with (
         open_folder("octavo-postgres-") as folder,
         LocalPostgres(folder, major=major, fsync=False, settings=settings) as server,
