@@ -8,8 +8,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 
 from libs.database.tables import Artifact
-from libs.registry.artifacts import ArtifactNotFound, ArtifactStore
-from libs.web.problems import NotFoundError
+from libs.registry.artifacts import ArtifactStore
 
 _BLOCK_BYTES = 1 << 20
 _SANDBOX = (
@@ -38,14 +37,9 @@ def stream_file(store: ArtifactStore, file: Download, *, inline: bool = False) -
     """The answer that carries a stored file; its digest is its ETag.
 
     Raises:
-        NotFoundError: the store does not have the file any more.
+        ArtifactNotFound: the store does not have the file any more.
     """
-    try:
-        opened = store.open(file.uri)
-    except ArtifactNotFound:
-        raise NotFoundError(
-            f"The file {file.name!r} is not in the artifact store any more.", code="file_gone"
-        ) from None
+    opened = store.open(file.uri)
     place = "inline" if inline else "attachment"
     headers = {
         "Content-Length": str(file.size_bytes),

@@ -5,6 +5,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobNotFound
 from libs.models.catalog import UnknownMethodError
+from libs.registry.artifacts import ArtifactError, ArtifactNotFound
 from libs.registry.errors import AliasConflict, InvalidError
 from libs.registry.errors import ConflictError as RegistryConflict
 from libs.registry.errors import NotFoundError as RegistryNotFound
@@ -24,6 +25,10 @@ def _database_away(_: Exception) -> ProblemError:
     return UnavailableError(detail, code="database_unavailable", headers={"Retry-After": "2"})
 
 
+def _store_fails(_: Exception) -> ProblemError:
+    return UnavailableError("The artifact store does not give what it should.", code="artifact_store_unavailable")
+
+
 PROBLEMS: ProblemMap = {
     UnknownMethodError: lambda error: NotFoundError(str(error), code="method_not_found"),
     JobNotFound: lambda error: NotFoundError(str(error), code=error.code),
@@ -34,6 +39,8 @@ PROBLEMS: ProblemMap = {
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),
     InvalidError: lambda error: UnprocessableError(str(error), code=error.code),
+    ArtifactError: _store_fails,
+    ArtifactNotFound: lambda _: NotFoundError("The file is not stored any more.", code="file_gone"),
     OperationalError: _database_away,
     PoolTimeoutError: _database_away,
 }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Dataset, DatasetVersion
@@ -22,7 +23,7 @@ def newest_versions(session: Session, dataset_ids: Sequence[UUID]) -> dict[UUID,
     query = (
         select(DatasetVersion)
         .where(DatasetVersion.dataset_id.in_(dataset_ids))
-        .distinct(DatasetVersion.dataset_id)
+        .ext(distinct_on(DatasetVersion.dataset_id))
         .order_by(DatasetVersion.dataset_id, DatasetVersion.version.desc())
     )
     return {version.dataset_id: version for version in session.scalars(query)}

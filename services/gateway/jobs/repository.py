@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, Row, cast, func, or_, select
+from sqlalchemy import Integer, Row, cast, func, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact, Job, JobAttempt, JobMetric, Worker
@@ -77,7 +77,7 @@ def members(session: Session, project_id: UUID, group_id: UUID) -> Sequence[Job]
 def thinned_metrics(
     session: Session, job_id: UUID, names: Sequence[str], points: int
 ) -> Sequence[Row[str, int, float, int]]:
-    """(name, step, value, stored) by name and step: of each metric every k-th value, and the last one.
+    """(name, step, value, stored) by name and step: of each metric every k-th value, counted from the last one.
 
     k is the least that leaves at most `points` values; Postgres does it, so that a long job costs no memory here.
     """
@@ -91,8 +91,8 @@ def thinned_metrics(
     if names:
         ranked = ranked.where(JobMetric.name.in_(names))
     rows = ranked.subquery()
-    stride = func.greatest(1, cast(func.ceil(rows.c.stored / float(max(points - 1, 1))), Integer))
-    kept = or_(rows.c.place == rows.c.stored, (rows.c.place - 1) % stride == 0)
+    stride = cast(func.ceil(rows.c.stored / float(points)), Integer)
+    kept = (rows.c.stored - rows.c.place) % stride == 0
     query = select(rows.c.name, rows.c.step, rows.c.value, rows.c.stored).where(kept)
     return session.execute(query.order_by(rows.c.name, rows.c.step)).all()
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from starlette.responses import StreamingResponse
 
 from libs.database.tables import ModelVersion
-from libs.registry.artifacts import ArtifactStore
-from libs.web.problems import NotFoundError
+from libs.registry.artifacts import ArtifactNotFound, ArtifactStore
 
 _BLOCK_BYTES = 1 << 20
 _NOT_SMALLER = (".onnx", ".safetensors", ".npz", ".png")
@@ -19,11 +18,11 @@ def stream_bundle(store: ArtifactStore, version: ModelVersion, name: str) -> Str
     """The answer that carries a version's bundle.
 
     Raises:
-        NotFoundError: the store does not have the bundle any more.
+        ArtifactNotFound: the store does not have the bundle any more.
     """
     folder = f"{name}-{version.version}"
     if not store.exists(f"{version.uri}/bundle.json"):
-        raise NotFoundError(f"The files of {name}@{version.version} are not stored any more.", code="file_gone")
+        raise ArtifactNotFound(f"no bundle at {version.uri}")
     members = {f"{folder}/{file}": f"{version.uri}/{file}" for file in ("bundle.json", *version.bundle["files"])}
     headers = {"Content-Disposition": f'attachment; filename="{folder}.zip"', "ETag": f'"{version.digest}"'}
     return StreamingResponse(_zip_blocks(store, members), media_type="application/zip", headers=headers)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
@@ -25,6 +26,17 @@ from services.gateway.settings import GatewaySettings
 from tests.support.datasets import add_dataset
 
 KeyMaker = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_logs() -> None:
+    """Tracebacks without the locals of every frame, which take seconds to draw."""
+    shown = [
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(processors=shown)
 
 
 @pytest.fixture
