@@ -155,12 +155,13 @@ def _explain_absence(last: StackState | None) -> None:
 def _show(state: StackState) -> None:
     answers = http_ready(int(state.url.rsplit(":", 1)[1]), "/livez")
     console.print(f"{state.url}  {state.phase}  gateway {'answers' if answers else 'does not answer'}  {state.version}")
-    table = Table("service", "process", "port", "memory", "restarts", "log", box=None)
+    table = Table("service", "process", "port", "memory", "restarts", box=None, pad_edge=False)
     for one in state.services:
-        memory = _resident_mb(one.pid)
-        cells = (one.pid or "down", one.port or "", memory and f"{memory:.0f} MB", one.restarts, one.log)
-        table.add_row(one.name, *(str(cell or ("0" if cell == 0 else "")) for cell in cells))
+        resident_mb = _resident_mb(one.pid)
+        memory = f"{resident_mb:.0f} MB" if resident_mb is not None else ""
+        table.add_row(one.name, str(one.pid or "down"), str(one.port or ""), memory, str(one.restarts))
     console.print(table)
+    console.print("Logs: octavo logs SERVICE")
 
 
 def _resident_mb(pid: int | None) -> float | None:

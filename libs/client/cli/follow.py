@@ -124,8 +124,8 @@ class BarView:
             self._progress.update(self._task, metrics=chosen(self._metrics))
         elif event.kind == "progress":
             fraction = float(event.data.get("fraction", 0.0))
-            left = self._estimate.left(fraction, time.monotonic())
             note = str(event.data.get("note", ""))
+            left = "" if "left" in note else self._estimate.left(fraction, time.monotonic())
             self._progress.update(self._task, completed=fraction, description=note, left=left)
         elif event.kind == "status":
             self._progress.update(self._task, status=str(event.data.get("to", "")))

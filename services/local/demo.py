@@ -1,0 +1,146 @@
+"""`make demo`: from nothing to a prediction, on this machine, with the time of each step.
+
+Starts the stack (or uses the one that runs), uploads scikit-learn's handwritten digits, trains a classifier with FRSKD,
+serves it, asks it about one picture, and stops what it started.
+"""
+
+import io
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from libs.client.cli.failures import report
+from libs.client.cli.follow import follow
+from libs.client.client import Octavo
+from libs.client.errors import OctavoError
+from services.local import commands
+from services.local.layout import Layout
+
+NAME = "digits"
+SETTINGS = {"model": "resnet8", "epochs": 6, "lr": 0.1}
+"""A small network for 8x8 pictures, so that a first look takes seconds."""
+
+console = Console(highlight=False)
+
+
+class Steps:
+    """Says what is being done, and how long each thing took."""
+
+    def __init__(self) -> None:
+        self.took: list[tuple[str, float]] = []
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Time one step."""
+        console.print(f"\n[bold cyan]{title}[/]")
+        begun = time.monotonic()
+        yield
+        self.took.append((title, time.monotonic() - begun))
+
+    def show(self) -> None:
+        """Print the table of times."""
+        console.print()
+        for title, seconds in [*self.took, ("together", sum(seconds for _, seconds in self.took))]:
+            console.print(f"  {seconds:6.1f} s  {title}")
+
+
+def main() -> int:
+    """Run the demo; the exit code."""
+    missing = [name for name in ("sklearn", "PIL") if find_spec(name) is None]
+    if missing:
+        console.print(f"The demo needs {' and '.join(missing)}: pip install -r requirements/dev.txt", style="red")
+        return 1
+    steps = Steps()
+    layout = Layout(commands.local_settings().home)
+    ran_before = layout.running() is not None
+    try:
+        if not ran_before:
+            with steps.step("Starting Postgres, Valkey, gateway, relay, worker and model server"):
+                commands.announce(commands.start_detached(layout))
+        show_everything(steps)
+    except OctavoError as error:
+        return report(error, as_json=False)
+    except typer.Exit as ended:
+        return ended.exit_code
+    finally:
+        if not ran_before:
+            with steps.step("Stopping"):
+                commands.down()
+    steps.show()
+    console.print("\nWhat was made is kept. Go on with `make up` and `octavo --help`.")
+    return 0
+
+
+def show_everything(steps: Steps) -> None:
+    """Data, training, deployment, prediction."""
+    with Octavo() as octavo, tempfile.TemporaryDirectory() as folder:
+        pictures, answers = digits()
+        archive = Path(folder) / f"{NAME}.zip"
+        with steps.step(f"Uploading {len(pictures)} pictures of handwritten digits and validating them"):
+            write_zip(pictures, answers, archive)
+            version = octavo.datasets.wait_ready(octavo.datasets.upload(NAME, archive))
+            console.print(f"{version.reference} is ready: {version.summary}")
+        with steps.step("Training a classifier with FRSKD"):
+            job = octavo.jobs.submit("frskd", datasets={"train": version.reference}, config=SETTINGS)
+            made = (follow(octavo, job.id).result or {})["model"]
+            console.print(f"model {made['name']}@{made['version']} is {made['status']}")
+        with steps.step("Serving it"):
+            deploy(octavo, made["name"], made["version"])
+        with steps.step("Asking it about one picture"):
+            ask(octavo, made["name"], pictures[0], answers[0])
+
+
+def digits() -> tuple[Any, Any]:
+    """scikit-learn's digits: pictures uint8 [N, 8, 8] and answers [N]."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return (found.images * (255 / 16)).astype("uint8"), found.target
+
+
+def png(pixels: Any) -> bytes:
+    """A picture file of pixels uint8 [H, W]."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_zip(pictures: Any, answers: Any, archive: Path) -> None:
+    """One folder a class, as a user would pack it."""
+    with zipfile.ZipFile(archive, "w") as packed:
+        for number, (pixels, answer) in enumerate(zip(pictures, answers, strict=True)):
+            packed.writestr(f"{answer}/{number:04d}.png", png(pixels))
+
+
+def deploy(octavo: Octavo, model: str, version: int) -> None:
+    """Serve a version under the model's name, whether or not an older one is served."""
+    if any(one.name == model for one in octavo.deployments.list()):
+        octavo.deployments.update(model, f"{model}@{version}")
+    else:
+        octavo.deployments.create(f"{model}@{version}", model)
+    served = octavo.deployments.wait_ready(model)
+    console.print(f"{octavo.url}/v1/classify/{model} answers with version {served.loaded_version}")
+
+
+def ask(octavo: Octavo, model: str, pixels: Any, answer: int) -> None:
+    """Predict one picture and show it."""
+    found = octavo.predict(model, png(pixels), top_k=3)
+    for row in pixels:
+        console.print("  " + "".join(" .:-=+*#%@"[int(value) * 9 // 255] * 2 for value in row), markup=False)
+    guesses = ", ".join(f"{one.label} ({one.probability:.1%})" for one in found.predictions)
+    console.print(f"It is a {answer}. The model says: {guesses}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
