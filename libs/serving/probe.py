@@ -6,6 +6,7 @@ Without it the model is compared with itself: a picture alone, and the same pict
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def _sample(bundle: Bundle, folder: Path) -> tuple[NDArray[np.float32], NDArray[
     try:
         with np.load(file, allow_pickle=False) as arrays:
             rows, logits = arrays["input"], arrays["logits"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise LoadError(f"{SAMPLE_FILE} cannot be read: {error}") from error
     if rows.dtype != np.float32 or list(rows.shape[1:]) != shape or len(rows) != len(logits) or not len(rows):
         raise LoadError(f"{SAMPLE_FILE} holds {rows.dtype} {rows.shape} for {len(logits)} outputs, wanted {shape}")
