@@ -21,6 +21,7 @@ def make_engine(
     pool_size: int = 5,
     max_overflow: int = 10,
     statement_timeout_s: float = 30.0,
+    idle_timeout_s: float = 30.0,
 ) -> Engine:
     """A pool of connections whose times are in UTC.
 
@@ -29,8 +30,9 @@ def make_engine(
         application: shown by Postgres in `pg_stat_activity`.
         pool_size: connections kept open; `max_overflow` more are opened under load.
         statement_timeout_s: Postgres ends a statement that takes longer, so that no lock is held for ever.
+        idle_timeout_s: Postgres ends a session that leaves its transaction open for longer without a word: that of a
+            frozen process, or of a machine that vanished.
     """
-    timeout_ms = int(statement_timeout_s * 1000)
     return create_engine(
         url or platform_settings().database_url.get_secret_value(),
         pool_size=pool_size,
@@ -40,8 +42,8 @@ def make_engine(
         connect_args={
             "application_name": application,
             "connect_timeout": 5,
-            "options": f"-c timezone=UTC -c statement_timeout={timeout_ms} "
-            f"-c idle_in_transaction_session_timeout={2 * timeout_ms}",
+            "options": f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)} "
+            f"-c idle_in_transaction_session_timeout={int(idle_timeout_s * 1000)}",
         },
     )
 

@@ -174,7 +174,7 @@ def main() -> None:
     """Run a relay until SIGTERM or SIGINT."""
     configure_logs("relay")
     settings = platform_settings()
-    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
+    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1, idle_timeout_s=settings.lease_s / 2)
     relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings)
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -70,7 +70,8 @@ class AttemptReporter:
         self._budget = LogBudget(settings.worker_log_lines_per_s, settings.worker_log_lines)
         self._began = time.monotonic()
         self._next_heartbeat = self._next_wish = self._next_summary = 0.0
-        self._closing = Event()
+        self._closing = False
+        self._wake = Event()
         self._thread = Thread(target=self._run, name=f"octavo-report-{job.id}", daemon=True)
         self.ending: Finished | StoppedEarly | Failed | None = None
         self.wish: str | None = None
@@ -87,13 +88,15 @@ class AttemptReporter:
             LeaseLost: the attempt is not the job's any more.
             OperationalError: Postgres is away; call it again.
         """
-        self._closing.set()
+        self._closing = True
+        self._wake.set()
         self._thread.join()
         self._flush(last=True)
 
     def close(self) -> None:
         """End the thread; what is left is not written, and the lease no longer kept."""
-        self._closing.set()
+        self._closing = True
+        self._wake.set()
         self._thread.join()
 
     def on_message(self, line: bytes) -> None:
@@ -127,6 +130,7 @@ class AttemptReporter:
                     self._entries += self._budget.admit(message.level, message.message, message.fields)
                 case Started():
                     self._started = message
+                    self._wake.set()
                 case CheckpointSaved():
                     self._on_checkpoint(message)
                 case Finished() | StoppedEarly() | Failed():
@@ -134,9 +138,10 @@ class AttemptReporter:
 
     def _run(self) -> None:
         with structlog.contextvars.bound_contextvars(job_id=str(self._job_id), epoch=self._epoch):
-            self._write()
-            while not (self._closing.wait(self._settings.worker_flush_s) or self.lost.is_set()):
+            while not (self._closing or self.lost.is_set()):
                 self._write()
+                self._wake.wait(self._settings.worker_flush_s)
+                self._wake.clear()
 
     def _write(self) -> None:
         try:

@@ -3,11 +3,13 @@
 import os
 import socket
 import threading
+import warnings
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
 import structlog
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from sqlalchemy.exc import DBAPIError
 
@@ -35,7 +37,10 @@ class Worker:
         self.slots = settings.worker_slots or max(1, len(self._devices.gpus))
         self.queues = chosen_queues(settings.worker_queues, has_gpu=bool(self._devices.gpus))
         self._engine = make_engine(
-            settings.database_url.get_secret_value(), application="octavo-worker", pool_size=3 * self.slots + 1
+            settings.database_url.get_secret_value(),
+            application="octavo-worker",
+            pool_size=3 * self.slots + 1,
+            idle_timeout_s=settings.lease_s / 2,  # frozen within a transaction, it would keep its job from the reaper
         )
         self.supervisor = self._make_supervisor(launcher)
         self._ending = threading.Event()
@@ -57,7 +62,9 @@ class Worker:
         app = make_app(self._settings.broker_url.get_secret_value())
         define_task(app, self.supervisor)
         log.info("worker_ready", worker_id=str(self.id), queues=self.queues, slots=self.slots)
-        app.worker_main(self._arguments())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; ours takes JSON only
+            app.worker_main(self._arguments())
         self._ending.set()
         beating.join()
         self._engine.dispose()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psutil
@@ -15,12 +16,14 @@ from sqlalchemy import Engine, select
 
 from libs.data.write import write_arrays_dataset
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobEvent, ModelVersion
-from libs.jobs.spec import JobSpec
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobAttempt, JobCheckpoint, JobEvent, ModelVersion
+from libs.jobs.listing import attempts
+from libs.jobs.spec import JobSpec, parse_spec
 from libs.jobs.states import TERMINAL
 from libs.jobs.submit import submit
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.datasets import create_version, mark_ready, mark_uploaded
+from tests.support.scripted_method import chain_after
 from tests.support.waiting import until
 
 
@@ -44,8 +47,12 @@ class Platform:
             "OCTAVO_RETRY_BACKOFF_S": "0.1",
             "OCTAVO_STOP_GRACE_S": "20",
             "OCTAVO_WORKER_FLUSH_S": "0.1",
+            "OCTAVO_TEST_CONTROL": str(home / "control"),
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
         }
+        (home / "control").mkdir()
+        self.allow(0)
 
     def start(self, name: str, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a process of ours; its log is `<home>/<name>.log`."""
@@ -64,6 +71,20 @@ class Platform:
 
     def start_worker(self, name: str = "worker", **environment: str) -> subprocess.Popen[bytes]:
         return self.start(name, "services.worker", **environment)
+
+    def start_scripted_worker(self, name: str = "worker", **environment: str) -> subprocess.Popen[bytes]:
+        """A worker whose trainings do the steps that `allow` lets them do."""
+        return self.start(name, "tests.support.scripted_worker", name, **environment)
+
+    def allow(self, steps: int) -> None:
+        """Let scripted trainings do `steps` steps in all."""
+        temporary = self.home / "control" / "allow.new"
+        temporary.write_text(str(steps))
+        temporary.replace(self.home / "control" / "allow")
+
+    def control(self, name: str, content: str = "") -> None:
+        """Write a file that steers scripted trainings."""
+        (self.home / "control" / name).write_text(content)
 
     def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -84,6 +105,8 @@ class Platform:
         self.processes[name].send_signal(signal.SIGCONT)
 
     def close(self) -> None:
+        for name in self.processes:  # shown by pytest when the test failed
+            print(f"--- {name}\n{self.log(name)[-3000:]}")
         for process in self.processes.values():
             process.kill()
             process.wait(30)
@@ -128,6 +151,31 @@ class Platform:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log('relay')[-2000:]}\n{self.log('worker')[-4000:]}") from None
 
+    def wait_for_step(self, job_id: UUID, step: int) -> None:
+        """Until the checkpoint of `step` is published."""
+        found = select(JobCheckpoint.step).where(JobCheckpoint.job_id == job_id)
+
+        def published() -> bool:
+            with transaction(self.engine) as session:
+                return max(session.scalars(found), default=0) >= step
+
+        try:
+            until(published, f"checkpoint of step {step}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log('relay')[-2000:]}\n{self.log('worker')[-4000:]}") from None
+
+    def attempts(self, job_id: UUID) -> Sequence[JobAttempt]:
+        with transaction(self.engine) as session:
+            return attempts(session, job_id)
+
+    def model_file(self, version: ModelVersion, name: str = "model.onnx") -> bytes:
+        with self.store.open(f"{version.uri}/{name}") as file:
+            return file.read()
+
+    def steps_begun_at(self, job_id: UUID) -> list[int]:
+        """For each attempt of a scripted training: the step it went on from."""
+        return [e.data["fields"]["step"] for e in self.events(job_id) if e.data.get("message") == "begins"]
+
     def children(self) -> list[psutil.Process]:
         """Every process of an attempt of this platform, wherever it hangs in the tree."""
         found = []
@@ -149,6 +197,21 @@ def platform(engine: Engine, database_url: str, broker_url: str, home: Path) -> 
         yield made
     finally:
         made.close()
+
+
+def scripted_training(steps: int = 6, **changes: Any) -> JobSpec:
+    """A job of the scripted method; it needs no data."""
+    return parse_spec({"method": "supervised", "name": "scripted", "config": {"max_steps": steps}, **changes})
+
+
+def assert_ended_once(platform: Platform, job_id: UUID, steps: int = 6) -> None:
+    """One version, whose file is what an uninterrupted run makes; events without a gap; nothing left running."""
+    (version,) = platform.versions(job_id)
+    assert platform.model_file(version).decode() == chain_after(steps)
+    events = platform.events(job_id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [event.data["to"] for event in events if event.kind == "status"].count("succeeded") == 1
+    until(lambda: not platform.children(), "no child process left")
 
 
 def add_digits(platform: Platform, pictures: int = 240, name: str = "digits") -> None:

@@ -1,9 +1,5 @@
 """A job through every part: outbox, relay, Valkey, Celery, claim, child process, registry."""
 
-import math
-
-import pytest
-
 from libs.jobs.spec import JobSpec, parse_spec
 from tests.support.platform import Platform, add_digits
 

@@ -1,0 +1,66 @@
+"""The `octavo` command in a process of its own, with a home of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PROGRAM = "from libs.client.cli import main; main()"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`octavo` on the stack of `home`."""
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OCTAVO_")}
+        return {**kept, "OCTAVO_HOME": str(self.home), "COLUMNS": "200", "NO_COLOR": "1"}
+
+    def run(self, *arguments: str | Path, timeout_s: float = 240.0) -> Finished:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
+            env=self.environment, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def done(self, *arguments: str | Path, timeout_s: float = 240.0) -> Finished:
+        """Run a command that must succeed."""
+        finished = self.run(*arguments, timeout_s=timeout_s)
+        assert finished.code == 0, f"octavo {' '.join(map(str, arguments))}\n{finished.out}\n{finished.err}"
+        return finished
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that belongs to this home: by its environment, its command line or its ancestors."""
+        found: dict[int, psutil.Process] = {}
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get("OCTAVO_HOME") == str(self.home) or any(
+                    part.startswith(str(self.home)) for part in process.cmdline()
+                )
+                if ours:
+                    found |= {one.pid: one for one in (process, *process.children(recursive=True))}
+            except psutil.Error:
+                continue
+        return [one for one in found.values() if one.pid != os.getpid()]
