@@ -23,6 +23,7 @@ from services.gateway.deployments.routes import router as deployments_router
 from services.gateway.errors import PROBLEMS
 from services.gateway.health.routes import router as health_router
 from services.gateway.inference.routes import router as inference_router
+from services.gateway.job_groups.routes import router as job_groups_router
 from services.gateway.jobs.output_routes import router as job_output_router
 from services.gateway.jobs.routes import router as jobs_router
 from services.gateway.keys.repository import PostgresKeys
@@ -37,6 +38,7 @@ _ROUTERS = (
     methods_router,
     jobs_router,
     job_output_router,
+    job_groups_router,
     datasets_router,
     uploads_router,
     models_router,

@@ -119,20 +119,3 @@ class DryRun(BaseModel):
     queue: str
     spec: dict[str, Any]
     workers: int = Field(description="Workers that take jobs of this queue now.")
-
-
-class GroupMember(BaseModel):
-    """One job of a group: what sets it apart, and what came out."""
-
-    job: JobSummary
-    seed: int
-    varied: dict[str, Any] = Field(description="Hyper-parameters in which the jobs of the group differ.")
-    metrics: dict[str, float | str]
-
-
-class Group(BaseModel):
-    """Jobs submitted together, as one table."""
-
-    id: UUID
-    counts: dict[JobStatus, int] = Field(description="Jobs by state.")
-    members: list[GroupMember]
