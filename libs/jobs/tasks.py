@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.data.config import ValidationConfig
+from libs.registry.import_config import ImportOnnxConfig, ImportWeightsConfig
 from libs.training.run import Inputs, Outcome, Run
 
 
@@ -58,5 +59,17 @@ TASKS: dict[str, PlatformTask] = {
         ),
         PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
         PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),
+        PlatformTask(
+            "import-onnx",
+            "Make a served model of an ONNX file.",
+            ImportOnnxConfig,
+            "libs.registry.importing:run",
+        ),
+        PlatformTask(
+            "import-safetensors",
+            "Make a served model of weights and the name of their architecture.",
+            ImportWeightsConfig,
+            "libs.models.import_weights:run",
+        ),
     )
 }

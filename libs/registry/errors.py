@@ -4,7 +4,7 @@ RegistryError
 ├── NotFoundError
 │   ├── ModelNotFound · VersionNotFound · AliasNotFound
 │   ├── DatasetNotFound · DatasetVersionNotFound
-│   └── DeploymentNotFound
+│   └── DeploymentNotFound · UploadNotFound
 ├── ConflictError
 │   ├── NameTaken
 │   ├── AliasConflict
@@ -64,6 +64,10 @@ class DeploymentNotFound(NotFoundError):
     code = "deployment_not_found"
 
 
+class UploadNotFound(NotFoundError):
+    code = "upload_not_found"
+
+
 class ConflictError(RegistryError):
     """The request contradicts what is there."""
 
@@ -109,7 +113,10 @@ class BadReference(InvalidError):
 
 
 class ImportRefused(InvalidError):
+    """A model file from outside cannot be taken; trying again cannot help."""
+
     code = "import_refused"
+    user_error = True
 
 
 def nearest_names(name: str, names: Iterable[str]) -> list[str]:
