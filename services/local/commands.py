@@ -4,12 +4,9 @@ Exit codes: 0 done · 1 it failed, the message says why · 2 wrong usage · 3 `s
 """
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -113,19 +110,16 @@ def down() -> None:
     if holder is None:
         console.print("Octavo does not run.")
         return
-    os.kill(holder, signal.SIGTERM)
-    if not _wait(lambda: servers.lock_holder(lock) is None, settings.stop_grace_s + 90.0):
-        raise fail(f"Process {holder} still stops after {settings.stop_grace_s + 90:g} s; see `octavo logs stack`.")
+    timeout_s = settings.stop_grace_s + 90.0
+    try:
+        supervisor = psutil.Process(holder)
+        supervisor.terminate()
+        supervisor.wait(timeout_s)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        raise fail(f"Process {holder} still stops after {timeout_s:g} s; see `octavo logs stack`.") from None
     console.print("Stopped. Your data and queued jobs are kept.")
-
-
-def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
 
 
 @app.command()
