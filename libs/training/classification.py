@@ -75,7 +75,7 @@ class ClassifierTraining:
         self.observe = observe
         self.session = TrainingSession(module, config, device_of(run.device), self.processes, self.total_steps)
         self.reporter = Reporter(run, config.checkpoint_every_s, self.session, self.total_steps)
-        self.ratios = LossRatioWatch()
+        self.ratios = LossRatioWatch(len(data.classes))
         self.measure_val = self._measurer(data.val)
 
     def fit(self) -> Fitted:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from libs.data.errors import DataError
 from libs.data.images import ImageData, ImageSplit, open_images
 from libs.data.manifest import Split
@@ -24,6 +27,11 @@ class ClassificationData:
     def classes(self) -> list[str]:
         """Label names."""
         return self.train.manifest.classes
+
+    @property
+    def example(self) -> Tensor:
+        """A blank picture of the size that is trained on, [1, C, H, W]."""
+        return torch.zeros(1, self.recipe.channels, self.recipe.height, self.recipe.width)
 
     @property
     def digest(self) -> str:

@@ -1,20 +1,27 @@
-"""What every classifier training does after its last step: calibrate, measure, export.
+"""What every classifier training does after its last step: calibrate, measure, export, report.
 
-Imported before the first step, so torchmetrics and ONNX Runtime, which take seconds, are imported where they are used.
+Imported before the first step, so torchmetrics, ONNX Runtime and matplotlib, which take seconds, are imported where
+they are used.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from libs.data.images import ImageSplit
-from libs.serving.bundle import Lineage
+from libs.serving.bundle import Bundle, Lineage
 from libs.training.classification import Fitted
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
 from libs.training.processes import join_processes
-from libs.training.run import Inputs, Outcome, Run
+from libs.training.run import Outcome, Run
+
+if TYPE_CHECKING:
+    from libs.training.report.page import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +30,13 @@ class Trained:
 
     Attributes:
         method: name in the catalog.
+        title: what the report is headed.
         architecture: name `libs.models.backbones` builds the classifier by.
         classifier: holds the chosen weights.
     """
 
     method: str
+    title: str
     architecture: str
     classifier: nn.Module
     data: ClassificationData
@@ -35,55 +44,42 @@ class Trained:
     fitted: Fitted
 
 
-def finish_classifier(trained: Trained, inputs: Inputs, run: Run) -> Outcome:
-    """Calibrate and export a trained classifier; only the main process writes.
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """What a method adds to the report: sections of the page, and JSON values for the details of the run."""
+
+    sections: Sequence["Section"] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def finish_classifier(trained: Trained, run: Run, method_part: Callable[[], ReportPart] = ReportPart) -> Outcome:
+    """Calibrate, export and report a trained classifier; only the main process writes.
+
+    Args:
+        method_part: makes what the method itself adds to the report; called in the main process only.
 
     Returns:
-        Figures of the chosen weights (`val/…`, `test/…`), the bundle, and in `details` what the run was.
+        Figures of the chosen weights (`val/…`, `test/…`), bundle, report, and in `details` what the run was.
     """
     if not join_processes(run.device).main:
         return Outcome()
-    from libs.training.calibration import fit_temperature
-    from libs.training.export import export_classifier
-
+    temperature = _temperature(trained)
+    metrics = final_figures(trained.fitted, temperature)
     run.progress(1.0, "exporting")
-    fitted, data = trained.fitted, trained.data
-    temperature = 1.0
-    if trained.config.calibrate and fitted.val is not None:
-        temperature = fit_temperature(fitted.val.logits, fitted.val.labels)
-    metrics = final_figures(fitted, temperature)
-    bundle = export_classifier(
-        trained.classifier,
-        run.folder / "bundle",
-        architecture=trained.architecture,
-        labels=data.classes,
-        recipe=data.recipe,
-        pictures=_unseen(data),
-        lineage=lineage_of(trained, inputs, run.seed),
-        metrics=metrics,
-        temperature=temperature,
-    )
-    assert bundle.parity is not None
-    if not bundle.parity.passed:
-        run.log("the ONNX model differs from the trained one", "warning", **bundle.parity.model_dump())
+    bundle = _export(trained, run, metrics, temperature)
+    run.progress(1.0, "writing the report")
+    part = method_part()
+    _report(trained, run.folder / "report", bundle, metrics, part)
     return Outcome(
         metrics=metrics,
         bundle=run.folder / "bundle",
-        details={
-            "architecture": trained.architecture,
-            "parameters": bundle.parameters,
-            "steps": fitted.steps,
-            "epochs": fitted.epochs,
-            "chosen_epoch": fitted.chosen_epoch,
-            "stopped_early": fitted.stopped_early,
-            "temperature": temperature,
-            "parity_passed": bundle.parity.passed,
-        },
+        report=run.folder / "report",
+        details={**_details(trained, bundle), **part.details},
     )
 
 
 def final_figures(fitted: Fitted, temperature: float) -> dict[str, float]:
-    """`val/…` and `test/…` of the chosen weights; calibrated ones with the temperature applied."""
+    """`val/…` and `test/…` of the chosen weights; `…_calibrated` with the temperature applied."""
     from libs.training.metrics import validation_figures
 
     figures: dict[str, float] = {}
@@ -101,8 +97,36 @@ def _calibrated(measured: Measured, temperature: float) -> dict[str, float]:
     return {name: figures[name] for name in ("nll", "ece", "brier")}
 
 
-def lineage_of(trained: Trained, inputs: Inputs, seed: int) -> Lineage:
-    """Where the model comes from, as far as a method can know; the platform adds job and code version."""
+def _temperature(trained: Trained) -> float:
+    from libs.training.calibration import fit_temperature
+
+    measured = trained.fitted.val
+    return (
+        1.0 if measured is None or not trained.config.calibrate else fit_temperature(measured.logits, measured.labels)
+    )
+
+
+def _export(trained: Trained, run: Run, metrics: Mapping[str, float], temperature: float) -> Bundle:
+    from libs.training.export import export_classifier
+
+    bundle = export_classifier(
+        trained.classifier,
+        run.folder / "bundle",
+        architecture=trained.architecture,
+        labels=trained.data.classes,
+        recipe=trained.data.recipe,
+        pictures=_unseen(trained.data),
+        lineage=lineage_of(trained, run.seed),
+        metrics=metrics,
+        temperature=temperature,
+    )
+    if bundle.parity is not None and not bundle.parity.passed:
+        run.log("the ONNX model differs from the trained one", "warning", **bundle.parity.model_dump())
+    return bundle
+
+
+def lineage_of(trained: Trained, seed: int) -> Lineage:
+    """Where the model comes from, as far as a method can know; the platform adds job, parents and code version."""
     return Lineage(
         method=trained.method,
         dataset_digests={"train": trained.data.digest},
@@ -114,3 +138,33 @@ def lineage_of(trained: Trained, inputs: Inputs, seed: int) -> Lineage:
 def _unseen(data: ClassificationData) -> ImageSplit:
     """Pictures for the parity gate, preferably some the model was not trained on."""
     return data.test or data.val or data.train
+
+
+def _report(trained: Trained, folder: Path, bundle: Bundle, metrics: Mapping[str, float], part: ReportPart) -> None:
+    from libs.training.training_report import ReportContent, write_training_report
+
+    content = ReportContent(
+        title=trained.title,
+        data=trained.data,
+        config=trained.config,
+        fitted=trained.fitted,
+        bundle=bundle,
+        metrics=metrics,
+        sections=part.sections,
+        method_details=part.details,
+    )
+    write_training_report(folder, content)
+
+
+def _details(trained: Trained, bundle: Bundle) -> dict[str, Any]:
+    fitted = trained.fitted
+    return {
+        "architecture": trained.architecture,
+        "parameters": bundle.parameters,
+        "steps": fitted.steps,
+        "epochs": fitted.epochs,
+        "chosen_epoch": fitted.chosen_epoch,
+        "stopped_early": fitted.stopped_early,
+        "temperature": bundle.temperature,
+        "parity_passed": bundle.parity is not None and bundle.parity.passed,
+    }

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -42,16 +40,13 @@ class History:
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
-            name: {
-                "step": torch.tensor([point.step for point in points], dtype=torch.int64),
-                "value": torch.tensor([point.value for point in points], dtype=torch.float64),
-            }
+            name: {"step": [point.step for point in points], "value": [point.value for point in points]}
             for name, points in self._series.items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Replace everything by what a checkpoint holds."""
         self._series = {
-            name: [Point(s, v) for s, v in zip(saved["step"].tolist(), saved["value"].tolist(), strict=True)]
+            name: [Point(s, v) for s, v in zip(saved["step"], saved["value"], strict=True)]
             for name, saved in state.items()
         }

@@ -74,3 +74,17 @@ def at_least_float32(values: Tensor) -> Tensor:
 def hard_labels(targets: Tensor) -> Tensor:
     """Labels [B] of labels [B], or the largest class of label distributions [B, K]."""
     return targets if targets.dim() == 1 else targets.argmax(1)
+
+
+class PlainStep(nn.Module):
+    """Cross-entropy training of a classifier: the supervised method, and what others are compared with."""
+
+    def __init__(self, classifier: nn.Module, criterion: CrossEntropy) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.criterion = criterion
+
+    def forward(self, pictures: Tensor, targets: Tensor) -> StepOutput:
+        """Loss of pictures [B, C, H, W] with labels [B] or label distributions [B, K]."""
+        logits = self.classifier(pictures)
+        return StepOutput({"ce_classifier": self.criterion(logits, targets)}, {"ce_classifier": 1.0}, logits)

@@ -1,5 +1,6 @@
 """Notice when a feature-distillation term drowns the cross-entropy: its weight is wrong then, not the method."""
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -7,16 +8,21 @@ from torch import Tensor
 REFERENCE = "ce_classifier"
 WATCHED = "feature"
 TOO_OFTEN = 0.2
+GOOD_SHARE = 0.2
 
 
 class LossRatioWatch:
     """Counts, per epoch, the steps in which a weighted term exceeds the classifier's cross-entropy.
 
+    Once the classifier is far better than chance (cross-entropy below a fifth of log K) everything exceeds it, so the
+    comparison stops falling there.
+
     Only terms named `feature…` are watched: their scale depends on sizes and layers. Soft-label terms are of one kind
     with the cross-entropy and may well exceed it in a sound recipe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
+        self._floor = GOOD_SHARE * math.log(classes)
         self._over: dict[str, int] = {}
         self._steps = 0
         self._told: set[str] = set()
@@ -29,7 +35,7 @@ class LossRatioWatch:
         self._steps += len(reference)
         for name, values in weighted.items():
             if name.startswith(WATCHED):
-                self._over[name] = self._over.get(name, 0) + int((values > reference).sum())
+                self._over[name] = self._over.get(name, 0) + int((values > reference.clamp(min=self._floor)).sum())
 
     def end_epoch(self) -> list[str]:
         """Warnings of the epoch that ends, each term once a run."""

@@ -149,9 +149,7 @@ def test_export_is_faithful(method: Method, finished: Mapping[str, Finished]) ->
 
 
 @every_method
-def test_bundle_predicts_with_onnxruntime_alone(
-    method: Method, digits: Path, finished: Mapping[str, Finished]
-) -> None:
+def test_bundle_predicts_with_onnxruntime_alone(method: Method, digits: Path, finished: Mapping[str, Finished]) -> None:
     outcome, bundle = finished[method.name].outcome, finished[method.name].bundle
     assert outcome.bundle is not None
     split = open_images(digits).split("test")

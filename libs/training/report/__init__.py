@@ -1,0 +1,1 @@
+"""Reports of training and evaluation, for people and programs. Imports no torch."""

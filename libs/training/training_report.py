@@ -1,0 +1,186 @@
+"""The report every classifier training leaves: `report.html`, `report.json`, `metrics.csv`, TensorBoard events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from libs.data.images import ImageSplit
+from libs.serving.bundle import Bundle
+from libs.training.calibration import ReliabilityBins, reliability_bins
+from libs.training.classification import Fitted
+from libs.training.classification_data import ClassificationData
+from libs.training.config import ImageTrainingConfig
+from libs.training.evaluation import Measured
+from libs.training.history import History
+from libs.training.metrics import confusion_matrix, per_class_figures
+from libs.training.report.classification import Bins, ClassifierResult, classifier_sections, worst_positions
+from libs.training.report.files import write_json, write_metrics_csv, write_tensorboard
+from libs.training.report.page import Section, Tile, render_page
+from libs.training.report.training import course_section, settings_section
+
+WORST_IN_JSON = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """What a report is made of.
+
+    Attributes:
+        metrics: final figures, as in the outcome.
+        sections: what the method itself has to show.
+        method_details: and what it adds to `report.json`, JSON values only.
+    """
+
+    title: str
+    data: ClassificationData
+    config: ImageTrainingConfig
+    fitted: Fitted
+    bundle: Bundle
+    metrics: Mapping[str, float]
+    sections: Sequence[Section]
+    method_details: Mapping[str, Any]
+
+
+def write_training_report(folder: Path, content: ReportContent) -> None:
+    """Write all files of the report into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    history = content.fitted.history
+    result = _result(content)
+    sections = [course_section(history, _chosen_step(content.fitted)), *content.sections]
+    if result is not None:
+        sections += classifier_sections(result, content.bundle.temperature)
+    sections.append(settings_section(content.config.model_dump(mode="json")))
+    page = render_page(content.title, _subtitle(content), _tiles(content), sections)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    write_json(folder / "report.json", _as_json(content, result))
+    write_metrics_csv(folder / "metrics.csv", history)
+    write_tensorboard(folder / "tensorboard", history)
+
+
+def _measured(content: ReportContent) -> tuple[ImageSplit, Measured] | None:
+    """The test split, else the validation split."""
+    fitted, data = content.fitted, content.data
+    if fitted.test is not None and data.test is not None:
+        return data.test, fitted.test
+    if fitted.val is not None and data.val is not None:
+        return data.val, fitted.val
+    return None
+
+
+def _result(content: ReportContent) -> ClassifierResult | None:
+    found = _measured(content)
+    if found is None:
+        return None
+    split, measured = found
+    calibrated = measured.logits / content.bundle.temperature
+    return ClassifierResult(
+        split=split.name,
+        classes=content.data.classes,
+        labels=measured.labels.numpy(),
+        probabilities=calibrated.double().softmax(1).numpy(),
+        confusion=confusion_matrix(measured.logits, measured.labels).numpy(),
+        per_class={name: v.numpy() for name, v in per_class_figures(measured.logits, measured.labels).items()},
+        raw=_bins(reliability_bins(measured.logits, measured.labels)),
+        calibrated=_bins(reliability_bins(calibrated, measured.labels)),
+        picture=split.picture,
+        name=split.name_of,
+    )
+
+
+def _bins(bins: ReliabilityBins) -> Bins:
+    return Bins(bins.confidence.numpy(), bins.accuracy.numpy(), bins.pictures.numpy())
+
+
+def _chosen_step(fitted: Fitted) -> int | None:
+    """The step of the evaluation that chose the weights."""
+    steps_per_epoch = fitted.steps / max(fitted.epochs, 1)
+    return round(fitted.chosen_epoch * steps_per_epoch) if fitted.steps else None
+
+
+def _subtitle(content: ReportContent) -> str:
+    manifest = content.data.train.manifest
+    sizes = ", ".join(f"{counts.pictures:,} {split}" for split, counts in manifest.splits.items())
+    return (
+        f"{content.bundle.architecture} on {len(manifest.classes)} classes ({sizes}), data set {manifest.digest[:12]}, "
+        f"seed {content.bundle.lineage.seed}, {content.fitted.steps:,} steps in {content.fitted.epochs} epochs"
+        + (", stopped early" if content.fitted.stopped_early else "")
+        + "."
+    )
+
+
+def _tiles(content: ReportContent) -> list[Tile]:
+    found = _measured(content)
+    tiles = [] if found is None else _figure_tiles(content.metrics, found[0].name)
+    tiles.append(Tile("Parameters", f"{content.bundle.parameters:,}", "served"))
+    tiles += [
+        Tile(f"{latency.batch_size} on one thread", f"{latency.p50_ms:.2f} ms", f"p90 {latency.p90_ms:.2f} ms")
+        for latency in content.bundle.latency
+    ]
+    parity = content.bundle.parity
+    if parity is not None:
+        verdict = "equal" if parity.passed else "DIFFERENT"
+        tiles.append(Tile("ONNX and torch", verdict, f"within {parity.max_abs_diff:.1e}"))
+    return tiles
+
+
+def _figure_tiles(figures: Mapping[str, float], split: str) -> list[Tile]:
+    return [
+        Tile("Accuracy", f"{figures[f'{split}/accuracy']:.1%}", split),
+        Tile("Balanced accuracy", f"{figures[f'{split}/balanced_accuracy']:.1%}", split),
+        Tile("NLL", f"{figures[f'{split}/nll']:.3f}", f"{figures[f'{split}/nll_calibrated']:.3f} calibrated"),
+        Tile("ECE", f"{figures[f'{split}/ece']:.3f}", f"{figures[f'{split}/ece_calibrated']:.3f} calibrated"),
+    ]
+
+
+def _as_json(content: ReportContent, result: ClassifierResult | None) -> dict[str, Any]:
+    return {
+        "title": content.title,
+        "metrics": dict(content.metrics),
+        "bundle": content.bundle.model_dump(mode="json"),
+        "steps": content.fitted.steps,
+        "epochs": content.fitted.epochs,
+        "chosen_epoch": content.fitted.chosen_epoch,
+        "stopped_early": content.fitted.stopped_early,
+        "method": dict(content.method_details),
+        "result": None if result is None else _result_json(result),
+        "history": _history_json(content.fitted.history),
+    }
+
+
+def _result_json(result: ClassifierResult) -> dict[str, Any]:
+    worst = worst_positions(result, WORST_IN_JSON)
+    return {
+        "split": result.split,
+        "classes": list(result.classes),
+        "confusion": result.confusion.tolist(),
+        "per_class": {name: values.tolist() for name, values in result.per_class.items()},
+        "reliability": {name: _bins_json(bins) for name, bins in (("raw", result.raw), ("after", result.calibrated))},
+        "worst": [
+            {
+                "name": result.name(position),
+                "true": result.classes[int(result.labels[position])],
+                "predicted": result.classes[int(result.probabilities[position].argmax())],
+                "true_probability": float(result.probabilities[position, int(result.labels[position])]),
+            }
+            for position in worst
+        ],
+    }
+
+
+def _bins_json(bins: Bins) -> dict[str, list[float]]:
+    return {
+        "confidence": bins.confidence.tolist(),
+        "accuracy": bins.accuracy.tolist(),
+        "pictures": bins.pictures.tolist(),
+    }
+
+
+def _history_json(history: History) -> dict[str, Any]:
+    return {
+        name: {
+            "step": [point.step for point in history.series(name)],
+            "value": [point.value for point in history.series(name)],
+        }
+        for name in history.names
+    }
