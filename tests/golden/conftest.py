@@ -6,13 +6,14 @@ A test module names its method in `METHOD` and takes the fixture `golden_case`; 
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,12 @@ def golden_case(request: pytest.FixtureRequest) -> GoldenCase:
     if not request.param.is_file():
         pytest.fail(f"no golden cases (*.npz) in {request.param.parent}")
     return read_case(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny arrays gain nothing from more threads, and lose a lot on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

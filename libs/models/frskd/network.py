@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from libs.models.frskd.fused import weighted_sum
+
 Variant = Literal["channel", "constant"]
 Size = tuple[int, int]
 
@@ -57,11 +59,7 @@ class Fusion(nn.Module):
         return positive / (positive.sum() + 1e-6)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        weights = self.weights()
-        fused = weights[0] * maps[0]
-        for weight, feature in zip(weights[1:], maps[1:], strict=True):
-            fused = fused + weight * feature
-        return fused
+        return weighted_sum(self.weights(), maps)
 
 
 def upsample(feature: Tensor, size: Size) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from libs.models.frskd.fused import channel_energy
 from libs.training.objective import at_least_float32
 
 BetaMode = Literal["paper", "sum"]
@@ -22,7 +23,7 @@ NORM_EPSILON = 1e-12
 
 def attention_map(feature: Tensor) -> Tensor:
     """phi: the unit-length map of mean channel energy, [B, C, H, W] → [B, HW]. An all-zero map stays zero."""
-    energy = at_least_float32(feature).square().mean(1).flatten(1)
+    energy = channel_energy(at_least_float32(feature)).flatten(1)
     return F.normalize(energy, dim=1, eps=NORM_EPSILON)
 
 

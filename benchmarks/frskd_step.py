@@ -1,0 +1,183 @@
+"""Cost of one FRSKD training step against a plain one and against the public formulation.
+
+WRN-16-2, 32x32 pictures, batch 64, 100 classes, one CPU thread. CPU (process) time of forward and backward, median of
+interleaved rounds; wall time beside. Run:
+
+    python -m benchmarks.frskd_step --rounds 9 --out benchmarks/results/frskd_step.json
+"""
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.frskd_public import PublicSelfTeacher, public_loss
+from libs.models.backbones.build import build_classifier
+from libs.models.frskd.method import FRSKD
+from libs.models.frskd.network import SelfTeacher
+from libs.training.objective import CrossEntropy
+
+CLASSES, BATCH, SIDE = 100, 64, 32
+TARGETS = {  # name: (slower, faster or base, limit, at most or at least)
+    "FRSKD step / plain step": ("ours channels_last", "plain channels_last", 2.6, "at most"),
+    "public NCHW / FRSKD step": ("public NCHW", "ours channels_last", 1.4, "at least"),
+    "self-teacher: public NCHW / ours": ("self-teacher public NCHW", "self-teacher channels_last", 1.6, "at least"),
+}
+RATIOS = {
+    "same format, public channels_last / ours": ("public channels_last", "ours channels_last"),
+    "same format, public NCHW / ours NCHW": ("public NCHW", "ours NCHW"),
+    "same format, self-teacher channels_last": ("self-teacher public channels_last", "self-teacher channels_last"),
+    "same format, self-teacher NCHW": ("self-teacher public NCHW", "self-teacher NCHW"),
+    "memory format, ours NCHW / channels_last": ("ours NCHW", "ours channels_last"),
+    "memory format, plain NCHW / channels_last": ("plain NCHW", "plain channels_last"),
+    "public NCHW / plain NCHW": ("public NCHW", "plain NCHW"),
+}
+FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds a step."""
+
+    cpu_median_ms: float
+    cpu_min_ms: float
+    wall_median_ms: float
+
+
+def plain_step(memory_format: torch.memory_format) -> Callable[[], Tensor]:
+    classifier = build_classifier("wrn-16-2", CLASSES).to(memory_format=memory_format)
+    pictures, labels = batch(memory_format)
+    criterion = CrossEntropy()
+    return training_step(classifier, lambda: criterion(classifier(pictures), labels))
+
+
+def our_step(memory_format: torch.memory_format) -> Callable[[], Tensor]:
+    classifier = build_classifier("wrn-16-2", CLASSES)
+    model = FRSKD(classifier, [], CLASSES, example=torch.zeros(1, 3, SIDE, SIDE)).to(memory_format=memory_format)
+    pictures, labels = batch(memory_format)
+    return training_step(model, lambda: model(pictures, labels).total)
+
+
+def public_step(memory_format: torch.memory_format) -> Callable[[], Tensor]:
+    """The public step on our classifier: the same taps, the published self-teacher and losses."""
+    classifier = build_classifier("wrn-16-2", CLASSES)
+    ours = FRSKD(classifier, [], CLASSES, example=torch.zeros(1, 3, SIDE, SIDE))
+    ours.self_teacher = PublicSelfTeacher([tap.channels for tap in ours.taps], CLASSES)
+    ours = ours.to(memory_format=memory_format)
+    pictures, labels = batch(memory_format)
+
+    def loss() -> Tensor:
+        made = ours.run(pictures)
+        return public_loss(made.logits, made.features, made.teacher_logits, made.refined, labels)
+
+    return training_step(ours, loss)
+
+
+def self_teacher_step(make: type[nn.Module], memory_format: torch.memory_format) -> Callable[[], Tensor]:
+    """The self-teacher's forward and backward alone, gradients of the features included."""
+    teacher = make([32, 64, 128], CLASSES).to(memory_format=memory_format)
+    features = [
+        torch.rand(BATCH, c, s, s).to(memory_format=memory_format).requires_grad_()
+        for c, s in ((32, 32), (64, 16), (128, 8))
+    ]
+    labels = torch.randint(CLASSES, (BATCH,))
+    criterion = CrossEntropy()
+    return training_step(teacher, lambda: criterion(teacher(features)[0], labels))
+
+
+def training_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    def step() -> Tensor:
+        model.zero_grad(set_to_none=True)
+        value = loss()
+        value.backward()
+        return value
+
+    return step
+
+
+def batch(memory_format: torch.memory_format) -> tuple[Tensor, Tensor]:
+    pictures = torch.randn(BATCH, 3, SIDE, SIDE).to(memory_format=memory_format)
+    return pictures, torch.randint(CLASSES, (BATCH,))
+
+
+def contestants() -> dict[str, Callable[[], Tensor]]:
+    steps: dict[str, Callable[[], Tensor]] = {}
+    for name, memory_format in FORMATS.items():
+        torch.manual_seed(0)
+        steps[f"plain {name}"] = plain_step(memory_format)
+        steps[f"ours {name}"] = our_step(memory_format)
+        steps[f"public {name}"] = public_step(memory_format)
+        steps[f"self-teacher {name}"] = self_teacher_step(SelfTeacher, memory_format)
+        steps[f"self-teacher public {name}"] = self_teacher_step(PublicSelfTeacher, memory_format)
+    return steps
+
+
+def measure(steps: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, Timing]:
+    """Every contestant once a round, after one round of warming up."""
+    cpu: dict[str, list[float]] = {name: [] for name in steps}
+    wall: dict[str, list[float]] = {name: [] for name in steps}
+    gc.disable()
+    for index in range(rounds + 1):
+        for name, step in steps.items():
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            step()
+            if index:
+                cpu[name].append(1000 * (time.process_time() - cpu_start))
+                wall[name].append(1000 * (time.perf_counter() - wall_start))
+        gc.collect()
+    gc.enable()
+    return {name: Timing(statistics.median(cpu[name]), min(cpu[name]), statistics.median(wall[name])) for name in steps}
+
+
+def report(timings: dict[str, Timing], rounds: int) -> dict[str, object]:
+    """Print the tables; return what goes into the JSON file."""
+    print(f"\nWRN-16-2, {SIDE}x{SIDE}, batch {BATCH}, 1 thread, torch {torch.__version__}, median of {rounds} rounds\n")
+    print(f"{'step':36}{'CPU ms':>9}{'min':>9}{'wall ms':>9}")
+    for name, timing in timings.items():
+        print(f"{name:36}{timing.cpu_median_ms:9.0f}{timing.cpu_min_ms:9.0f}{timing.wall_median_ms:9.0f}")
+
+    def ratio(first: str, second: str) -> float:
+        return timings[first].cpu_median_ms / timings[second].cpu_median_ms
+
+    results: dict[str, object] = {}
+    print(f"\n{'target':44}{'ratio':>7}   limit")
+    for title, (first, second, limit, kind) in TARGETS.items():
+        value = ratio(first, second)
+        met = value <= limit if kind == "at most" else value >= limit
+        results[title] = {"ratio": round(value, 3), "limit": limit, "kind": kind, "met": met}
+        print(f"{title:44}{value:7.2f}   {kind} {limit}: {'met' if met else 'MISSED'}")
+    print()
+    ratios = {title: round(ratio(*pair), 3) for title, pair in RATIOS.items()}
+    for title, value in ratios.items():
+        print(f"{title:44}{value:7.2f}")
+    return {
+        "setting": {"model": "wrn-16-2", "side": SIDE, "batch": BATCH, "threads": 1, "rounds": rounds},
+        "versions": {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()},
+        "timings": {name: asdict(timing) for name, timing in timings.items()},
+        "targets": results,
+        "ratios": ratios,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results = report(measure(contestants(), options.rounds), options.rounds)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
