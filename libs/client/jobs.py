@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import httpx2
 
@@ -39,6 +39,29 @@ class Job(Record):
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     group_id: str | None
+    jobs: Optional["Jobs"] = field(default=None, repr=False, compare=False)
+    """Where it was read; None for a record made by hand."""
+
+    def _jobs(self) -> "Jobs":
+        if self.jobs is None:
+            raise ValueError(f"Job {self.id} was not read from a gateway; use octavo.jobs.get({self.id!r}).")
+        return self.jobs
+
+    def wait(self, timeout_s: float | None = None) -> "Job":
+        """The job when it has succeeded; see `Jobs.wait` for what it raises."""
+        return self._jobs().wait(self.id, timeout_s)
+
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """Its events as they happen, until it has ended; see `Jobs.events`."""
+        return self._jobs().events(self.id, after)
+
+    def refresh(self) -> "Job":
+        """The job as it is now."""
+        return self._jobs().get(self.id)
+
+    def cancel(self) -> "Job":
+        """Ask it to stop; a running one writes a last checkpoint."""
+        return self._jobs().cancel(self.id)
 
     @property
     def ended(self) -> bool:
@@ -67,13 +90,16 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._http = transport
 
+    def _job(self, raw: dict[str, Any]) -> Job:
+        return replace(Job.of(raw), jobs=self)
+
     def submit(self, method: str, *, idempotency_key: str | None = None, **spec: Any) -> Job:
         """Submit a job: `submit("frskd", datasets={"train": "cats"}, config={"epochs": 20}, seed=1)`.
 
         Raises:
             InvalidRequestError: with a pointer to each wrong field.
         """
-        return Job.of(self._http.post("/v1/jobs", {"method": method, **spec}, key=idempotency_key))
+        return self._job(self._http.post("/v1/jobs", {"method": method, **spec}, key=idempotency_key))
 
     def dry_run(self, method: str, **spec: Any) -> dict[str, Any]:
         """Check a job and see it complete, without queueing it."""
@@ -82,14 +108,14 @@ class Jobs:
 
     def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """One job; with `wait_s`, when it has ended or that time is over."""
-        return Job.of(self._http.json("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s} if wait_s else None))
+        return self._job(self._http.json("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s} if wait_s else None))
 
     def list(
         self, *, status: Sequence[str] = (), method: str | None = None, name: str | None = None, limit: int = 50
     ) -> Iterator[Job]:
         """Jobs, newest first, fetched page by page as they are taken."""
         params = {"status": list(status) or None, "method": method, "name": name, "limit": min(limit, 200)}
-        yield from map(Job.of, self._http.pages("/v1/jobs", params))
+        yield from map(self._job, self._http.pages("/v1/jobs", params))
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
         """Wait until the job has succeeded, through any restart of the gateway.
@@ -200,7 +226,7 @@ class Jobs:
         return answer
 
     def _act(self, job_id: str, action: str) -> Job:
-        return Job.of(self._http.post(f"/v1/jobs/{job_id}/{action}"))
+        return self._job(self._http.post(f"/v1/jobs/{job_id}/{action}"))
 
     def artifacts(self, job_id: str) -> Sequence[Artifact]:
         """The files the job made."""

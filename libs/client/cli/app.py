@@ -41,6 +41,18 @@ for _name, _help in local.HELP.items():
 
 
 @app.command()
+def env() -> None:
+    """Print address and key for a shell: eval "$(octavo env)"."""
+    import shlex
+
+    from libs.client.discovery import find_target
+
+    target = find_target()
+    typer.echo(f"export OCTAVO_URL={shlex.quote(target.url)}")
+    typer.echo(f"export OCTAVO_API_KEY={shlex.quote(target.api_key)}")
+
+
+@app.command()
 def version(as_json: AsJson = False) -> None:
     """Versions of this command and of the gateway it talks to."""
     from importlib.metadata import version as installed

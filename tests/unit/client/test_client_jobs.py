@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from libs.client.errors import JobFailedError, UnreachableError, WaitTimeoutError
-from libs.client.jobs import Jobs
+from libs.client.jobs import Job, Jobs
 
 JOB = {"id": "j1", "name": "cats-frskd", "method": "frskd", "status": "succeeded", "progress": 1.0}
 
@@ -80,3 +80,18 @@ def test_metrics_come_as_numbers_even_when_they_are_none(transport_to):
 def test_unknown_fields_of_a_newer_gateway_stay_in_raw(transport_to):
     job = Jobs(transport_to(lambda _: httpx2.Response(200, json={**JOB, "mood": "good"}))).get("j1")
     assert (job.name, job.queue, job.raw["mood"]) == ("cats-frskd", None, "good")
+
+
+def test_a_job_waits_and_shows_its_events_itself(transport_to):
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/events"):
+            return stream(wire(1, 2, end=True))
+        return httpx2.Response(200, json={**JOB, "status": "succeeded" if "wait" in request.url.params else "running"})
+
+    job = Jobs(transport_to(handler)).get("j1")
+    assert job.status == "running"
+    assert [event.seq for event in job.events()] == [1, 2]
+    assert job.wait(timeout_s=5.0).status == "succeeded"
+    assert job.refresh() == job
+    with pytest.raises(ValueError, match=r"octavo\.jobs\.get"):
+        Job.of(JOB).wait()
