@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from libs.settings import platform_settings
@@ -51,6 +52,14 @@ def make_engine(
 def _to_json(value: Any) -> str:
     """JSON that a JSONB column takes: NaN and infinities become strings, as JSON has no such numbers."""
     return to_json(value, inf_nan_mode="strings").decode()
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether Postgres was away, or ended the session or the statement: the same again may work.
+
+    Not transient: what it says about the data itself, such as a value that does not fit.
+    """
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def session(engine: Engine) -> Session:

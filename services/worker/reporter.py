@@ -12,9 +12,9 @@ from threading import Event, Lock, Thread
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
-from libs.database.engine import transaction
+from libs.database.engine import is_transient, transaction
 from libs.database.tables import Job
 from libs.jobs import events, queue, reports
 from libs.jobs.errors import LeaseLost
@@ -86,7 +86,7 @@ class AttemptReporter:
 
         Raises:
             LeaseLost: the attempt is not the job's any more.
-            OperationalError: Postgres is away; call it again.
+            DBAPIError: Postgres is away; call it again.
         """
         self._closing = True
         self._wake.set()
@@ -150,7 +150,7 @@ class AttemptReporter:
         except LeaseLost:
             log.warning("lease_lost")
             self.lost.set()
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             log.warning("database_lost", error=str(error).splitlines()[0])
 
     def _flush(self, *, last: bool) -> None:
@@ -163,7 +163,9 @@ class AttemptReporter:
             return
         try:
             self._store(entries, metrics, progress, started)
-        except (DataError, IntegrityError, ProgrammingError) as error:  # the batch is at fault, and will be again
+        except DBAPIError as error:
+            if is_transient(error):
+                raise
             log.exception("batch_dropped", entries=len(entries), metrics=len(metrics), error=str(error))
         with self._lock:
             del self._entries[: len(entries)]

@@ -11,9 +11,9 @@ from uuid import UUID
 import structlog
 from pydantic import BaseModel
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from libs.database.engine import transaction
+from libs.database.engine import is_transient, transaction
 from libs.database.tables import Job
 from libs.jobs import queue
 from libs.jobs.errors import LeaseLost
@@ -226,7 +226,9 @@ class Supervisor:
             try:
                 attempt.reporter.write_last()
                 record()
-            except (OperationalError, InterfaceError) as error:
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
                 log.warning("database_lost", error=str(error).splitlines()[0])
                 threading.Event().wait(_RECORD_RETRY_S)
             else:

@@ -87,7 +87,9 @@ def test_worker_that_shuts_down_hands_its_job_back_without_using_up_an_attempt(o
 
 
 def test_job_that_takes_too_long_fails_with_timeout_and_is_not_retried(octavo: Platform):
-    job_id = start_running(octavo, timeout_s=0.5)
+    octavo.start_relay()
+    octavo.start_scripted_worker()
+    job_id = octavo.submit(scripted_training(timeout_s=0.5))
     job = octavo.wait_for(job_id, "failed")
     assert job.status_reason == "timeout"
     assert [attempt.exit_reason for attempt in octavo.attempts(job_id)] == ["timeout"]

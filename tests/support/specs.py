@@ -1,10 +1,47 @@
-"""Job requests for tests."""
+"""Job requests and jobs for tests of the queue."""
 
 from typing import Any
+from uuid import UUID, uuid4
 
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from libs.database.tables import DEFAULT_PROJECT_ID, Job
+from libs.jobs.queue import claim
 from libs.jobs.spec import JobSpec, parse_spec
+from libs.jobs.submit import submit
+
+LEASE_S = 30.0
 
 
 def tiny_spec(**changes: Any) -> JobSpec:
     """A supervised training on a data set called `digits`."""
     return parse_spec({"method": "supervised", "datasets": {"train": "digits"}, **changes})
+
+
+def submitted(db: Session, depends_on: tuple[UUID, ...] = (), group_id: UUID | None = None, **changes: Any) -> Job:
+    """A job that was submitted and committed."""
+    job = submit(db, DEFAULT_PROJECT_ID, tiny_spec(**changes), depends_on=depends_on, group_id=group_id)
+    db.commit()
+    return job
+
+
+def claimed(db: Session, **changes: Any) -> Job:
+    """A job whose attempt 1 runs."""
+    job = submitted(db, **changes)
+    return claimed_again(db, job)
+
+
+def claimed_again(db: Session, job: Job) -> Job:
+    """The same job, claimed by another worker."""
+    found = claim(db, job.id, uuid4(), LEASE_S)
+    db.commit()
+    assert found is not None
+    assert found.id == job.id
+    return found
+
+
+def expire_lease(db: Session, job: Job) -> None:
+    """As if the lease had run out."""
+    db.execute(update(Job).where(Job.id == job.id).values(lease_expires_at="2000-01-01T00:00:00Z"))
+    db.commit()

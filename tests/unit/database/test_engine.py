@@ -1,0 +1,65 @@
+"""Connections: UTC, JSON that Postgres takes, transactions that end, sessions that cannot hold a lock for ever."""
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from libs.database.engine import is_transient, make_engine, transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, Project
+from libs.database.triggers import EVENTS_CHANNEL, OUTBOX_CHANNEL
+from tests.support.specs import submitted
+from tests.support.waiting import until
+
+
+def test_times_come_in_utc(engine: Engine):
+    with transaction(engine) as session:
+        assert session.get_one(Project, DEFAULT_PROJECT_ID).created_at.utcoffset().total_seconds() == 0
+
+
+def test_block_that_raises_leaves_nothing(engine: Engine):
+    def fail_halfway() -> None:
+        with transaction(engine) as session:
+            session.add(Project(name="other"))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    with transaction(engine) as session:
+        assert session.query(Project).count() == 1
+
+
+def test_json_without_a_number_for_it_is_stored_as_text(engine: Engine, db):
+    job = submitted(db)
+    job.result = {"metrics": {"loss": float("nan"), "best": float("-inf"), "plain": 0.5}}
+    db.commit()
+    db.refresh(job)
+    assert job.result == {"metrics": {"loss": "NaN", "best": "-Infinity", "plain": 0.5}}
+
+
+def test_session_that_falls_silent_in_a_transaction_is_ended(postgres_url: str, engine: Engine):
+    silent = make_engine(postgres_url, idle_timeout_s=0.05)
+    with silent.connect() as connection:
+        connection.execute(text("SELECT * FROM projects FOR UPDATE"))
+        skipping = text("SELECT id FROM projects FOR UPDATE SKIP LOCKED")
+
+        def unlocked() -> list[object]:
+            with transaction(engine) as session:
+                return session.execute(skipping).all()
+
+        until(unlocked, "the lock was given up", 10)
+        with pytest.raises(DBAPIError) as ended:
+            connection.execute(text("SELECT 1"))
+        assert is_transient(ended.value)
+        connection.invalidate()
+    silent.dispose()
+
+
+def test_submitting_notifies_the_relay_and_the_event_streams(postgres_url: str, db):
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as listening:
+        listening.execute(f"LISTEN {OUTBOX_CHANNEL}")
+        listening.execute(f"LISTEN {EVENTS_CHANNEL}")
+        job = submitted(db)
+        heard = {(note.channel, note.payload) for note in listening.notifies(timeout=10, stop_after=2)}
+    assert heard == {(OUTBOX_CHANNEL, ""), (EVENTS_CHANNEL, str(job.id))}
