@@ -78,7 +78,18 @@ def downsample(feature: Tensor, size: Size) -> Tensor:
         return feature
     if (height, width) == (2 * size[0], 2 * size[1]):
         return F.max_pool2d(feature, 3, stride=2, ceil_mode=True)
-    return F.adaptive_max_pool2d(feature, size)
+    return _adaptive_max(_adaptive_max(feature, 2, size[0]), 3, size[1])
+
+
+def _adaptive_max(feature: Tensor, dim: int, count: int) -> Tensor:
+    """Adaptive max-pooling along one axis; unlike torch's, its gradient is repeatable on a GPU."""
+    length = feature.shape[dim]
+    bounds = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+    longest = max(stop - start for start, stop in bounds)
+    window = [min(start + k, stop - 1) for start, stop in bounds for k in range(longest)]
+    windows = feature.index_select(dim, torch.tensor(window, device=feature.device))
+    shape = (*feature.shape[:dim], count, longest, *feature.shape[dim + 1 :])
+    return windows.reshape(shape).amax(dim + 1)
 
 
 class BiFPNLayer(nn.Module):

@@ -99,6 +99,23 @@ def test_sizes_that_do_not_halve_are_resized_to_the_neighbour():
     assert upsample(x, (7, 7)) is x
 
 
+@given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_pooling_to_any_size_equals_torchs_adaptive_pooling(height, width, data):
+    size = (data.draw(st.integers(1, height)), data.draw(st.integers(1, width)))
+    if (height, width) == (2 * size[0], 2 * size[1]):
+        return  # the paper's 3x3 stride-2 pooling, tested below
+    ours, theirs = (torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    ours.requires_grad_()
+    theirs.requires_grad_()
+    pooled, expected = downsample(ours, size), F.adaptive_max_pool2d(theirs, size)
+    assert torch.equal(pooled, expected)
+    weights = torch.rand_like(expected)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 def test_pooling_equals_zero_padding_at_the_right_and_bottom():
     x = torch.rand(2, 3, 6, 10)
     assert torch.equal(downsample(x, (3, 5)), F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, stride=2))
