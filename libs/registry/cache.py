@@ -43,48 +43,43 @@ class FolderCache:
             ArtifactNotFound: it is neither here nor in the store.
             DigestMismatch: the store holds something else.
         """
-        with self._locked(digest, fcntl.LOCK_EX):
-            folder = self._ensure(digest, uri)
-        self._evict(keep=digest)
-        return folder
+        with self.lease(digest, uri) as folder:
+            return folder
 
     @contextmanager
     def lease(self, digest: str, uri: str) -> Iterator[Path]:
-        """As `fetch`; the folder is not evicted, by any process, while the context lasts."""
+        """As `fetch`; the folder is not evicted, by any process, while the context lasts. Any number may hold one."""
         with self._open_lock(digest) as lock:
-            folder = self.folder / digest
-            while True:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            while not self._intact(digest):
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._ensure(digest, uri)
                 fcntl.flock(lock, fcntl.LOCK_SH)  # not atomic: another process may evict in between
-                if folder.is_dir():
-                    break
+            os.utime(self._record(digest))
             self._evict(keep=digest)
-            yield folder
+            yield self.folder / digest
 
     def holds(self, digest: str) -> bool:
         """Whether an undamaged copy is here."""
-        with self._locked(digest, fcntl.LOCK_EX):
+        with self._open_lock(digest) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
             return self._intact(digest)
 
     def size_bytes(self) -> int:
         """Bytes of all complete folders, as recorded."""
         return sum(_recorded_size(record) for record in self.folder.glob("*.json"))
 
-    def _ensure(self, digest: str, uri: str) -> Path:
-        folder = self.folder / digest
+    def _ensure(self, digest: str, uri: str) -> None:
         if self._intact(digest):
-            os.utime(self._record(digest))
-            return folder
+            return
         self._remove(digest)
         temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
         try:
             content = self._store.fetch_folder(uri, temporary, digest)
-            temporary.rename(folder)
+            temporary.rename(self.folder / digest)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._write_record(digest, content.size_bytes)
-        return folder
 
     def _intact(self, digest: str) -> bool:
         folder, record = self.folder / digest, self._record(digest)
@@ -141,12 +136,6 @@ class FolderCache:
         if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
             raise ArtifactError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex")
         return (self.folder / f"{digest}.lock").open("ab")
-
-    @contextmanager
-    def _locked(self, digest: str, kind: int) -> Iterator[None]:
-        with self._open_lock(digest) as lock:
-            fcntl.flock(lock, kind)
-            yield
 
 
 def _stamp(folder: Path) -> Stamp:

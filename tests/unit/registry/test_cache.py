@@ -69,6 +69,14 @@ def test_the_least_recently_used_goes_first(cache: FolderCache, store: ArtifactS
     assert cache.size_bytes() <= 250
 
 
+@pytest.mark.timeout(30)
+def test_any_number_may_lease_one_folder_at_once(cache: FolderCache, store: ArtifactStore, tmp_path: Path) -> None:
+    one = stored(store, tmp_path, "one")
+    with cache.lease(one.digest, one.uri) as first, cache.lease(one.digest, one.uri) as second:
+        assert first == second == cache.fetch(one.digest, one.uri)
+        assert cache.holds(one.digest)
+
+
 def test_a_leased_folder_is_not_evicted(cache: FolderCache, store: ArtifactStore, tmp_path: Path) -> None:
     one, two, three = (stored(store, tmp_path, name) for name in ("one", "two", "three"))
     with cache.lease(one.digest, one.uri) as folder:
