@@ -171,7 +171,9 @@ class Scripted(nn.Module):
         return StepOutput({"ce_classifier": logits.square().mean()}, {"ce_classifier": 1.0}, logits)
 
 
-def scripted_run(script: list[float], data: ClassificationData, folder: Path, **changes: Any) -> tuple[Fitted, Scripted]:
+def scripted_run(
+    script: list[float], data: ClassificationData, folder: Path, **changes: Any
+) -> tuple[Fitted, Scripted]:
     module = Scripted(script)
     settings = config(epochs=len(script), **changes)
 
@@ -241,9 +243,7 @@ def test_a_drowning_feature_term_is_warned_about_once(tiny_step: Build, open_bar
     assert "'feature' was larger than the classifier's cross-entropy in 100%" in warnings[0]
 
 
-def test_a_failed_checkpoint_is_reported_and_the_run_goes_on(
-    tiny_step: Build, open_bars: Open, tmp_path: Path
-) -> None:
+def test_a_failed_checkpoint_is_reported_and_the_run_goes_on(tiny_step: Build, open_bars: Open, tmp_path: Path) -> None:
     settings = config(checkpoint_every_s=0)
     run = Watched(tmp_path)
     run.save_checkpoint = fail  # type: ignore[method-assign]

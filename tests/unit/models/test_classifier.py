@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from libs.data.write import write_arrays_dataset
+from libs.models.backbones.build import build_classifier
+from libs.models.classifier import WarmStartError, architecture_of, initial_classifier, load_classifier
+from libs.serving.bundle import Bundle, Lineage, TensorSpec
+from libs.training.bundles import BundleError
+from libs.training.classification_data import ClassificationData, open_classification_data
+from libs.training.config import ImageTrainingConfig
+from libs.training.run import Inputs
+
+CONFIG = ImageTrainingConfig()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> ClassificationData:
+    return dataset(tmp_path / "data")
+
+
+def dataset(folder: Path, classes: int = 3, side: int = 8, channels: int = 1) -> ClassificationData:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (30, side, side, channels), dtype=np.uint8)
+    write_arrays_dataset(folder, pictures, np.arange(30) % classes, [f"class {k}" for k in range(classes)])
+    return open_classification_data(folder, CONFIG)
+
+
+def write_bundle(folder: Path, data: ClassificationData, architecture: str = "resnet8") -> torch.nn.Module:
+    classifier = build_classifier(architecture, len(data.classes), data.recipe.channels)
+    folder.mkdir()
+    safetensors.torch.save_file(dict(classifier.state_dict()), folder / "model.safetensors")
+    description = Bundle(
+        architecture=architecture,
+        labels=data.classes,
+        recipe=data.recipe,
+        inputs=[TensorSpec(name="input", datatype="FP32", shape=[-1])],
+        outputs=[TensorSpec(name="logits", datatype="FP32", shape=[-1])],
+        lineage=Lineage(method="supervised"),
+    )
+    (folder / "bundle.json").write_text(description.model_dump_json())
+    return classifier
+
+
+def test_a_bundle_gives_its_weights_and_architecture(data: ClassificationData, tmp_path: Path) -> None:
+    trained = write_bundle(tmp_path / "bundle", data)
+    architecture, classifier = initial_classifier(CONFIG, data, Inputs(models={"init": tmp_path / "bundle"}))
+    assert architecture == "resnet8"
+    state = classifier.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in trained.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"classes": 5}, "has 3 classes, the data set 5"),
+        ({"channels": 3}, "reads 1 channels, the data set has 3"),
+    ],
+)
+def test_a_bundle_for_other_data_is_refused_with_both_figures(
+    other: dict[str, int], message: str, data: ClassificationData, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "bundle", data)
+    with pytest.raises(WarmStartError, match=message):
+        initial_classifier(CONFIG, dataset(tmp_path / "other", **other), Inputs(models={"init": tmp_path / "bundle"}))
+
+
+def test_a_bundle_of_another_architecture_is_refused(data: ClassificationData, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", data)
+    with pytest.raises(WarmStartError, match="is a resnet8, the config asks for resnet14"):
+        initial_classifier(ImageTrainingConfig(model="resnet14"), data, Inputs(models={"init": tmp_path / "bundle"}))
+
+
+def test_weights_of_another_shape_are_named(data: ClassificationData, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", data)
+    weights = tmp_path / "bundle" / "model.safetensors"
+    state = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file({**state, "conv1.weight": torch.zeros(16, 3, 3, 3)}, weights)
+    with pytest.raises(WarmStartError, match=r"conv1.weight is \(16, 3, 3, 3\), expected \(16, 1, 3, 3\)"):
+        load_classifier(tmp_path / "bundle")
+
+
+def test_an_imported_graph_cannot_be_trained_on(data: ClassificationData, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", data)
+    (tmp_path / "bundle" / "model.safetensors").unlink()
+    with pytest.raises(BundleError, match="without torch weights"):
+        load_classifier(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"no bundle\.json"):
+        load_classifier(tmp_path)
+
+
+def test_auto_fits_the_picture_size(tmp_path: Path) -> None:
+    assert architecture_of(CONFIG, dataset(tmp_path / "small", side=64)) == "wrn-16-2"
+    assert architecture_of(CONFIG, dataset(tmp_path / "large", side=65)) == "torchvision/resnet18"

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from libs.training.config import ImageTrainingConfig
+from libs.training.optimisers import optimiser_of, set_learning_rate
+
+ROOT = Path(__file__).parents[3]
+
+
+def trained(optimiser_for, steps: int = 5) -> tuple[dict[str, torch.Tensor], torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    optimiser = optimiser_for(network.parameters())
+    inputs = torch.randn(16, 4)
+    for _ in range(steps):
+        network(inputs).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return network.state_dict(), optimiser
+
+
+@pytest.mark.parametrize(
+    ("settings", "reference"),
+    [
+        (
+            {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        ),
+        (
+            {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
+            lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+        ),
+    ],
+)
+def test_steps_and_state_are_those_of_torch(settings, reference) -> None:
+    config = ImageTrainingConfig.model_validate(settings)
+    ours, optimiser = trained(lambda parameters: optimiser_of(config, parameters))
+    theirs, expected = trained(reference)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert str(optimiser.state_dict()) == str(expected.state_dict())
+
+
+def test_frozen_parameters_are_left_out_and_the_rate_reaches_every_group() -> None:
+    network = nn.Linear(2, 2)
+    network.bias.requires_grad_(False)
+    optimiser = optimiser_of(ImageTrainingConfig(), network.parameters())
+    assert [len(group["params"]) for group in optimiser.param_groups] == [1]
+    set_learning_rate(optimiser, 0.25)
+    assert optimiser.param_groups[0]["lr"] == 0.25
+
+
+def test_the_first_step_waits_for_no_slow_import() -> None:
+    """What a job needs before its first step: torch, but neither its compiler nor the libraries of later stages."""
+    program = """
+import sys, tempfile, numpy, torch
+from pathlib import Path
+from libs.data.write import write_arrays_dataset
+from libs.models.catalog import METHODS
+from libs.training.run import Inputs
+
+class Reached(BaseException):
+    pass
+
+class Run:
+    seed, device = 0, "cpu"
+    def metric(self, name, value, step): raise Reached
+    def progress(self, fraction, note=""): pass
+    def log(self, message, level="info", **fields): pass
+    def stop_reason(self): pass
+    def load_checkpoint(self): pass
+
+Run.folder = Path(tempfile.mkdtemp())
+write_arrays_dataset(Run.folder, numpy.zeros((40, 8, 8), "uint8"), numpy.arange(40) % 2, ["a", "b"])
+for method in METHODS.values():
+    try:
+        method.load()(method.config(model="resnet8", batch_size=16), Inputs({"train": Run.folder}), Run())
+    except Reached:
+        slow = "torch._dynamo torchvision timm torchmetrics onnxruntime onnx matplotlib scipy accelerate".split()
+        print(method.name, [name for name in slow if name in sys.modules])
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = finished.stdout.splitlines()
+    assert lines
+    assert all(line.endswith("[]") for line in lines), lines
