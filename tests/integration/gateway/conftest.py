@@ -1,7 +1,6 @@
 """The gateway on a fresh database: in this process by `client`, as a real server by `server_url`."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +22,9 @@ from libs.settings import PlatformSettings
 from libs.web.auth import Scope, make_key
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
+from services.local.process import free_port
 from tests.support.datasets import add_dataset
+from tests.support.waiting import until
 
 KeyMaker = Callable[..., dict[str, str]]
 
@@ -94,24 +95,31 @@ def digits(engine: Engine) -> str:
 
 @contextmanager
 def running_gateway(settings: GatewaySettings, **environment: str) -> Iterator[str]:
-    """A gateway process; yields its address once it accepts connections."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.gateway"],
-        env={**os.environ, **_environment(settings), "OCTAVO_GATEWAY_PORT": str(port), **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    """A gateway process; yields its address once it answers. Its log is `<home>/gateway.log`."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    settings.platform.home.mkdir(parents=True, exist_ok=True)
+    path = settings.platform.home / "gateway.log"
+    with path.open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.gateway"],
+            env={**os.environ, **_environment(settings), "OCTAVO_GATEWAY_PORT": str(port), **environment},
+            stdout=log,
+            stderr=log,
+        )
     try:
-        lines = iter(process.stdout.readline, "")
-        assert any("Uvicorn running on" in line for line in lines), f"gateway ended with {process.wait()}"
-        yield f"http://127.0.0.1:{port}"
+        until(lambda: _answers(url) or process.poll() is not None, "the gateway to answer")
+        assert process.poll() is None, path.read_text()
+        yield url
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(timeout=20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/livez").status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def _environment(settings: GatewaySettings) -> dict[str, Any]:
