@@ -4,7 +4,7 @@ from typing import Annotated
 
 import anyio
 import numpy as np
-from fastapi import APIRouter, Query, Request, Security
+from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -14,9 +14,9 @@ from libs.serving.bundle import Bundle
 from libs.serving.errors import ServingError
 from libs.serving.probabilities import softmax
 from libs.serving.repository import LoadedModel
-from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
 from libs.web.timing import span
+from services.model_server.access import MayInfer
 from services.model_server.body import read_body
 from services.model_server.compute import compute, held_model
 from services.model_server.context import Srv
@@ -54,7 +54,7 @@ async def classify(
     model: str,
     request: Request,
     server: Srv,
-    caller: Annotated[Caller, Security(authenticate, scopes=[Scope.INFER])],
+    caller: MayInfer,
     top_k: Annotated[int, Query(ge=1, le=1000, description="How many classes to name.")] = 5,
 ) -> Classification:
     """Classify the picture in the body (PNG, JPEG, BMP, GIF, TIFF or WebP).

@@ -24,6 +24,10 @@ class CachedKeys:
         """These are the valid keys now."""
         self._keys = {key.prefix: _stored(key) for key in keys}
 
+    def knows(self, key: str) -> bool:
+        """Whether `find` answers from memory for this key."""
+        return key.count("_") == 2 and key.split("_")[1] in self._keys
+
     def find(self, prefix: str) -> StoredKey | None:
         """The key with this prefix, used now.
 

@@ -1,22 +1,21 @@
 """The model repository extension of v2: what is loaded, and edits of the deployment rows that decide it."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Response, Security
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.database.engine import transaction
 from libs.database.tables import Deployment
 from libs.registry import deployments
 from libs.registry.errors import DeploymentNotFound, ModelNotFound
-from libs.web.auth import Caller, Scope, authenticate
+from libs.web.auth import Caller
 from libs.web.problems import UnprocessableError, problem_responses
+from services.model_server.access import MayReadDeployments, MayWriteDeployments
 from services.model_server.context import Server, Srv
 from services.model_server.states import Key, State
 
 router = APIRouter(prefix="/v2/repository", tags=["v2 repository"])
-Read = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
-Write = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
 
 
 class IndexRequest(BaseModel):
@@ -45,7 +44,7 @@ class LoadState(BaseModel):
 
 
 @router.post("/index")
-async def index(server: Srv, caller: Read, wanted: IndexRequest | None = None) -> list[IndexEntry]:
+async def index(server: Srv, caller: MayReadDeployments, wanted: IndexRequest | None = None) -> list[IndexEntry]:
     """Every deployment of the project, as this server has it."""
     states = server.syncer.states.of_project(caller.project_id)
     entries = [_entry(name, state) for name, state in states.items()]
@@ -53,7 +52,7 @@ async def index(server: Srv, caller: Read, wanted: IndexRequest | None = None) -
 
 
 @router.post("/models/{name}/load", responses={202: {"model": LoadState}, **problem_responses(404)})
-def load(name: str, server: Srv, caller: Write, response: Response) -> LoadState:
+def load(name: str, server: Srv, caller: MayWriteDeployments, response: Response) -> LoadState:
     """Load a deployment (again), and wait for it. A model of this name that is not deployed yet is deployed."""
     row = _ask_to_load(server, caller, name)
     key = Key(caller.project_id, name)
@@ -67,7 +66,7 @@ def load(name: str, server: Srv, caller: Write, response: Response) -> LoadState
 
 
 @router.post("/models/{name}/unload", responses=problem_responses(404), status_code=202)
-def unload(name: str, server: Srv, caller: Write) -> dict[str, str]:
+def unload(name: str, server: Srv, caller: MayWriteDeployments) -> dict[str, str]:
     """Stop serving a deployment on every server; its row stays and can be loaded again."""
     with transaction(server.engine) as session:
         deployments.set_loaded(session, caller.project_id, name, loaded=False)

@@ -1,24 +1,23 @@
 """The Open Inference Protocol v2. A served name is a deployment; its version is the model version that serves."""
 
 from importlib.metadata import version as installed_version
-from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from libs.serving.repository import LoadedModel
 from libs.serving.wire import HEADER_LENGTH, Answer, Decoded, decode_request, encode_answer
-from libs.web.auth import Caller, Public, Scope, authenticate
+from libs.web.auth import Public
 from libs.web.problems import problem_responses
 from libs.web.timing import span
+from services.model_server.access import MayInfer
 from services.model_server.body import read_body
 from services.model_server.compute import compute, held_model
 from services.model_server.context import Srv
 
 router = APIRouter(prefix="/v2", tags=["v2"])
-Infer = Annotated[Caller, Security(authenticate, scopes=[Scope.INFER])]
 _LARGE_BYTES = 256 * 1024
 """JSON above this is parsed in a thread, so that other requests do not wait for it."""
 
@@ -72,7 +71,7 @@ async def ready(server: Srv) -> JSONResponse:
 
 @router.get("/models/{name}", responses=problem_responses(404))
 @router.get("/models/{name}/versions/{version}", responses=problem_responses(404))
-async def model_metadata(name: str, server: Srv, caller: Infer, version: str | None = None) -> ModelMetadata:
+async def model_metadata(name: str, server: Srv, caller: MayInfer, version: str | None = None) -> ModelMetadata:
     """Signature, labels and identity of a served model."""
     with held_model(server, caller, name, version) as model:
         bundle = model.bundle
@@ -92,7 +91,7 @@ async def model_metadata(name: str, server: Srv, caller: Infer, version: str | N
 
 @router.get("/models/{name}/ready", responses=problem_responses(404))
 @router.get("/models/{name}/versions/{version}/ready", responses=problem_responses(404))
-async def model_ready(name: str, server: Srv, caller: Infer, version: str | None = None) -> dict[str, bool | str]:
+async def model_ready(name: str, server: Srv, caller: MayInfer, version: str | None = None) -> dict[str, bool | str]:
     """Whether a model can be asked."""
     with held_model(server, caller, name, version):
         return {"name": name, "ready": True}
@@ -100,7 +99,7 @@ async def model_ready(name: str, server: Srv, caller: Infer, version: str | None
 
 @router.post("/models/{name}/infer", responses=problem_responses(400, 404, 413, 503, 504))
 @router.post("/models/{name}/versions/{version}/infer", responses=problem_responses(400, 404, 413, 503, 504))
-async def infer(name: str, request: Request, server: Srv, caller: Infer, version: str | None = None) -> Response:
+async def infer(name: str, request: Request, server: Srv, caller: MayInfer, version: str | None = None) -> Response:
     """Run a model on tensors, as JSON or with the binary tensor extension."""
     body = await read_body(request, server.settings.max_body_bytes)
     header_length = request.headers.get(HEADER_LENGTH)
