@@ -1,5 +1,7 @@
-"""The `octavo` command in a process of its own, with a home of its own."""
+"""The `octavo` command, in a process of its own or in this one, with a home of its own."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -7,8 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
+
+from libs.client.cli import main
 
 _PROGRAM = "from libs.client.cli import main; main()"
 
@@ -44,6 +49,28 @@ class CommandLine:
             env=self.environment, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    def call(self, *arguments: str | Path, **environment: str) -> Finished:
+        """Run a command of the client in this process: the imports are paid once."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, {**self.environment, **environment}, clear=True),
+            mock.patch.object(sys, "argv", ["octavo", *map(str, arguments)]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+                code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Finished(code, out.getvalue(), err.getvalue())
+
+    def called(self, *arguments: str | Path, **environment: str) -> Finished:
+        """Call a command that must succeed."""
+        finished = self.call(*arguments, **environment)
+        assert finished.code == 0, f"octavo {' '.join(map(str, arguments))}\n{finished.out}\n{finished.err}"
+        return finished
 
     def done(self, *arguments: str | Path, timeout_s: float = 240.0) -> Finished:
         """Run a command that must succeed."""

@@ -46,14 +46,21 @@ def read_weights(source: Path) -> dict[str, Any]:
             f"{source} holds more than weights, or is no PyTorch file: {str(error).splitlines()[0]} "
             "Save the state_dict alone where it was trained: torch.save(model.state_dict(), 'weights.pth')."
         ) from None
-    while isinstance(found, dict) and (inner := next((found[key] for key in _WRAPPERS if key in found), None)):
-        if not isinstance(inner, dict):
-            break
-        found = inner
-    tensors = {key: value for key, value in found.items() if isinstance(value, torch.Tensor)} if found else {}
-    if not tensors or not isinstance(found, dict):
+    inner = _unwrapped(found)
+    tensors = {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
         raise LocalFileError(f"{source} holds no named tensors.")
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
+    return {str(key).removeprefix("module."): value for key, value in tensors.items()}
+
+
+def _unwrapped(found: object) -> dict[Any, Any]:
+    """The innermost dict below the usual names; empty when there is none."""
+    if not isinstance(found, dict):
+        return {}
+    for name in _WRAPPERS:
+        if isinstance(found.get(name), dict):
+            return _unwrapped(found[name])
+    return found
 
 
 def write_safetensors(tensors: dict[str, Any], target: Path) -> None:

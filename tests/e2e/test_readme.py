@@ -1,0 +1,85 @@
+"""The README's REST and Python examples, run as they are printed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.command_line import CommandLine
+
+pytestmark = pytest.mark.e2e
+README = Path(__file__).parents[2] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def last_object(text: str) -> dict[str, Any]:
+    """The last of several JSON objects printed without a separator."""
+    decoder, end = json.JSONDecoder(), len(text.rstrip())
+    found = (decoder.raw_decode(text, match.start()) for match in re.finditer(r'\{(?=")', text))
+    return next(value for value, stop in found if stop == end)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the examples read: cats.zip and picture.jpg, pictures whose left or right half is bright."""
+    folder = tmp_path_factory.mktemp("readme")
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(folder / "cats.zip", "w") as archive:
+        for number in range(80):
+            pixels = random.integers(0, 60, (8, 8), dtype=np.uint8)
+            pixels[:, :4] += 180 * (number % 2)
+            Image.fromarray(pixels).resize((16, 16)).save(folder / "picture.jpg", quality=95)
+            archive.write(folder / "picture.jpg", f"{'left' if number % 2 else 'right'}/{number}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shell(octavo_command: CommandLine, folder: Path) -> dict[str, str]:
+    """The environment of a shell in which `.venv` is active."""
+    commands = folder / "bin"
+    commands.mkdir()
+    program = commands / "octavo"
+    program.write_text(f"#!{sys.executable}\nfrom libs.client.cli import main\nmain()\n")
+    program.chmod(0o755)
+    return {**octavo_command.environment, "PATH": f"{commands}:{os.environ['PATH']}"}
+
+
+def test_rest_examples_run_as_printed(shell: dict[str, str], folder: Path):
+    assert shutil.which("curl"), "the README's examples need curl"
+    rest, wrong = blocks("bash")
+    script = f"set -euo pipefail\n{rest}\necho\necho REFUSED\n{wrong}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=shell, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers, refused = done.stdout.split("REFUSED\n")
+    assert '"to":"succeeded"' in answers.replace(" ", "")
+    classified = last_object(answers)
+    assert {one["label"] for one in classified["predictions"]} == {"left", "right"}
+    assert "<html" in (folder / "report.html").read_text()
+    problem = json.loads(refused)
+    assert problem["status"] == 422
+    assert [error["pointer"] for error in problem["errors"]] == ["/config/beta"]
+
+
+def test_python_example_runs_as_printed(shell: dict[str, str], folder: Path):
+    (example,) = blocks("python")
+    quicker = example.replace('"epochs": 20', '"epochs": 1')
+    assert quicker != example
+    done = subprocess.run(
+        [sys.executable, "-c", quicker], cwd=folder, env=shell, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 0.0 <= float(done.stdout.splitlines()[-1]) <= 1.0

@@ -1,0 +1,116 @@
+"""From options and files to the request of a job."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer
+
+from libs.client.cli import submission
+from libs.client.cli.submission import Given
+from libs.client.errors import LocalFileError, NotFoundError
+from libs.models.catalog import METHODS
+
+
+class Gateway:
+    """Knows the methods' schemas, and some jobs."""
+
+    def __init__(self, *jobs: tuple[str, str]) -> None:
+        self._jobs = [SimpleNamespace(id=job_id, name=name) for job_id, name in jobs]
+        self.methods = self.jobs = self
+
+    def get(self, key: str) -> SimpleNamespace:
+        if key in METHODS:
+            return SimpleNamespace(config_schema=METHODS[key].config.model_json_schema())
+        return next(job for job in self._jobs if job.id == key)
+
+    def list(self, *, name: str | None = None, limit: int = 50):
+        return (job for job in self._jobs if name is None or job.name == name)
+
+
+def test_options_become_a_request_with_nothing_that_was_not_said():
+    given = Given("frskd", dataset=["cats@2"], model=["init=dogs"], setting=["lr=0.05"], seed=3, device="cpu")
+    assert submission.build(Gateway(), given, None) == {
+        "method": "frskd",
+        "datasets": {"train": "cats@2"},
+        "models": {"init": "dogs"},
+        "config": {"lr": 0.05},
+        "seed": 3,
+        "resources": {"device": "cpu"},
+    }
+
+
+def test_tasks_have_other_roles():
+    spec = submission.build(Gateway(), Given("evaluate", dataset=["cats"], model=["dogs"]), None)
+    assert spec == {"method": "evaluate", "datasets": {"data": "cats"}, "models": {"model": "dogs"}}
+
+
+def test_options_win_over_the_file(tmp_path: Path):
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "method: frskd\nname: null\ndatasets: {train: cats@1}\nconfig: {lr: 0.1, epochs: 3}\nseed: 1\ndigests: {a: b}"
+    )
+    spec = submission.build(Gateway(), Given(setting=["lr=0.2"], seed=0, dataset=["dogs"]), file)
+    assert spec == {"method": "frskd", "datasets": {"train": "dogs"}, "config": {"lr": 0.2, "epochs": 3}, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("- a\n- b", "holds no job request"), ("a: [", "neither YAML nor JSON"), ("x" * 2_000_000, "larger than 1 MB")],
+)
+def test_a_file_that_is_no_request_is_refused(tmp_path: Path, content: str, message: str):
+    (tmp_path / "job.yaml").write_text(content)
+    with pytest.raises(LocalFileError, match=message):
+        submission.read_spec(tmp_path / "job.yaml")
+
+
+def test_a_yaml_file_runs_nothing(tmp_path: Path):
+    file = tmp_path / "job.yaml"
+    file.write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
+    with pytest.raises(LocalFileError, match="neither YAML nor JSON"):
+        submission.read_spec(file)
+    assert not (tmp_path / "made").exists()
+
+
+def test_without_a_method_it_says_so():
+    with pytest.raises(typer.BadParameter, match="Name a method"):
+        submission.build(Gateway(), Given(dataset=["cats"]), None)
+
+
+def test_seeds_and_grid_multiply():
+    specs = submission.vary(Gateway(), {"method": "frskd", "config": {"epochs": 2}}, "0,1", ["lr=0.1,0.2"])
+    assert [(spec["seed"], spec["config"]["lr"]) for spec in specs] == [(0, 0.1), (1, 0.1), (0, 0.2), (1, 0.2)]
+    assert all(spec["config"]["epochs"] == 2 for spec in specs)
+
+
+JOBS = Gateway(
+    ("aaaa1111-0000-0000-0000-000000000000", "cats-frskd"),
+    ("aaaa2222-0000-0000-0000-000000000000", "cats-frskd"),
+    ("bbbb0000-0000-0000-0000-000000000000", "dogs-frskd"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("bbbb0000-0000-0000-0000-000000000000", "bbbb0000"),
+        ("bb", "bbbb0000"),
+        ("aaaa2", "aaaa2222"),
+        ("cats-frskd", "aaaa1111"),
+        ("AAAA2", "aaaa2222"),
+    ],
+)
+def test_a_job_is_found_by_id_beginning_or_name(text: str, found: str):
+    assert submission.find_job(JOBS, text).id.startswith(found)
+
+
+@pytest.mark.parametrize(("text", "message"), [("cc", "no job called 'cc'"), ("aaaa", "2 jobs whose ids begin")])
+def test_a_job_that_is_not_clear_is_not_guessed(text: str, message: str):
+    with pytest.raises(NotFoundError, match=message):
+        submission.find_job(JOBS, text)
+
+
+def test_names_from_the_platform_do_not_lead_out_of_the_folder(tmp_path: Path):
+    assert submission.inside(tmp_path, "plots/a.png") == tmp_path.resolve() / "plots" / "a.png"
+    with pytest.raises(LocalFileError, match="leads out of"):
+        submission.inside(tmp_path, "../outside")
