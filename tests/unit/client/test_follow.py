@@ -43,7 +43,7 @@ def test_time_left_counts_from_the_first_progress_seen():
     estimate = Estimate()
     assert estimate.left(0.5, now=100.0) == ""
     assert estimate.left(0.6, now=110.0) == "0:40 left"
-    assert estimate.left(0.61, now=4110.0) == "3:56:58 left"
+    assert estimate.left(0.61, now=4110.0) == "3:56:57 left"
     assert estimate.left(0.1, now=5000.0) == ""
     assert estimate.left(0.2, now=5010.0) == "1:20 left"
 
