@@ -2,7 +2,8 @@
 
     <cache>/<digest>/          the folder, complete or absent
     <cache>/<digest>.json      size, and what its files looked like when they were last hashed
-    <cache>/<digest>.lock      flock: exclusive while it is filled or evicted, shared while it is used
+    <cache>/<digest>.lock      flock: shared while it is filled or used, exclusive while it is evicted
+    <cache>/<digest>.fill      flock: exclusive while it is fetched
 
 Works without the store once a folder is here, and with several processes on one cache.
 """
@@ -13,13 +14,15 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from typing import IO
 
 from libs.registry.artifacts import ArtifactError, ArtifactStore
 from libs.registry.digests import folder_content, plain_files
 
+_LEFT_AFTER_S = 86_400.0
 Stamp = dict[str, list[int]]
 """File name → [bytes, mtime ns, ctime ns, inode]; any write changes ctime, and nobody can set it back."""
 
@@ -32,6 +35,7 @@ class FolderCache:
         self.limit_bytes = limit_bytes
         self._store = store
         folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
 
     def fetch(self, digest: str, uri: str) -> Path:
         """The folder with this digest, from here or from the store.
@@ -51,11 +55,10 @@ class FolderCache:
         """As `fetch`; the folder is not evicted, by any process, while the context lasts. Any number may hold one."""
         with self._open_lock(digest) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            while not self._intact(digest):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._ensure(digest, uri)
-                fcntl.flock(lock, fcntl.LOCK_SH)  # not atomic: another process may evict in between
-            os.utime(self._record(digest))
+            if not self._intact(digest):
+                self._fill(digest, uri)
+            with suppress(FileNotFoundError):  # somebody may be replacing a copy damaged this instant
+                os.utime(self._record(digest))
             self._evict(keep=digest)
             yield self.folder / digest
 
@@ -69,17 +72,27 @@ class FolderCache:
         """Bytes of all complete folders, as recorded."""
         return sum(_recorded_size(record) for record in self.folder.glob("*.json"))
 
-    def _ensure(self, digest: str, uri: str) -> None:
-        if self._intact(digest):
-            return
-        self._remove(digest)
-        temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
-        try:
-            content = self._store.fetch_folder(uri, temporary, digest)
-            temporary.rename(self.folder / digest)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self._write_record(digest, content.size_bytes)
+    def _fill(self, digest: str, uri: str) -> None:
+        """Fetch the folder, one process at a time. Others may hold a lease: a damaged copy is replaced under them."""
+        with self._open_lock(digest, "fill") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._intact(digest):
+                return
+            temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
+            try:
+                content = self._store.fetch_folder(uri, temporary, digest)
+                self._remove(digest)
+                temporary.rename(self.folder / digest)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            self._write_record(digest, content.size_bytes)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half done."""
+        for pattern in (".incoming-*", ".doomed-*", ".record-*"):
+            for left in self.folder.glob(pattern):
+                if time() - _used_at(left) / 1e9 > _LEFT_AFTER_S:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def _intact(self, digest: str) -> bool:
         folder, record = self.folder / digest, self._record(digest)
@@ -111,7 +124,7 @@ class FolderCache:
             shutil.rmtree(doomed, ignore_errors=True)
 
     def _evict(self, keep: str) -> None:
-        records = sorted(self.folder.glob("*.json"), key=lambda record: record.stat().st_mtime_ns)
+        records = sorted(self.folder.glob("*.json"), key=_used_at)
         excess = sum(_recorded_size(record) for record in records) - self.limit_bytes
         for record in records:
             if excess <= 0:
@@ -132,10 +145,10 @@ class FolderCache:
     def _record(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
 
-    def _open_lock(self, digest: str) -> IO[bytes]:
+    def _open_lock(self, digest: str, kind: str = "lock") -> IO[bytes]:
         if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
             raise ArtifactError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex")
-        return (self.folder / f"{digest}.lock").open("ab")
+        return (self.folder / f"{digest}.{kind}").open("ab")
 
 
 def _stamp(folder: Path) -> Stamp:
@@ -148,6 +161,13 @@ def _stamp(folder: Path) -> Stamp:
         ]
         for path in plain_files(folder)
     }
+
+
+def _used_at(record: Path) -> int:
+    try:
+        return record.stat().st_mtime_ns
+    except OSError:  # evicted by another process
+        return 0
 
 
 def _recorded_size(record: Path) -> int:

@@ -99,9 +99,36 @@ def test_processes_share_a_cache(cache: FolderCache, store: ArtifactStore, tmp_p
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[0].strip() for process in processes] == ["99"] * 3
     left = {path.name for path in cache.folder.iterdir()}
-    assert left == {one.digest, f"{one.digest}.json", f"{one.digest}.lock"}
+    assert left == {one.digest, f"{one.digest}.json", f"{one.digest}.lock", f"{one.digest}.fill"}
 
 
 def test_a_digest_cannot_be_a_path(cache: FolderCache) -> None:
     with pytest.raises(OSError, match="not a SHA-256"):
         cache.fetch("../../etc", "file:///x")
+
+
+def test_a_copy_damaged_while_it_is_leased_is_replaced(
+    cache: FolderCache, store: ArtifactStore, tmp_path: Path
+) -> None:
+    one = stored(store, tmp_path, "one", 99)
+    with cache.lease(one.digest, one.uri) as folder:
+        (folder / "data").write_bytes(b"damaged")
+        with cache.lease(one.digest, one.uri) as again:
+            assert (again / "data").read_bytes() == b"one" * 33
+
+
+def test_a_failed_fetch_leaves_the_cache_usable(cache: FolderCache, store: ArtifactStore, tmp_path: Path) -> None:
+    one = stored(store, tmp_path, "one")
+    with pytest.raises(ArtifactNotFound):
+        cache.fetch(one.digest, f"{store.root_url}/nothing")
+    assert (cache.fetch(one.digest, one.uri) / "data").is_file()
+    assert not list(cache.folder.glob(".incoming-*"))
+
+
+def test_what_a_killed_process_left_is_swept(cache: FolderCache, store: ArtifactStore) -> None:
+    old, young = cache.folder / ".incoming-old", cache.folder / ".incoming-young"
+    for left in (old, young):
+        left.mkdir()
+    os.utime(old, (0, 0))
+    FolderCache(cache.folder, store)
+    assert (old.exists(), young.exists()) == (False, True)
