@@ -1,6 +1,5 @@
 """Pictures read, decoded and augmented batch by batch, in this process or in loader processes."""
 
-import multiprocessing
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from libs.data.augment import Augmentation
 from libs.data.images import ImageSplit
 from libs.data.preprocess import fit
+from libs.data.processes import forkserver
 from libs.data.recipe import Recipe
 
 _PREFETCHED_BATCHES = 4
@@ -66,12 +66,14 @@ def stream_batches(
         collate_fn=torch.stack,
         pin_memory=cuda,
         prefetch_factor=_PREFETCHED_BATCHES if workers else None,
-        # Loader processes never inherit a CUDA context or a lock held by another thread.
-        multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
+        multiprocessing_context=forkserver() if workers else None,
+        generator=torch.Generator(),  # else each epoch draws from the global stream, and a resumed run differs
     )
     for pictures in loader:
         yield pictures.to(device, non_blocking=cuda)
 
 
 def _channels_first(picture: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(picture, -1, 0)))
+    """[H, W, C] → [C, H, W] as a view of a copy: decoded and mapped pictures are read-only, and torchvision resizes
+    channels-last memory faster."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -19,6 +19,7 @@ from PIL import Image
 from libs.data.errors import DataError, PictureError
 from libs.data.images.decode import open_picture
 from libs.data.images.fingerprint import difference_hash
+from libs.data.processes import forkserver
 from libs.data.statistics import PixelSums
 
 _CHUNK_FILES = 64
@@ -85,8 +86,7 @@ def inspect_files(files: Sequence[Path], max_pixels: int) -> Iterator[Inspection
         yield from (inspect_file(file, max_pixels) for file in files)
         return
     chunks = [files[start : start + _CHUNK_FILES] for start in range(0, len(files), _CHUNK_FILES)]
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(processes, context, initializer=_exit_with_parent) as pool:
+    with ProcessPoolExecutor(processes, forkserver(), initializer=_exit_with_parent) as pool:
         try:
             yield from _in_order(pool, chunks, max_pixels, ahead=4 * processes)
         finally:

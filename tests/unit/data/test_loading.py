@@ -71,14 +71,41 @@ def test_batches_are_the_same_from_memory_files_and_loader_processes(
     resident = epoch(arrays, config)
     monkeypatch.setattr("libs.data.resident.RESIDENT_LIMIT_BYTES", 0)
     assert_same(resident, epoch(files, config))
-    if augment in ("strong", "flip-crop"):
+    if augment == "strong":
         assert_same(resident, epoch(files, config.model_copy(update={"workers": 2})))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("augment", ["none", "strong", "crop"])
+def test_large_pictures_are_the_same_from_memory_and_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augment: str, channels: int
+) -> None:
+    write_arrays_dataset(tmp_path, pictures(channels, side=90, count=6), labels(6), ["a", "b", "c"], ["train"] * 6)
+    split = open_images(tmp_path).split("train")
+    recipe = default_recipe(split.manifest, 72)
+    config = ImageTrainingConfig(batch_size=3, augment=augment)
+    held = list(training_batches(split, recipe, config, seed=0, epoch=0))
+    monkeypatch.setattr("libs.data.resident.RESIDENT_LIMIT_BYTES", 0)
+    assert_same(held, list(training_batches(split, recipe, config, seed=0, epoch=0)))
 
 
 def test_resuming_in_an_epoch_continues_bitwise(arrays: ImageSplit) -> None:
     config = ImageTrainingConfig(batch_size=8, augment="flip-crop")
     assert_same(epoch(arrays, config)[2:], epoch(arrays, config, start_batch=2))
     assert epoch(arrays, config, start_batch=4) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("augment", ["flip-crop", "strong"])
+def test_loading_leaves_the_global_random_stream_alone(
+    files: ImageSplit, monkeypatch: pytest.MonkeyPatch, augment: str, workers: int
+) -> None:
+    monkeypatch.setattr("libs.data.resident.RESIDENT_LIMIT_BYTES", 0)
+    before = torch.random.get_rng_state()
+    batches = epoch(files, ImageTrainingConfig(batch_size=8, augment=augment, workers=workers))
+    assert len(batches) == 4
+    assert len(list(evaluation_batches(files, default_recipe(files.manifest), 8, workers=workers))) == 5
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_ranks_together_see_the_global_batch(arrays: ImageSplit) -> None:
