@@ -155,6 +155,10 @@ class ArtifactStore:
         """Whether a file or folder lies at `uri`."""
         return bool(self._fs.exists(self._path(uri)))
 
+    def is_file(self, uri: str) -> bool:
+        """Whether a file, not a folder, lies at `uri`."""
+        return bool(self._fs.isfile(self._path(uri)))
+
     def fetch_file(self, uri: str, destination: Path, digest: str | None = None) -> Path:
         """Copy a stored file to `destination`; checked against `digest` when given.
 

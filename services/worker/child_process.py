@@ -12,8 +12,8 @@ import psutil
 
 from services.worker.attempt_folder import AttemptFolder
 
-_LONGEST_LINE = 1 << 20
-"""Bytes of one message; a child that writes more is misbehaving and its line is cut."""
+_LONGEST_LINE = 64 << 20
+"""Bytes of one message (a validation report can be long); a child that writes more has its line cut."""
 
 
 class ChildProcess:

@@ -3,18 +3,24 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
 
 from libs.jobs.spec import Resources
 
+_LOOK_UP_S = 0.5
+
 
 class NoSuchDevice(Exception):
     """The job asks for a device this worker does not have; another attempt here cannot help."""
 
     user_error = True
+
+
+class NoLongerWanted(Exception):
+    """The job was told to stop before it had a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +83,20 @@ class DevicePool:
         self._changed = Condition()
 
     @contextmanager
-    def assigned(self, wanted: Resources) -> Iterator[Assignment]:
+    def assigned(self, wanted: Resources, no_longer_wanted: Callable[[], bool]) -> Iterator[Assignment]:
         """A device for one job, while the context lasts.
 
         Raises:
             NoSuchDevice: CUDA was asked for and is not there, or not in that number.
+            NoLongerWanted: `no_longer_wanted` is true, or came true while the job waited for GPUs.
         """
+        if no_longer_wanted():
+            raise NoLongerWanted
         if wanted.device == "cpu" or (wanted.device == "auto" and not self.gpus):
             yield Assignment("cpu", processes=wanted.gpus)
             return
         self._check(wanted)
-        taken = self._take(wanted.gpus)
+        taken = self._take(wanted.gpus, no_longer_wanted)
         try:
             yield Assignment("cuda:0", taken, wanted.gpus)
         finally:
@@ -101,9 +110,11 @@ class DevicePool:
                 f'Use device "cpu" or "auto" with fewer gpus, or start a worker on a machine that has them.'
             )
 
-    def _take(self, count: int) -> tuple[Gpu, ...]:
+    def _take(self, count: int, no_longer_wanted: Callable[[], bool]) -> tuple[Gpu, ...]:
         with self._changed:
-            self._changed.wait_for(lambda: len(self._free) >= count)
+            while not self._changed.wait_for(lambda: len(self._free) >= count, timeout=_LOOK_UP_S):
+                if no_longer_wanted():
+                    raise NoLongerWanted
             taken, self._free = self._free[:count], self._free[count:]
             return tuple(taken)
 

@@ -17,6 +17,7 @@ from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.repository import validated_version
+from services.worker.uploads import fetch_upload
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class InputStore:
                 ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
                 ready.model_digests[role] = model.digest
             if wanted.upload is not None:
-                ready.datasets["upload"] = self._fetch_upload(wanted.upload, folder)
+                ready.datasets["upload"] = fetch_upload(wanted.upload, folder.path / "upload", self._store)
             if wanted.checkpoint is not None:
                 ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder)
             yield ready
@@ -94,15 +95,6 @@ class InputStore:
     def _lease(self, dataset: DatasetVersion) -> Iterator[Path]:
         with self._cache.lease(str(dataset.digest), str(dataset.uri)) as path:
             yield path
-
-    def _fetch_upload(self, version: DatasetVersion, folder: AttemptFolder) -> Path:
-        """The raw upload as `upload`, with its own name in `upload.name` beside it."""
-        uri = str(version.upload_uri)
-        target = folder.path / "upload"
-        target.mkdir()
-        self._store.fetch_file(uri, target / "upload")
-        (target / "upload.name").write_text(uri.rsplit("/", 1)[-1], encoding="utf-8")
-        return target
 
     def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder) -> Path:
         target = folder.path / "resume"

@@ -62,7 +62,8 @@ class OutcomeRecorder:
         with transaction(self._engine) as session:
             locked = lock_attempt(session, job.id, job.epoch)
             session.add_all(stored.artifacts)
-            result: dict[str, Any] = {"metrics": outcome.metrics, "details": outcome.details}
+            details = {name: value for name, value in outcome.details.items() if name != "report"}
+            result: dict[str, Any] = {"metrics": outcome.metrics, "details": details}
             result |= self._register_model(session, locked, stored, outcome)
             result |= _register_dataset(session, locked, stored)
             queue.succeed(session, job.id, job.epoch, result)
@@ -120,7 +121,7 @@ class OutcomeRecorder:
             path = _inside(folder, outcome.dataset)
             stored.manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
             stored.dataset_folder = self._store.put_folder(path)
-            stored.dataset_report = dict(outcome.details)
+            stored.dataset_report = dict(outcome.details.get("report", {}))
         return stored
 
     def _register_model(self, session: Session, job: Job, stored: Stored, outcome: Finished) -> dict[str, Any]:
@@ -189,8 +190,12 @@ def _close_dataset(session: Session, job: Job, failure: Failed) -> None:
         return
     version = validated_version(session, job.id)
     if version is not None and version.status == "validating":
-        problem = {"code": failure.error, "message": failure.message}
-        mark_invalid(session, version.id, failure.report or {"problems": [problem]})
+        mark_invalid(session, version.id, failure.report or unfinished_report(failure.error, failure.message))
+
+
+def unfinished_report(code: str, message: str) -> dict[str, Any]:
+    """The report of a validation that never came to one of its own."""
+    return {"problem_counts": {code: 1}, "problems": [{"severity": "error", "code": code, "message": message}]}
 
 
 def _artifact(job: Job, kind: str, name: str, stored: StoredFile) -> Artifact:

@@ -28,6 +28,7 @@ from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from services.worker.celery_app import RUN_JOB, make_app
 from services.worker.logs import configure_logs
+from services.worker.outcomes import unfinished_report
 from services.worker.repository import abandoned_versions
 
 log = structlog.get_logger()
@@ -163,7 +164,8 @@ def close_abandoned_versions(session: Session) -> None:
     """Data sets whose validation job failed or was cancelled without a verdict are invalid, and say why."""
     for version, job in abandoned_versions(session):
         reason = (job.error or {}).get("message") or job.status_reason or ""
-        mark_invalid(session, version.id, {"errors": [f"validation job {job.id} {job.status}: {reason}".rstrip(": ")]})
+        message = f"validation job {job.id} {job.status}: {reason}".rstrip(": ")
+        mark_invalid(session, version.id, unfinished_report(f"validation_{job.status}", message))
 
 
 def _backoff(failures: int) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from pydantic import BaseModel
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -21,11 +21,12 @@ from libs.jobs.moves import ring
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import ExitReason, JobStatus
 from libs.registry.artifacts import ArtifactStore
+from libs.registry.errors import RegistryError
 from libs.training.run import StopReason
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.checkpoints import CheckpointUploader
 from services.worker.child_process import ChildProcess
-from services.worker.devices import Assignment, DevicePool
+from services.worker.devices import Assignment, DevicePool, NoLongerWanted
 from services.worker.inputs import InputStore, Prepared
 from services.worker.launch import Launcher, child_environment, python_child
 from services.worker.messages import AttemptOrder, Failed, Finished, StoppedEarly
@@ -44,7 +45,6 @@ class _Attempt:
     """What the steps of one attempt share."""
 
     job: Job
-    spec: JobSpec
     folder: AttemptFolder
     reporter: AttemptReporter
     uploader: CheckpointUploader
@@ -107,7 +107,7 @@ class Supervisor:
         folder.make()
         uploader = CheckpointUploader(self._engine, self._store, job, folder)
         reporter = AttemptReporter(self._engine, job, self._settings, uploader.offer)
-        attempt = _Attempt(job, JobSpec.model_validate(job.spec), folder, reporter, uploader)
+        attempt = _Attempt(job, folder, reporter, uploader)
         reporter.start()
         uploader.start()
         try:
@@ -120,27 +120,34 @@ class Supervisor:
     def _run_and_record(self, attempt: _Attempt) -> None:
         """Failures of the worker itself (inputs, storage) are failures of the attempt, and say so."""
         try:
+            spec = JobSpec.model_validate(attempt.job.spec)
             with (
                 self._inputs.prepared(attempt.job, attempt.folder) as inputs,
-                self._devices.assigned(attempt.spec.resources) as assignment,
+                self._devices.assigned(spec.resources, lambda: self._is_unwanted(attempt)) as assignment,
             ):
                 memory = OutOfMemoryWatch()
-                self._run_child(attempt, inputs, assignment)
+                attempt.folder.write_order(self._order(attempt.job, spec, inputs, assignment))
+                self._run_child(attempt, assignment)
                 self._record(attempt, inputs, memory)
         except LeaseLost:
             raise
+        except NoLongerWanted:
+            self._persist(attempt, lambda: self._recorder.stop(attempt.job, None))
         except Exception as error:
             log.warning("attempt_failed", exc_info=error)
             failure = Failed(
                 error=type(error).__name__,
                 message=str(error) or type(error).__name__,
-                user_error=bool(getattr(error, "user_error", False)),
+                user_error=is_users_error(error),
             )
             self._fail(attempt, ExitReason.ERROR, failure, retryable=not failure.user_error)
 
-    def _run_child(self, attempt: _Attempt, inputs: Prepared, assignment: Assignment) -> None:
+    def _is_unwanted(self, attempt: _Attempt) -> bool:
+        reporter = attempt.reporter
+        return reporter.lost.is_set() or reporter.wish is not None or self.shutting_down.is_set()
+
+    def _run_child(self, attempt: _Attempt, assignment: Assignment) -> None:
         """Start the child, stay with it until it has ended, and have all it said written down."""
-        attempt.folder.write_order(self._order(attempt, inputs, assignment))
         child = ChildProcess(attempt.folder, attempt.reporter.on_message, attempt.reporter.on_output)
         command = self._launcher(attempt.folder.path, assignment.processes)
         child.start(command, child_environment(os.environ, assignment, self._slots))
@@ -180,14 +187,14 @@ class Supervisor:
             return "shutdown"
         return "timeout" if time.monotonic() > timeout_at else None
 
-    def _order(self, attempt: _Attempt, inputs: Prepared, assignment: Assignment) -> AttemptOrder:
-        config: BaseModel = attempt.spec.config
+    @staticmethod
+    def _order(job: Job, spec: JobSpec, inputs: Prepared, assignment: Assignment) -> AttemptOrder:
         return AttemptOrder(
-            job_id=str(attempt.job.id),
-            epoch=attempt.job.epoch,
-            method=attempt.spec.method,
-            config=config.model_dump(mode="json"),
-            seed=attempt.spec.seed,
+            job_id=str(job.id),
+            epoch=job.epoch,
+            method=spec.method,
+            config=spec.config.model_dump(mode="json"),
+            seed=spec.seed,
             device=assignment.device,
             processes=assignment.processes,
             datasets=inputs.datasets,
@@ -233,6 +240,11 @@ class Supervisor:
                 threading.Event().wait(_RECORD_RETRY_S)
             else:
                 return
+
+
+def is_users_error(error: Exception) -> bool:
+    """Whether the request is at fault, so that another attempt would end the same way."""
+    return bool(getattr(error, "user_error", False)) or isinstance(error, RegistryError | ValidationError)
 
 
 def death(exit_code: int | None, *, memory_ran_out: bool) -> tuple[ExitReason, Failed]:

@@ -131,7 +131,7 @@ class Platform:
         with transaction(self.engine) as session:
             return session.scalars(select(ModelVersion).where(ModelVersion.job_id == job_id)).all()
 
-    def wait_for(self, job_id: UUID, *statuses: str, timeout_s: float = 90.0) -> Job:
+    def wait_for(self, job_id: UUID, *statuses: str, timeout_s: float = 240.0) -> Job:
         """The job once it has one of these states, or any terminal one when none is named."""
         wanted = statuses or tuple(TERMINAL)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:
+def until(condition: Callable[[], T], what: str, timeout_s: float = 120.0) -> T:
     """The first true value of `condition`, asked again and again.
 
     Raises:

@@ -1,35 +1,134 @@
-"""A job through every part: outbox, relay, Valkey, Celery, claim, child process, registry."""
+"""Jobs through every part: outbox, relay, Valkey, Celery, claim, child process, registry."""
 
+import io
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sqlalchemy import select
+
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, JobMetric
 from libs.jobs.spec import JobSpec, parse_spec
+from libs.jobs.submit import submit
+from libs.registry.datasets import create_version, mark_uploaded
 from tests.support.platform import Platform, add_digits
 
-TINY = {"epochs": 2, "model": "resnet8", "batch_size": 32, "lr": 0.05, "augment": "none"}
+pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
+
+TINY = {"epochs": 1, "model": "resnet8", "batch_size": 32, "lr": 0.05, "augment": "none"}
 
 
-def tiny_training(**changes: object) -> JobSpec:
-    config = {**TINY, **changes.pop("config", {})}
-    return parse_spec(
-        {"method": "supervised", "name": "tiny", "datasets": {"train": "digits"}, "config": config, **changes}
-    )
+def training(config: dict[str, object] | None = None, **changes: object) -> JobSpec:
+    body = {"method": "supervised", "name": "tiny", "datasets": {"train": "digits"}, "config": TINY | (config or {})}
+    return parse_spec(body | changes)
 
 
-def test_a_training_job_ends_in_one_ready_version_with_its_history(octavo: Platform):
-    add_digits(octavo)
+def start(octavo: Platform) -> None:
     octavo.start_relay()
     octavo.start_worker()
-    job_id = octavo.submit(tiny_training())
+
+
+def upload(octavo: Platform, content: bytes) -> tuple[UUID, UUID]:
+    """Ids of a data-set version that was uploaded and of the job that validates it."""
+    file = octavo.home / "digits.npz"
+    file.write_bytes(content)
+    stored = octavo.store.put_file(file)
+    with transaction(octavo.engine) as session:
+        version = create_version(session, DEFAULT_PROJECT_ID, "digits", {"upload": "digits.npz"})
+        job_id = uuid4()
+        mark_uploaded(session, version.id, stored.uri, stored.size_bytes, job_id)
+        spec = parse_spec({"method": "validate-dataset", "datasets": {"upload": "digits@1"}})
+        submit(session, DEFAULT_PROJECT_ID, spec, job_id=job_id)
+        return version.id, job_id
+
+
+def dataset_version(octavo: Platform, version_id: UUID) -> DatasetVersion:
+    with transaction(octavo.engine) as session:
+        return session.get_one(DatasetVersion, version_id)
+
+
+def digits_npz(pictures: int = 300) -> bytes:
+    digits = load_digits()
+    buffer = io.BytesIO()
+    np.savez(buffer, x=(digits.images[:pictures] * 15.9).astype(np.uint8), y=digits.target[:pictures])
+    return buffer.getvalue()
+
+
+def test_training_job_ends_in_one_ready_version_with_its_history(octavo: Platform):
+    add_digits(octavo)
+    start(octavo)
+    job_id = octavo.submit(training())
     job = octavo.wait_for(job_id, "succeeded")
     (version,) = octavo.versions(job_id)
     assert version.status == "ready", version.status_reason
     assert job.result["model"]["version"] == 1
-    assert job.progress == 1.0
-    assert job.attempts_used == 1
+    assert (job.progress, job.attempts_used) == (1.0, 1)
+    assert job.spec["datasets"] == {"train": "digits@1"}
     events = octavo.events(job_id)
     assert [event.seq for event in events] == list(range(1, job.last_event_seq + 1))
     moves = [event.data["to"] for event in events if event.kind == "status"]
     assert moves == ["queued", "starting", "running", "succeeded"]
+    assert {"metrics", "progress", "checkpoint", "model"} <= {event.kind for event in events}
+    with transaction(octavo.engine) as session:
+        names = set(session.scalars(select(JobMetric.name).where(JobMetric.job_id == job_id)))
+        kinds = set(session.scalars(select(Artifact.kind).where(Artifact.job_id == job_id)))
+    assert "val/accuracy" in names
+    assert "checkpoint" in kinds
     assert version.lineage["job_id"] == str(job_id)
-    assert version.lineage["dataset_digests"]["train"]
+    assert set(version.lineage["dataset_digests"]) == {"train"}
     assert octavo.terminate("worker") == 0
     assert octavo.terminate("relay") == 0
     assert octavo.children() == []
+    assert not (octavo.home / "attempts" / str(job_id)).exists()
+
+
+def test_upload_becomes_a_data_set_that_is_trained_on_evaluated_and_predicted(octavo: Platform):
+    start(octavo)
+    version_id, job_id = upload(octavo, digits_npz())
+    octavo.wait_for(job_id, "succeeded")
+    version = dataset_version(octavo, version_id)
+    assert version.status == "ready"
+    assert sum(split["pictures"] for split in version.manifest["splits"].values()) == 300
+    assert version.report["seconds"] >= 0
+    trained = octavo.submit(training())
+    references = {"datasets": {"data": "digits"}, "models": {"model": "tiny"}}
+    octavo.wait_for(trained, "succeeded")
+    evaluated = octavo.submit(parse_spec({"method": "evaluate", "name": "evaluate-tiny", **references}))
+    predicted = octavo.submit(parse_spec({"method": "predict", "name": "predict-tiny", **references}))
+    assert 0 <= octavo.wait_for(evaluated, "succeeded").result["metrics"]["test/accuracy"] <= 1
+    octavo.wait_for(predicted, "succeeded")
+    with transaction(octavo.engine) as session:
+        files = select(Artifact.name).where(Artifact.job_id.in_([evaluated, predicted]))
+        names = set(session.scalars(files))
+    assert any(name.endswith("report.html") for name in names)
+    assert any(name.endswith(".csv") for name in names)
+
+
+def test_broken_upload_fails_its_job_once_and_makes_the_version_invalid(octavo: Platform):
+    start(octavo)
+    version_id, job_id = upload(octavo, b"this is no archive")
+    job = octavo.wait_for(job_id, "failed")
+    assert job.attempts_used == 1
+    assert job.error["error"] == "InvalidDatasetError"
+    version = dataset_version(octavo, version_id)
+    assert version.status == "invalid"
+    assert [problem["code"] for problem in version.report["problems"]] == ["archive"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": {"train": "nothing"}}, "There is no data set 'nothing'"),
+        ({"models": {"init": "nothing"}}, "There is no model 'nothing'"),
+        ({"resources": {"device": "cuda", "queue": "cpu"}}, "this worker has no GPU"),
+    ],
+)
+def test_request_that_cannot_be_met_fails_at_once_and_says_why(octavo: Platform, changes, message: str):
+    add_digits(octavo)
+    octavo.start_relay()
+    octavo.start_worker(CUDA_VISIBLE_DEVICES="")
+    job = octavo.wait_for(octavo.submit(training(**changes)), "failed")
+    assert message in job.error["message"]
+    assert job.attempts_used == 1
