@@ -89,7 +89,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(database_url, application="octavo-gateway", pool_size=settings.pool_size)
     client = httpx2.AsyncClient(base_url=settings.model_server_url, timeout=settings.inference_timeout_s)
     app.state.keys = PostgresKeys(engine)
-    app.state.gateway = Gateway(settings, engine, ArtifactStore(platform.artifact_root), app.state.wakeups, client)
+    app.state.gateway = Gateway(
+        settings=settings,
+        engine=engine,
+        store=ArtifactStore(platform.artifact_root),
+        wakeups=app.state.wakeups,
+        model_server=client,
+        keys=app.state.keys,
+    )
     listening = asyncio.create_task(PostgresListener(database_url, EVENTS_CHANNEL, app.state.wakeups).run())
     try:
         yield

@@ -14,6 +14,7 @@ from libs.database.engine import session, transaction
 from libs.registry.artifacts import ArtifactStore
 from libs.web.timing import span
 from libs.web.wakeups import Wakeups
+from services.gateway.keys.repository import PostgresKeys
 from services.gateway.settings import GatewaySettings
 
 
@@ -26,6 +27,7 @@ class Gateway:
     store: ArtifactStore
     wakeups: Wakeups
     model_server: httpx2.AsyncClient
+    keys: PostgresKeys
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

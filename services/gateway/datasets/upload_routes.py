@@ -21,7 +21,7 @@ _OFFSET = {"Upload-Offset": {"schema": {"type": "integer"}, "description": "Byte
 Offset = Annotated[int, Header(alias="Upload-Offset", ge=0, le=2**53, description="Where the chunk begins.")]
 
 
-@router.head("/upload", responses={**responses(404, 409), 200: {"headers": _OFFSET}})
+@router.head("/upload", response_class=Response, responses={**responses(404, 409), 200: {"headers": _OFFSET}})
 def get_offset(caller: Writer, gateway: Gw, name: DatasetName, number: Number) -> Response:
     """How much of the upload has arrived: `Upload-Offset`. An interrupted upload goes on from there."""
     return _offset_response(200, _locate(gateway, caller, name, number).offset())
@@ -30,6 +30,7 @@ def get_offset(caller: Writer, gateway: Gw, name: DatasetName, number: Number) -
 @router.patch(
     "/upload",
     status_code=204,
+    response_class=Response,
     responses={**responses(404, 409, 413, 415), 204: {"headers": _OFFSET}},
     openapi_extra={"requestBody": _CHUNK},
 )

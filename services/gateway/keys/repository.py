@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from time import monotonic
 from uuid import UUID
 
 from sqlalchemy import Engine, func, select, update
@@ -14,16 +15,32 @@ from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
 _NOTED_FOR = timedelta(minutes=1)
+_MOST_REMEMBERED = 1000
 
 
 class PostgresKeys:
-    """Finds the key of a request, and notes when it was last used, to the minute."""
+    """Finds the key of a request, and notes when it was last used, to the minute.
 
-    def __init__(self, engine: Engine) -> None:
+    A key that was found is remembered for `remember_s`, so that a burst of requests asks Postgres once; a revoked key
+    is refused everywhere after that time, and at once by the process that revoked it.
+    """
+
+    def __init__(self, engine: Engine, remember_s: float = 1.0) -> None:
         self._engine = engine
+        self._remember_s = remember_s
+        self._found: dict[str, tuple[float, StoredKey]] = {}
 
     def find(self, prefix: str) -> StoredKey | None:
         """The key with this prefix."""
+        expires_at, known = self._found.get(prefix, (0.0, None))
+        if known is not None and monotonic() < expires_at:
+            return known
+        found = self._look_up(prefix)
+        if found is not None:
+            self._remember(prefix, found)
+        return found
+
+    def _look_up(self, prefix: str) -> StoredKey | None:
         noted = func.coalesce(ApiKey.last_used_at > func.now() - _NOTED_FOR, False)
         columns = (ApiKey.id, ApiKey.project_id, ApiKey.scopes, ApiKey.digest, ApiKey.revoked_at, noted.label("noted"))
         with self._engine.connect() as connection:
@@ -33,10 +50,20 @@ class PostgresKeys:
         caller = Caller(row.id, row.project_id, frozenset(row.scopes))
         return StoredKey(caller, row.digest, revoked=row.revoked_at is not None, use_is_noted=row.noted)
 
+    def _remember(self, prefix: str, key: StoredKey) -> None:
+        if len(self._found) >= _MOST_REMEMBERED:
+            self._found.clear()
+        self._found[prefix] = (monotonic() + self._remember_s, key)
+
+    def forget(self) -> None:
+        """Ask Postgres again for every key: one was revoked."""
+        self._found.clear()
+
     def note_use(self, key_id: UUID) -> None:
         """Record that the key is used now."""
         with transaction(self._engine) as session:
             session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=func.now()))
+        self._found.clear()
 
 
 def add(session: Session, key: ApiKey) -> ApiKey:

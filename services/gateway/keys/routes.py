@@ -32,6 +32,7 @@ def list_keys(caller: Manager, gateway: Gw, cursor: CursorText = None, limit: Li
 
 @router.delete("/{key_id}", status_code=204, responses=responses(404))
 def revoke_key(caller: Manager, gateway: Gw, key_id: UUID) -> None:
-    """Revoke a key. Requests with it are refused from now on; revoking it again changes nothing."""
+    """Revoke a key: requests with it are refused, within a second by every process. Again changes nothing."""
     with gateway.writing() as session:
         service.revoke(session, caller, key_id)
+    gateway.keys.forget()

@@ -2,7 +2,7 @@
 
 import stat
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -14,8 +14,10 @@ from libs.database.engine import transaction
 from libs.database.tables import ApiKey
 from libs.web.auth import Scope, authenticate, public
 from services.gateway.app import create_app
+from services.gateway.keys import repository
 from services.gateway.keys.service import ensure_local_key
 from tests.integration.gateway.conftest import KeyMaker
+from tests.support.waiting import until
 
 FRAMEWORK_ROUTES = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
 
@@ -75,6 +77,15 @@ def test_a_made_key_works_until_it_is_revoked(client: TestClient, engine: Engine
         row = session.get_one(ApiKey, key["id"])
         assert row.last_used_at is not None
         assert key["key"] not in str(vars(row))
+
+
+def test_a_key_revoked_by_another_process_is_refused_soon(client: TestClient, engine: Engine) -> None:
+    made = client.post("/v1/keys", json={"name": "ci", "scopes": ["jobs:read"]}).json()
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    assert client.get("/v1/jobs", headers=headers).status_code == 200
+    with transaction(engine) as session:
+        repository.revoke(session, session.get_one(ApiKey, UUID(made["id"])))
+    until(lambda: client.get("/v1/jobs", headers=headers).status_code == 401, "the key to be refused", timeout_s=10)
 
 
 def test_keys_are_listed_without_their_secrets(client: TestClient) -> None:
