@@ -51,8 +51,8 @@ unit: $(STAMP)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 bench: $(STAMP) ## The figures of the machine parts
-	$(BIN)/python benchmarks/local_start.py
-	$(BIN)/python benchmarks/job_overhead.py
+	$(BIN)/python -m benchmarks.local_start
+	$(BIN)/python -m benchmarks.job_overhead
 
 lock: $(STAMP) ## Pin every dependency anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
