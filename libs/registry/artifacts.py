@@ -209,6 +209,11 @@ class ArtifactStore:
         path = self._path(uri)
         return int(self._fs.du(path)) if self._fs.exists(path) else 0
 
+    def modified_at(self, uri: str) -> datetime | None:
+        """When the file was last stored; None when there is none."""
+        path = self._path(uri)
+        return _modified_at(self._fs.info(path)) if self._fs.isfile(path) else None
+
     def entries(self, prefix: str = "") -> Iterator[StoredEntry]:
         """Every stored file below the key `prefix`, unfinished writes included."""
         base = f"{self._root}/{prefix}".rstrip("/")

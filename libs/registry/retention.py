@@ -114,6 +114,34 @@ def unreferenced(session: Session, store: ArtifactStore, grace: timedelta = MIN_
             yield entry
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Files that went, or would go."""
+
+    files: int
+    size_bytes: int
+
+
+def collect(
+    session: Session, store: ArtifactStore, grace: timedelta = MIN_GRACE, *, dry_run: bool = False
+) -> Collected:
+    """Delete every unreferenced file. Each is looked at again first: storing it anew renews its age.
+
+    Raises:
+        ValueError: `grace` is shorter than an hour.
+    """
+    files = size_bytes = 0
+    before = datetime.now(UTC) - grace
+    for entry in list(unreferenced(session, store, grace)):
+        if not dry_run:
+            modified_at = store.modified_at(entry.uri)
+            if modified_at is None or modified_at >= before:
+                continue
+            store.delete(entry.uri)
+        files, size_bytes = files + 1, size_bytes + entry.size_bytes
+    return Collected(files, size_bytes)
+
+
 def referenced_uris(session: Session) -> set[str]:
     """Every URI that a row names."""
     columns = (Artifact.uri, DatasetVersion.uri, DatasetVersion.upload_uri, ModelVersion.uri)

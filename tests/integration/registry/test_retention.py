@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, Job, JobCheckpoint, Model
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.models import delete_model
-from libs.registry.retention import RetentionPolicy, Usage, purge, unreferenced, usage
+from libs.registry.retention import Collected, RetentionPolicy, Usage, collect, purge, unreferenced, usage
 from tests.support.bundles import make_bundle
 from tests.support.registry import add_job, add_version, stored_folder
 
@@ -51,6 +51,12 @@ def test_old_files_that_no_row_names_are_found(db: Session, tmp_path: Path) -> N
             os.utime(entry.uri.removeprefix("file://"), (1e9, 1e9))
 
     assert [entry.uri for entry in unreferenced(db, store)] == [lost.uri]
+    assert collect(db, store, dry_run=True) == Collected(1, lost.size_bytes)
+    assert store.exists(lost.uri)
+    assert collect(db, store) == Collected(1, lost.size_bytes)
+    assert not store.exists(lost.uri)
+    assert collect(db, store) == Collected(0, 0)
+    assert store.size_bytes(kept.uri) == kept.size_bytes
     with pytest.raises(ValueError, match="grace"):
         next(unreferenced(db, store, timedelta(minutes=5)))
 
