@@ -11,6 +11,8 @@ from libs.data.validation.collect import Upload
 from libs.data.validation.entries import Collected
 from libs.data.validation.problems import Problems
 
+_LISTED_CLASSES = 1000
+
 
 def upload_report(upload: Upload) -> dict[str, Any]:
     """What came in."""
@@ -29,9 +31,10 @@ def content_report(collected: Collected, origin: dict[str, str]) -> dict[str, An
         "pictures": len(entries),
         "broken": collected.broken,
         "ignored": collected.ignored,
+        "class_count": len(collected.classes),
         "classes": [
             {"name": name, **{split: by_class[label, split] for split in origin}}
-            for label, name in enumerate(collected.classes)
+            for label, name in enumerate(collected.classes[:_LISTED_CLASSES])
         ],
         "splits": {
             split: {"pictures": by_split[split], "origin": origin[split]} for split in SPLITS if split in origin
