@@ -33,6 +33,7 @@ from services.gateway.models.alias_routes import router as aliases_router
 from services.gateway.models.routes import router as models_router
 from services.gateway.openapi import DESCRIPTION, install_openapi
 from services.gateway.settings import GatewaySettings
+from services.gateway.uploads.routes import router as model_files_router
 
 _ROUTERS = (
     methods_router,
@@ -43,6 +44,7 @@ _ROUTERS = (
     uploads_router,
     models_router,
     aliases_router,
+    model_files_router,
     deployments_router,
     inference_router,
     keys_router,
@@ -76,7 +78,7 @@ def _body_limits(settings: GatewaySettings) -> list[tuple[str, int]]:
     """Paths whose bodies are not small JSON."""
     return [
         (r"/v1/datasets/[^/]+/versions/[^/]+/upload", settings.max_chunk_bytes),
-        (r"/v1/models/[^/]+/import", settings.max_import_bytes),
+        (r"/v1/uploads", settings.max_import_bytes),
         (r"/v2/.*|/v1/classify/.*", settings.max_inference_bytes),
     ]
 

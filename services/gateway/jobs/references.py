@@ -11,7 +11,9 @@ from libs.jobs.spec import JobSpec
 from libs.models.catalog import METHODS
 from libs.registry import datasets, models
 from libs.registry.errors import RegistryError
+from libs.registry.import_config import ImportConfig
 from libs.registry.references import parse_reference
+from libs.registry.uploads import find_upload
 from libs.web.problems import FieldProblem, UnprocessableError, pointer
 
 
@@ -26,11 +28,13 @@ class Roles:
 
 _TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init", "teacher"}))
 _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
+_READS_NOTHING = Roles(frozenset(), frozenset())
+_OF_TASKS = {"evaluate": _MEASURING, "predict": _MEASURING}
 
 
 def roles_of(method: str) -> Roles:
-    """The roles of a training method or of a task that works on a model."""
-    return _TRAINING if method in METHODS else _MEASURING
+    """The roles of a training method or of a task."""
+    return _TRAINING if method in METHODS else _OF_TASKS.get(method, _READS_NOTHING)
 
 
 def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
@@ -45,6 +49,8 @@ def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
     found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text))
     found.resolve("models", lambda text: models.resolve(session, project_id, text))
+    if isinstance(spec.config, ImportConfig):
+        found.check_upload(lambda artifact_id: find_upload(session, project_id, artifact_id), spec.config.artifact)
     return found.pinned()
 
 
@@ -76,6 +82,12 @@ class _Pins:
                 continue
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
             self._note_digest(f"{kind}/{role}", version.digest)
+
+    def check_upload(self, find: Callable[[UUID], object], artifact_id: UUID) -> None:
+        try:
+            find(artifact_id)
+        except RegistryError as error:
+            self._refuse(("config", "artifact"), str(error))
 
     def _note_digest(self, place: str, digest: str) -> None:
         wanted = self._spec.digests.get(place, digest)
