@@ -69,7 +69,7 @@ def backlog(session: Session) -> dict[str, int]:
     """Queue → queued jobs whose message was published, that is: messages the broker should hold at least."""
     unpublished = select(Outbox).where(Outbox.job_id == Job.id).exists()
     counted = select(Job.queue, func.count()).where(Job.status == JobStatus.QUEUED, ~unpublished)
-    return dict(session.execute(counted.group_by(Job.queue)).tuples().all())
+    return dict(session.execute(counted.group_by(Job.queue)).all())
 
 
 def ring_again(session: Session, queue: str, missing: int, older_than_s: float) -> list[UUID]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, DatasetVersion, Job
+from libs.database.tables import DatasetVersion, Job
 from libs.jobs.states import TERMINAL, JobStatus
 
 
@@ -15,7 +15,7 @@ def validated_version(session: Session, job_id: UUID) -> DatasetVersion | None:
     return session.scalar(select(DatasetVersion).where(DatasetVersion.validation_job_id == job_id))
 
 
-def abandoned_versions(session: Session, limit: int = 100) -> Sequence[tuple[DatasetVersion, Job]]:
+def abandoned_versions(session: Session, limit: int = 100) -> Sequence[Row[DatasetVersion, Job]]:
     """Data-set versions still `validating` though their job has ended without a verdict."""
     both = select(DatasetVersion, Job).join(Job, Job.id == DatasetVersion.validation_job_id)
     ended = both.where(
@@ -24,9 +24,4 @@ def abandoned_versions(session: Session, limit: int = 100) -> Sequence[tuple[Dat
         Job.status != JobStatus.SUCCEEDED,
     )
     locked = ended.limit(limit).with_for_update(of=DatasetVersion, skip_locked=True)
-    return session.execute(locked).tuples().all()
-
-
-def artifact_of(session: Session, artifact_id: UUID) -> Artifact:
-    """The artifact's row."""
-    return session.get_one(Artifact, artifact_id)
+    return session.execute(locked).all()
