@@ -79,7 +79,7 @@ def test_ring_again_takes_the_longest_silent_and_no_more_than_are_missing(db: Se
     published(db)
     assert reaper.ring_again(db, "cpu", 4, older_than_s=60) == []
     for age, job in enumerate(jobs):
-        rung = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 10 - age)
+        rung = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 10 - age)  # minutes
         db.execute(update(Job).where(Job.id == job.id).values(rung_at=rung))
     db.commit()
     assert reaper.ring_again(db, "gpu", 4, older_than_s=1) == []
