@@ -7,7 +7,7 @@ ProblemError
 ├── NotFoundError 404             ├── UnprocessableError 422
 ├── ConflictError 409             ├── PreconditionRequiredError 428
 ├── BadGatewayError 502           ├── UnavailableError 503
-└── UpstreamTimeoutError 504
+├── UpstreamTimeoutError 504       └── InsufficientStorageError 507
 
 Services raise these, or register their own exception classes with `ProblemMap`. Nothing else reaches a client:
 an unexpected exception is logged with its traceback and answered by a bare 500 that carries the request id.
@@ -153,6 +153,12 @@ class UpstreamTimeoutError(ProblemError):
     """The service behind the gateway took too long."""
 
     status, code = 504, "upstream_timeout"
+
+
+class InsufficientStorageError(ProblemError):
+    """There is no room for what was sent."""
+
+    status, code = 507, "disk_full"
 
 
 def pointer(path: Iterable[str | int]) -> str:

@@ -1,5 +1,7 @@
 """The libraries' exceptions as problems: which status each class is, in one table."""
 
+import errno
+
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -11,6 +13,7 @@ from libs.registry.errors import ConflictError as RegistryConflict
 from libs.registry.errors import NotFoundError as RegistryNotFound
 from libs.web.problems import (
     ConflictError,
+    InsufficientStorageError,
     NotFoundError,
     PreconditionFailedError,
     ProblemError,
@@ -29,6 +32,16 @@ def _store_fails(_: Exception) -> ProblemError:
     return UnavailableError("The artifact store does not give what it should.", code="artifact_store_unavailable")
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _storage(error: OSError) -> ProblemError:
+    """A full disk is said; any other failure of the file system stays in the log."""
+    if error.errno in _NO_ROOM:
+        return InsufficientStorageError("The disk of the artifact store is full; what had arrived before is kept.")
+    return UnavailableError("The artifact store cannot be written.", code="artifact_store_unavailable")
+
+
 PROBLEMS: ProblemMap = {
     UnknownMethodError: lambda error: NotFoundError(str(error), code="method_not_found"),
     JobNotFound: lambda error: NotFoundError(str(error), code=error.code),
@@ -39,6 +52,7 @@ PROBLEMS: ProblemMap = {
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),
     InvalidError: lambda error: UnprocessableError(str(error), code=error.code),
+    OSError: _storage,
     ArtifactError: _store_fails,
     ArtifactNotFound: lambda _: NotFoundError("The file is not stored any more.", code="file_gone"),
     OperationalError: _database_away,

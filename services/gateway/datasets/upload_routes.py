@@ -31,7 +31,7 @@ def get_offset(caller: Writer, gateway: Gw, name: DatasetName, number: Number) -
     "/upload",
     status_code=204,
     response_class=Response,
-    responses={**responses(404, 409, 413, 415), 204: {"headers": _OFFSET}},
+    responses={**responses(404, 409, 413, 415, 507), 204: {"headers": _OFFSET}},
     openapi_extra={"requestBody": _CHUNK},
 )
 async def append_chunk(

@@ -144,6 +144,12 @@ def _sync_and_close(file: BinaryIO) -> None:
         file.close()
 
 
+def _abandon(part: Any) -> None:
+    """Drop an object that is being written. Unless it is marked closed, it would be written when it is freed."""
+    part.discard()
+    part.closed = True
+
+
 class BucketUpload:
     """An upload into a bucket: an object a chunk. An interrupted chunk leaves nothing."""
 
@@ -188,7 +194,7 @@ class BucketUpload:
                 _check_limit(end, limit_bytes)
                 await run_in_threadpool(part.write, chunk)
         except BaseException:
-            await run_in_threadpool(part.discard)
+            await run_in_threadpool(_abandon, part)
             raise
         await run_in_threadpool(part.close)
         return end

@@ -18,7 +18,7 @@ Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_WRITE])]
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-@router.post("", status_code=201, responses=responses(413, 415), openapi_extra={"requestBody": _BODY})
+@router.post("", status_code=201, responses=responses(413, 415, 507), openapi_extra={"requestBody": _BODY})
 async def upload_model_file(
     caller: Writer,
     gateway: Gw,

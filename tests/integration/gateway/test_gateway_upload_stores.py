@@ -1,0 +1,117 @@
+"""Uploads into a folder and into a bucket keep the same promises."""
+
+import errno
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from libs.registry.artifacts import ArtifactStore
+from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
+from services.gateway.datasets.uploads import MIN_PART_BYTES, Upload, open_upload
+from services.gateway.errors import PROBLEMS
+
+pytestmark = pytest.mark.anyio
+LIMIT = 100 * MIN_PART_BYTES
+KEY = "uploads/1/cats.zip"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """Address of an S3 of this module."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store."""
+    return tmp_path.as_uri() if request.param == "folder" else request.getfixturevalue("bucket")
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket."""
+    for name, value in {
+        "ENDPOINT_URL": s3,
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+        "DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    client = boto3.client("s3")
+    name = f"octavo-{len(client.list_buckets()['Buckets'])}"
+    client.create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+async def sent(*blocks: bytes) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+
+
+def stored(upload: Upload, root: str) -> bytes:
+    with ArtifactStore(root).open(upload.uri) as file:
+        return file.read()
+
+
+async def test_chunks_become_one_file(root: str) -> None:
+    upload = open_upload(root, KEY)
+    first, last = b"a" * MIN_PART_BYTES, b"b" * 10
+    assert upload.offset() == 0
+    assert await upload.append(0, sent(first[:7], first[7:]), LIMIT) == len(first)
+    assert open_upload(root, KEY).offset() == len(first)
+    assert await upload.append(len(first), sent(last), LIMIT) == len(first) + len(last)
+    assert upload.finish() == len(first) + len(last)
+    assert upload.finish() == upload.offset() == len(first) + len(last)
+    assert stored(upload, root) == first + last
+
+
+async def test_a_chunk_at_a_wrong_offset_changes_nothing(root: str) -> None:
+    upload = open_upload(root, KEY)
+    await upload.append(0, sent(b"abc"), LIMIT)
+    for offset in (0, 2, 4):
+        with pytest.raises(ConflictError) as caught:
+            await upload.append(offset, sent(b"x"), LIMIT)
+        assert caught.value.headers["Upload-Offset"] == "3"
+    assert upload.offset() == 3
+
+
+async def test_a_chunk_over_the_limit_is_taken_back(root: str) -> None:
+    upload = open_upload(root, KEY)
+    await upload.append(0, sent(b"abc"), 5)
+    with pytest.raises(TooLargeError):
+        await upload.append(3, sent(b"de", b"f"), 5)
+    assert upload.offset() == 3
+
+
+async def test_a_bucket_cannot_join_small_parts_and_says_so(bucket: str) -> None:
+    upload = open_upload(bucket, KEY)
+    await upload.append(0, sent(b"a"), LIMIT)
+    await upload.append(1, sent(b"b"), LIMIT)
+    with pytest.raises(UnprocessableError, match="larger chunks"):
+        upload.finish()
+
+
+async def test_nothing_is_readable_before_it_is_whole(root: str) -> None:
+    upload = open_upload(root, KEY)
+    await upload.append(0, sent(b"abc"), LIMIT)
+    assert not ArtifactStore(root).exists(upload.uri)
+
+
+def test_a_full_disk_is_named() -> None:
+    full = PROBLEMS[OSError](OSError(errno.ENOSPC, "No space left on device"))
+    other = PROBLEMS[OSError](OSError(errno.EIO, "/secret/path"))
+    assert (full.status, full.problem_code) == (507, "disk_full")
+    assert other.status == 503
+    assert "secret" not in other.detail
