@@ -1,7 +1,10 @@
 """Helper processes that start fast and inherit no locks, threads or CUDA context."""
 
 import multiprocessing
+import os
 import sys
+import threading
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 
 _OWN_PACKAGES = ("libs", "services")
@@ -20,3 +23,18 @@ def forkserver() -> ForkServerContext:
     slow = [name for name in _SLOW_MODULES if name in sys.modules]
     context.set_forkserver_preload([name for name in own + slow if main is None or name != main.name])
     return context
+
+
+def exit_with_parent() -> None:
+    """Make this helper process end when the process it works for does, killed or not.
+
+    The parent of a helper process is the fork server, which lives as long as its helpers do: without this, both stay.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), name="octavo-parent", daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from libs.data.augment import Augmentation
 from libs.data.images import ImageSplit
 from libs.data.preprocess import fit
-from libs.data.processes import forkserver
+from libs.data.processes import exit_with_parent, forkserver
 from libs.data.recipe import Recipe
 
 _PREFETCHED_BATCHES = 4
@@ -67,10 +67,15 @@ def stream_batches(
         pin_memory=cuda,
         prefetch_factor=_PREFETCHED_BATCHES if workers else None,
         multiprocessing_context=forkserver() if workers else None,
+        worker_init_fn=_begin_worker,
         generator=torch.Generator(),  # else each epoch draws from the global stream, and a resumed run differs
     )
     for pictures in loader:
         yield pictures.to(device, non_blocking=cuda)
+
+
+def _begin_worker(number: int) -> None:
+    exit_with_parent()
 
 
 def _channels_first(picture: NDArray[np.uint8]) -> Tensor:

@@ -1,16 +1,13 @@
 """Looking at picture files for validation, in a few processes when there are many."""
 
 import hashlib
-import multiprocessing
 import os
-import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,7 @@ from PIL import Image
 from libs.data.errors import DataError, PictureError
 from libs.data.images.decode import open_picture
 from libs.data.images.fingerprint import difference_hash
-from libs.data.processes import forkserver
+from libs.data.processes import exit_with_parent, forkserver
 from libs.data.statistics import PixelSums
 
 _CHUNK_FILES = 64
@@ -86,7 +83,7 @@ def inspect_files(files: Sequence[Path], max_pixels: int) -> Iterator[Inspection
         yield from (inspect_file(file, max_pixels) for file in files)
         return
     chunks = [files[start : start + _CHUNK_FILES] for start in range(0, len(files), _CHUNK_FILES)]
-    with ProcessPoolExecutor(processes, forkserver(), initializer=_exit_with_parent) as pool:
+    with ProcessPoolExecutor(processes, forkserver(), initializer=exit_with_parent) as pool:
         try:
             yield from _in_order(pool, chunks, max_pixels, ahead=4 * processes)
         finally:
@@ -115,13 +112,6 @@ def _in_order(
 
 def _inspect_chunk(files: Sequence[Path], max_pixels: int) -> list[Inspection | str]:
     return [inspect_file(file, max_pixels) for file in files]
-
-
-def _exit_with_parent() -> None:
-    """Make sure that no process stays when the validation is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _read(file: Path, max_pixels: int) -> bytes:

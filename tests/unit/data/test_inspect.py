@@ -57,6 +57,8 @@ def test_no_process_stays_when_the_validation_is_killed(tmp_path: Path) -> None:
         assert children
         program.kill()
         _, alive = psutil.wait_procs(children, timeout=60)
+        for process in alive:
+            process.kill()
         assert not alive
 
 
