@@ -74,7 +74,9 @@ class LocalRun:
         """Print a line above the bar."""
         if level != "debug":
             details = "  ".join(f"{key}={value}" for key, value in fields.items())
-            self._console.print(f"{message}  {details}".rstrip(), style=_STYLES[level] or None, highlight=False, markup=False)
+            self._console.print(
+                f"{message}  {details}".rstrip(), style=_STYLES[level] or None, highlight=False, markup=False
+            )
 
     def request_stop(self, reason: StopReason) -> None:
         """Make the run stop at its next step; callable from another thread or a signal handler."""
