@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -47,6 +48,7 @@ class Figures:
 
     posts: int
     errors: int
+    error_kinds: dict[str, int]
     rate_wanted: float
     rate_done: float
     post_p50_ms: float
@@ -127,20 +129,23 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the gateway did not become ready; see gateway.log")
 
 
-async def submit_at_rate(client: httpx2.AsyncClient, rate: float, seconds: float) -> tuple[list[float], int, float]:
-    """Latencies in s, errors, and the time it took until the last answer in s."""
-    count, latencies, errors = round(rate * seconds), [], 0
+async def submit_at_rate(
+    client: httpx2.AsyncClient, rate: float, seconds: float
+) -> tuple[list[float], Counter[str], float]:
+    """Latencies in s, errors by kind, and the time it took until the last answer in s."""
+    count, latencies = round(rate * seconds), []
+    errors: Counter[str] = Counter()
     begun = time.perf_counter()
 
     async def one(number: int) -> None:
-        nonlocal errors
         due = begun + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         try:
             answer = await client.post("/v1/jobs", json={**JOB, "seed": number})
-            errors += answer.status_code != 202
-        except httpx2.HTTPError:
-            errors += 1
+            if answer.status_code != 202:
+                errors[f"{answer.status_code} {answer.json()['code']}"] += 1
+        except httpx2.HTTPError as error:
+            errors[type(error).__name__] += 1
         latencies.append(time.perf_counter() - due)
 
     await asyncio.gather(*(one(number) for number in range(count)))
@@ -187,7 +192,8 @@ async def measure(folder: Path, rate: float, seconds: float, rounds: int) -> Fig
             page_cpu = cpu_s(gateway) - page_cpu
             return Figures(
                 posts=len(latencies),
-                errors=errors,
+                errors=errors.total(),
+                error_kinds=dict(errors),
                 rate_wanted=rate,
                 rate_done=len(latencies) / took_s,
                 post_p50_ms=percentile_ms(latencies, 50),
@@ -211,12 +217,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help=f"times the first {LISTED} jobs are listed")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     asked = parser.parse_args()
+    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="octavo-gateway-load-") as folder:
         figures = asdict(asyncio.run(measure(Path(folder), asked.rate, asked.seconds, asked.rounds)))
     for name, value in figures.items():
-        print(f"{name:<26} {value:>10.2f}" if isinstance(value, float) else f"{name:<26} {value:>10}")
+        print(f"{name:<26} {value:>10.2f}" if isinstance(value, float) else f"{name:<26} {value!s:>10}")
     if asked.out:
-        machine = {"cores": os.cpu_count(), "load_before": os.getloadavg()[0], "python": platform.python_version()}
+        machine = {"cores": os.cpu_count(), "load_before": load_before, "python": platform.python_version()}
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(json.dumps({"machine": machine, "page_size": PAGE, **figures}, indent=2) + "\n")
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
+import anyio.to_thread
 import httpx2
 from fastapi import FastAPI
 
@@ -88,7 +89,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: GatewaySettings = app.state.settings
     platform = settings.platform
     database_url = platform.database_url.get_secret_value()
-    engine = make_engine(database_url, application="octavo-gateway", pool_size=settings.pool_size)
+    engine = make_engine(database_url, application="octavo-gateway", pool_size=settings.pool_size, max_overflow=0)
+    # As many threads as connections: a request may wait for a thread, and then never for a connection.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
     client = httpx2.AsyncClient(base_url=settings.model_server_url, timeout=settings.inference_timeout_s)
     app.state.keys = PostgresKeys(engine)
     app.state.gateway = Gateway(

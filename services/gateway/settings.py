@@ -19,7 +19,9 @@ class GatewaySettings(BaseSettings):
     model_server_url: str = Field(
         default="http://127.0.0.1:8100", description="Where /v2 and /v1/classify are passed on to."
     )
-    pool_size: int = Field(default=10, ge=1, description="Database connections kept open.")
+    pool_size: int = Field(
+        default=16, ge=1, description="Threads that serve requests, each with a database connection of its own."
+    )
     max_body_bytes: int = Field(default=2**20, ge=1, description="Limit of a JSON request body.")
     max_chunk_bytes: int = Field(default=5 * 2**30, ge=1, description="Limit of one chunk of an upload.")
     max_upload_bytes: int = Field(default=500 * 2**30, ge=1, description="Limit of a whole upload.")
@@ -29,6 +31,12 @@ class GatewaySettings(BaseSettings):
     max_wait_s: float = Field(default=60.0, gt=0, description="Longest `?wait=` of a job.")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Comment on an event stream on which nothing happens.")
     stream_send_s: float = Field(default=30.0, gt=0, description="A client slower than this loses its event stream.")
+    keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        description="An idle connection is kept so long. Longer than clients keep theirs (often 5 or 60 s), or a "
+        "request may be sent on a connection that is just being closed.",
+    )
     drain_s: float = Field(default=10.0, gt=0, description="Time open requests have to end when the process stops.")
 
 
