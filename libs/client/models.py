@@ -6,8 +6,11 @@ from typing import Any
 
 from libs.client.downloads import Progress, download
 from libs.client.errors import LocalFileError, NotFoundError
+from libs.client.jobs import Job, Jobs
 from libs.client.records import Model, ModelVersion
 from libs.client.transport import Transport
+
+PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl"})
 
 
 class Models:
@@ -89,18 +92,52 @@ class Models:
         version = self.version(reference)
         return download(self._http, f"{_path(version)}/download", target, progress=progress)
 
-    def import_file(self, name: str, file: Path, description: dict[str, Any]) -> ModelVersion:
-        """Register a safetensors or ONNX file as a model.
+    def import_file(
+        self,
+        name: str,
+        file: Path,
+        *,
+        labels: Sequence[str],
+        recipe: dict[str, Any],
+        architecture: str | None = None,
+        temperature: float = 1.0,
+    ) -> Job:
+        """Upload an ONNX or safetensors file and submit the job that makes a version of model `name` of it.
+
+        Args:
+            labels: names of the outputs, in their order.
+            recipe: preprocessing, the fields of `libs.data.recipe.Recipe`.
+            architecture: which network safetensors weights belong to, such as `resnet20` or `timm/NAME`.
+            temperature: divides the logits before the softmax.
 
         Raises:
             LocalFileError: the file cannot be read, or is a pickle (`octavo convert` makes a safetensors file of it).
+            InvalidRequestError: it is neither ONNX nor safetensors, or labels and recipe do not fit.
         """
-        if file.suffix.lower() in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
+        if file.suffix.lower() in PICKLES:
             raise LocalFileError(
                 f"{file} may hold a pickle, which can run any program when it is opened, so Octavo takes none. "
                 f"On your own machine: octavo convert {file} {file.with_suffix('.safetensors').name}"
             )
-        raise NotImplementedError
+        uploaded = self._upload(file)
+        config = {"artifact": uploaded["id"], "labels": list(labels), "recipe": recipe, "temperature": temperature}
+        if uploaded["kind"] == "safetensors":
+            config["architecture"] = architecture
+        return Jobs(self._http).submit(f"import-{uploaded['kind']}", name=name, output_model=name, config=config)
+
+    def _upload(self, file: Path) -> dict[str, Any]:
+        try:
+            with file.open("rb") as content:
+                answer: dict[str, Any] = self._http.json(
+                    "POST",
+                    "/v1/uploads",
+                    params={"name": f"model{file.suffix}"},
+                    content=content,
+                    headers={"Content-Type": "application/octet-stream"},
+                )
+        except OSError as error:
+            raise LocalFileError(f"{file} cannot be read: {error.strerror}.") from error
+        return answer
 
     def delete(self, name: str, version: int | None = None) -> None:
         """Delete a model, or one version of it."""

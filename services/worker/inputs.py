@@ -4,20 +4,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import DatasetVersion, Job, ModelVersion
+from libs.database.tables import Artifact, DatasetVersion, Job, ModelVersion
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import Checkpoint, newest_checkpoint
 from libs.jobs.spec import JobSpec
 from libs.registry import datasets, models
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
+from libs.registry.import_config import ImportConfig
+from libs.registry.uploads import find_upload
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.repository import validated_version
-from services.worker.uploads import fetch_upload
+from services.worker.uploads import fetch_model_file, fetch_upload
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class _Wanted:
     datasets: dict[str, DatasetVersion]
     models: dict[str, ModelVersion]
     upload: DatasetVersion | None
+    model_file: Artifact | None
     checkpoint: Checkpoint | None
 
 
@@ -67,6 +72,8 @@ class InputStore:
                 ready.model_digests[role] = model.digest
             if wanted.upload is not None:
                 ready.datasets["upload"] = fetch_upload(wanted.upload, folder.path / "upload", self._store)
+            if wanted.model_file is not None:
+                ready.datasets["upload"] = fetch_model_file(wanted.model_file, folder.path / "upload", self._store)
             if wanted.checkpoint is not None:
                 ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder)
             yield ready
@@ -82,6 +89,7 @@ class InputStore:
                 datasets={role: datasets.resolve(session, job.project_id, name) for role, name in roles.items()},
                 models={role: models.resolve(session, job.project_id, name) for role, name in spec.models.items()},
                 upload=upload,
+                model_file=_model_file(session, job.project_id, spec),
                 checkpoint=newest_checkpoint(session, job.id),
             )
             locked.spec = {
@@ -101,6 +109,13 @@ class InputStore:
         target.mkdir()
         artifact = checkpoint.artifact
         return self._store.fetch_file(artifact.uri, target / artifact.name, artifact.digest)
+
+
+def _model_file(session: Session, project_id: UUID, spec: JobSpec) -> Artifact | None:
+    """What an import job is to import."""
+    if not isinstance(spec.config, ImportConfig):
+        return None
+    return find_upload(session, project_id, spec.config.artifact)
 
 
 def _pinned(references: dict[str, str], found: dict[str, DatasetVersion] | dict[str, ModelVersion]) -> dict[str, str]:

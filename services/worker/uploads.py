@@ -1,4 +1,4 @@
-"""Makes the raw content of a data-set version ready for validation, as `libs.data.validate` wants to find it.
+"""Makes raw content ready for the job that checks it: a data set for `libs.data.validate`, a model file for an import.
 
 <folder>/upload + upload.name    a file that was uploaded, or one used in place
 <folder>/upload.public           the name of a public data set, fetched by the child
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from libs.data.errors import DataError
-from libs.database.tables import DatasetVersion
+from libs.database.tables import Artifact, DatasetVersion
 from libs.registry.artifacts import ArtifactStore
 
 _PUBLIC = "public:"
@@ -35,6 +35,17 @@ def fetch_upload(version: DatasetVersion, folder: Path, store: ArtifactStore) ->
         _note_name(folder, version, uri)
         return folder
     return _remote(uri, folder, version)
+
+
+def fetch_model_file(artifact: Artifact, folder: Path, store: ArtifactStore) -> Path:
+    """The folder an import job reads: the uploaded model file, checked against its digest.
+
+    Raises:
+        ArtifactError: the store cannot give it.
+    """
+    folder.mkdir()
+    store.fetch_file(artifact.uri, folder / "upload", artifact.digest)
+    return folder
 
 
 def _local(place: Path, folder: Path, version: DatasetVersion) -> Path:

@@ -56,7 +56,9 @@ def shell(octavo_command: CommandLine, folder: Path) -> dict[str, str]:
     return {**octavo_command.environment, "PATH": f"{commands}:{os.environ['PATH']}"}
 
 
-def test_rest_examples_run_as_printed(shell: dict[str, str], folder: Path):
+@pytest.fixture(scope="module")
+def rest_examples(shell: dict[str, str], folder: Path) -> str:
+    """What the REST examples print."""
     assert shutil.which("curl"), "the README's examples need curl"
     rest, wrong = blocks("bash")
     script = f"set -euo pipefail\n{rest}\necho\necho REFUSED\n{wrong}"
@@ -64,7 +66,11 @@ def test_rest_examples_run_as_printed(shell: dict[str, str], folder: Path):
         ["bash", "-c", script], cwd=folder, env=shell, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    answers, refused = done.stdout.split("REFUSED\n")
+    return done.stdout
+
+
+def test_rest_examples_run_as_printed(rest_examples: str, folder: Path):
+    answers, refused = rest_examples.split("REFUSED\n")
     assert '"to":"succeeded"' in answers.replace(" ", "")
     classified = last_object(answers)
     assert {one["label"] for one in classified["predictions"]} == {"left", "right"}
@@ -74,7 +80,7 @@ def test_rest_examples_run_as_printed(shell: dict[str, str], folder: Path):
     assert [error["pointer"] for error in problem["errors"]] == ["/config/beta"]
 
 
-def test_python_example_runs_as_printed(shell: dict[str, str], folder: Path):
+def test_python_example_runs_as_printed(shell: dict[str, str], rest_examples: str, folder: Path):
     (example,) = blocks("python")
     quicker = example.replace('"epochs": 20', '"epochs": 1')
     assert quicker != example
@@ -83,3 +89,37 @@ def test_python_example_runs_as_printed(shell: dict[str, str], folder: Path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert 0.0 <= float(done.stdout.splitlines()[-1]) <= 1.0
+
+
+def test_a_downloaded_model_can_be_imported_and_a_pickle_cannot(
+    octavo_command: CommandLine, rest_examples: str, folder: Path
+):
+    octavo_command.done("models", "download", "cats-frskd", "-o", folder / "cats-model.zip")
+    with zipfile.ZipFile(folder / "cats-model.zip") as bundle:
+        bundle.extractall(folder / "bundle")
+    (onnx,) = (folder / "bundle").rglob("model.onnx")
+    about = json.loads((onnx.parent / "bundle.json").read_text())
+    (folder / "labels.txt").write_text("\n".join(about["labels"]))
+    recipe = about["recipe"]
+    options = [
+        "--labels",
+        folder / "labels.txt",
+        "--size",
+        str(recipe["height"]),
+        "--channels",
+        str(recipe["channels"]),
+    ]
+    for name in ("mean", "std"):
+        options += [f"--{name}", ",".join(map(str, recipe[name]))]
+    done = octavo_command.done("models", "import", "foreign", onnx, *options)
+    assert "foreign@1 is ready" in done.out
+    assert octavo_command.done("deploy", "foreign").code == 0
+    both = [
+        octavo_command.done("predict", model, folder / "picture.jpg", "--json").json for model in ("foreign", "cats")
+    ]
+    foreign, original = ([one["predictions"][0] for one in answers] for answers in both)
+    assert [one["label"] for one in foreign] == [one["label"] for one in original]
+    (folder / "weights.pth").write_bytes(b"\x80\x04.")
+    refused = octavo_command.run("models", "import", "foreign", folder / "weights.pth", *options)
+    assert refused.code != 0
+    assert "octavo convert" in refused.err

@@ -68,7 +68,7 @@ def _submit_one(octavo: "Octavo", spec: dict[str, Any], follow: bool, as_json: b
         return
     if not as_json:
         console().print(f"{job.name}  {job.id}", style="bold")
-    _follow_to_end(octavo, job.id, as_json)
+    follow_to_end(octavo, job.id, as_json)
 
 
 def submit_and_follow(spec: dict[str, Any], as_json: bool) -> None:
@@ -84,7 +84,7 @@ def _announce(job: "Job", as_json: bool) -> None:
         console().print(f"{job.name} is {job.status}: {job.id}\nSee it with: octavo jobs follow {job.id[:8]}")
 
 
-def _follow_to_end(octavo: "Octavo", job_id: str, as_json: bool) -> None:
+def follow_to_end(octavo: "Octavo", job_id: str, as_json: bool) -> None:
     from libs.client.cli.follow import follow
 
     job = follow(octavo, job_id, as_json=as_json)
@@ -240,7 +240,7 @@ def logs(job: JobId) -> None:
 def follow(job: JobId, as_json: AsJson = False) -> None:
     """Show a job until it has ended; Ctrl-C stops the showing, not the job."""
     with connect() as octavo:
-        _follow_to_end(octavo, submission.find_job(octavo, job).id, as_json)
+        follow_to_end(octavo, submission.find_job(octavo, job).id, as_json)
 
 
 def _steer(action: str, job: str, as_json: bool) -> None:

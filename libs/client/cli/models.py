@@ -138,6 +138,43 @@ def lineage(reference: Reference, as_json: AsJson = False) -> None:
     console().print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), markup=False)
 
 
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="Model to add a version to.")],
+    file: Annotated[Path, typer.Argument(help="ONNX or safetensors.", exists=True, dir_okay=False)],
+    labels: Annotated[Path, typer.Option(help="Text file, one label a line, in the order of the outputs.")],
+    size_px: Annotated[int, typer.Option("--size", min=1, max=4096, help="Side of the input in px.")] = 224,
+    channels: Annotated[int, typer.Option(help="3, or 1 for grey.")] = 3,
+    mean: Annotated[str, typer.Option(help="Per channel, values scaled to [0, 1].")] = "0.485,0.456,0.406",
+    std: Annotated[str, typer.Option(help="Per channel.")] = "0.229,0.224,0.225",
+    resize: Annotated[str, typer.Option(help="cover, stretch or none.")] = "cover",
+    architecture: Annotated[str | None, typer.Option(help="Of safetensors weights: resnet20, timm/NAME …")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model made elsewhere. It is checked and tried before it can be served; pickles are refused."""
+    from libs.client.cli.jobs import follow_to_end
+
+    recipe = {
+        "channels": channels,
+        "height": size_px,
+        "width": size_px,
+        "resize": resize,
+        "mean": _numbers("--mean", mean),
+        "std": _numbers("--std", std),
+    }
+    names = [line.strip() for line in labels.read_text("utf-8").splitlines() if line.strip()]
+    with connect() as octavo:
+        job = octavo.models.import_file(name, file, labels=names, recipe=recipe, architecture=architecture)
+        follow_to_end(octavo, job.id, as_json)
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} is a list of numbers such as 0.5,0.5,0.5") from None
+
+
 @app.command("rm")
 def remove(
     reference: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
