@@ -283,3 +283,23 @@ def test_progress_reaches_the_end_and_counts_down(tiny_step: Build, open_bars: O
     assert told[-1][0] == 1.0
     assert "step 14/14" in told[-1][1]
     assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+
+
+def test_a_compiled_step_trains_the_same(
+    tiny_step: Build, open_bars: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced by torch's compiler; its eager backend spares the machine code."""
+    compiled: list[nn.Module] = []
+
+    def trace(module: nn.Module) -> Any:
+        compiled.append(module)
+        return real_compile(module, backend="eager")
+
+    real_compile = torch.compile
+    monkeypatch.setattr("libs.training.session.torch.compile", trace)
+    traced, plain = tiny_step(), tiny_step()
+    data = open_bars(config())
+    fit(traced, config(compile=True, max_steps=4, checkpoint="last"), data, Watched(tmp_path / "traced"))
+    fit(plain, config(max_steps=4, checkpoint="last"), data, Watched(tmp_path / "plain"))
+    assert compiled == [traced]
+    torch.testing.assert_close(dict(traced.state_dict()), dict(plain.state_dict()))
