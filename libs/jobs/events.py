@@ -1,6 +1,6 @@
 """A job's history: rows numbered 1, 2, 3 … without a gap, written under the lock of the job's row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +8,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, JobEvent
+
+_ROWS_PER_STATEMENT = 2000
 
 Entry = tuple[str, dict[str, Any]]
 """Kind and data of an event. Kinds: status, log, progress, metrics, checkpoint, model, dataset."""
@@ -21,10 +23,20 @@ def append(session: Session, job: Job, entries: Sequence[Entry]) -> int:
         {"job_id": job.id, "seq": seq, "kind": kind, "data": data}
         for seq, (kind, data) in enumerate(entries, start=first)
     ]
-    if rows:
-        session.flush()
-        session.execute(insert(JobEvent), rows)
+    session.flush()
+    for chunk in chunks(rows):
+        session.execute(insert(JobEvent).values(chunk))
     return job.last_event_seq
+
+
+def chunks(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+    """Rows for one multi-row statement each, within Postgres's 65,535 parameters.
+
+    Never a list of parameters: psycopg sends that as a pipeline, and while a pipeline is open none of Postgres's
+    timeouts ends the session of a client that froze, which would keep its row locks.
+    """
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        yield rows[start : start + _ROWS_PER_STATEMENT]
 
 
 def after(session: Session, job_id: UUID, seq: int, limit: int = 1000) -> Sequence[JobEvent]:

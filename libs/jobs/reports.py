@@ -42,12 +42,11 @@ def record_metrics(session: Session, job: Job, points: Iterable[MetricPoint]) ->
         {"job_id": job.id, "name": name, "step": step, "epoch": job.epoch, "value": value}
         for (name, step), value in latest.items()
     ]
-    write = insert(JobMetric)
-    newer = {"epoch": write.excluded.epoch, "value": write.excluded.value, "at": func.clock_timestamp()}
-    where = write.excluded.epoch >= JobMetric.epoch
-    session.execute(
-        write.on_conflict_do_update(index_elements=["job_id", "name", "step"], set_=newer, where=where), rows
-    )
+    for chunk in events.chunks(rows):
+        write = insert(JobMetric).values(chunk)
+        newer = {"epoch": write.excluded.epoch, "value": write.excluded.value, "at": func.clock_timestamp()}
+        where = write.excluded.epoch >= JobMetric.epoch
+        session.execute(write.on_conflict_do_update(index_elements=["job_id", "name", "step"], set_=newer, where=where))
 
 
 def metrics(session: Session, job_id: UUID, names: Sequence[str] = ()) -> Sequence[JobMetric]:

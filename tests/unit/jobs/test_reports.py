@@ -4,11 +4,11 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, insert, select
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import Artifact, Job, JobCheckpoint, JobMetric
+from libs.database.tables import Artifact, Job, JobCheckpoint, JobMetric, Project
 from libs.jobs import events, queue, reports
 from libs.jobs.moves import lock, lock_attempt
 from libs.jobs.reports import MetricPoint
@@ -98,3 +98,26 @@ def test_rolled_back_events_leave_no_gap(db: Session):
     db.rollback()
     assert events.append(db, lock_attempt(db, job.id, 1), [("log", {})]) == 3
     assert events.append(db, job, []) == 3
+
+
+def test_no_write_of_an_attempt_is_a_pipeline(engine: Engine, db: Session):
+    """A client frozen within a pipeline keeps its locks: none of Postgres's timeouts ends it there."""
+    job = claimed(db)
+    pipelines: list[str] = []
+
+    @event.listens_for(engine, "do_executemany")
+    def note(cursor, statement, parameters, context) -> None:
+        pipelines.append(statement)
+
+    db.execute(insert(Project), [{"name": "one"}, {"name": "two"}])
+    assert len(pipelines) == 1, "the listener sees pipelines"
+    running = lock_attempt(db, job.id, 1)
+    reports.record_metrics(db, running, [MetricPoint("loss", step, 1.0) for step in range(3000)])
+    events.append(db, running, [("log", {"n": n}) for n in range(3000)])
+    db.add_all(artifact(running, f"file-{n}") for n in range(5))
+    for step in (1, 2, 3):
+        reports.record_checkpoint(db, running, step, artifact(running, f"step-{step}"))
+    queue.succeed(db, job.id, 1, {})
+    db.commit()
+    assert len(pipelines) == 1
+    assert [e.seq for e in events.after(db, job.id, 0, limit=5000)] == list(range(1, job.last_event_seq + 1))
