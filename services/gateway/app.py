@@ -34,6 +34,7 @@ from services.gateway.models.alias_routes import router as aliases_router
 from services.gateway.models.routes import router as models_router
 from services.gateway.openapi import DESCRIPTION, install_openapi
 from services.gateway.settings import GatewaySettings
+from services.gateway.storage.routes import router as storage_router
 from services.gateway.uploads.routes import router as model_files_router
 
 _ROUTERS = (
@@ -49,6 +50,7 @@ _ROUTERS = (
     deployments_router,
     inference_router,
     keys_router,
+    storage_router,
     health_router,
 )
 
