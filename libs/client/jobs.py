@@ -106,6 +106,19 @@ class Jobs:
         answer: dict[str, Any] = self._http.post("/v1/jobs", {"method": method, **spec}, {"dry_run": True})
         return answer
 
+    def estimate(self, method: str, *, timeout_s: float | None = None, **spec: Any) -> dict[str, Any]:
+        """What a training would cost, from three real steps on a worker: steps, seconds, parameters, bytes.
+
+        Raises:
+            JobFailedError: it could not be tried, and why.
+            WaitTimeoutError: no answer after `timeout_s`.
+        """
+        wanted = {"of": method, "config": spec.get("config", {})}
+        passed = {name: spec[name] for name in ("datasets", "models", "resources", "seed") if name in spec}
+        job = self.submit("estimate", config=wanted, priority=10, **passed)
+        details: dict[str, Any] = (self.wait(job.id, timeout_s).result or {})["details"]
+        return details
+
     def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """One job; with `wait_s`, when it has ended or that time is over."""
         return self._job(self._http.json("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s} if wait_s else None))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.data.config import ValidationConfig
+from libs.models.estimate_config import EstimateConfig
 from libs.registry.import_config import ImportOnnxConfig, ImportWeightsConfig
 from libs.training.run import Inputs, Outcome, Run
 
@@ -56,6 +57,12 @@ TASKS: dict[str, PlatformTask] = {
             "Check an upload and make a data set of it.",
             ValidationConfig,
             "libs.data.validate:run",
+        ),
+        PlatformTask(
+            "estimate",
+            "What a training would cost: parameters, memory and time, from three real steps.",
+            EstimateConfig,
+            "libs.models.estimate:run",
         ),
         PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
         PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),

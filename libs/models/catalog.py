@@ -31,7 +31,7 @@ class Method:
 
     Attributes:
         name: what REST, CLI and the registry call it.
-        entry: `module:function` of `train(config, inputs, run) -> Outcome`; imported only where it runs.
+        module: its `train` and `estimate`, both `(config, inputs, run) -> Outcome`; imported only where they run.
     """
 
     name: str
@@ -45,9 +45,16 @@ class Method:
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point (this imports torch)."""
-        module, _, function = self.entry.partition(":")
-        loaded: Callable[[Any, Inputs, Run], Outcome] = getattr(importlib.import_module(module), function)
-        return loaded
+        return self._function(self.entry.partition(":")[2])
+
+    def load_estimate(self) -> Callable[[Any, Inputs, Run], Outcome]:
+        """Import and return `estimate`, which stands beside the entry point: what a training would cost."""
+        return self._function("estimate")
+
+    def _function(self, name: str) -> Callable[[Any, Inputs, Run], Outcome]:
+        module = importlib.import_module(self.entry.partition(":")[0])
+        found: Callable[[Any, Inputs, Run], Outcome] = getattr(module, name)
+        return found
 
 
 METHODS: dict[str, Method] = {

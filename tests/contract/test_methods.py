@@ -1,6 +1,5 @@
 """The contract of every training method: each test runs once per method of the catalog; none is left out."""
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -182,8 +181,7 @@ def test_config_survives_json_schema_and_back(method: Method) -> None:
 
 @every_method
 def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing(method: Method, digits: Path, tmp_path: Path) -> None:
-    estimate = importlib.import_module(method.entry.partition(":")[0]).estimate
-    details = estimate(config_of(method), Inputs({"train": digits}), RecordedRun(tmp_path)).details
+    details = method.load_estimate()(config_of(method), Inputs({"train": digits}), RecordedRun(tmp_path)).details
     assert details["steps"] == 2 * 6
     assert details["trained_parameters"] >= details["served_parameters"] > 10_000
     assert details["total_s"] >= details["steps"] * details["step_s"] > 0

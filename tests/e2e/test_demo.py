@@ -86,6 +86,8 @@ def test_a_job_goes_from_export_to_submit(served: CommandLine, tmp_path: Path):
     plan = served.called("jobs", "submit", "-f", file, "--seed", "7", "--set", "lr=0.05", "--dry-run", "--json").json
     assert (plan["spec"]["seed"], plan["spec"]["config"]["lr"]) == (7, 0.05)
     assert plan["spec"]["config"]["model"] == "resnet8"
+    assert plan["estimate"]["steps"] > 0
+    assert plan["estimate"]["total_s"] > 0
     assert len(served.called("jobs", "ls", "--method", "frskd", "--json").json) == 1
 
 

@@ -16,6 +16,7 @@ from libs.client.cli.output import (
     print_json,
     print_table,
     seconds_between,
+    size,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def submit(
     seeds: Annotated[str | None, typer.Option(help="One job a seed: 0,1,2 or 0-4.")] = None,
     grid: Annotated[list[str] | None, typer.Option(help="One job a value: lr=0.1,0.05; several make a grid.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it has ended.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and complete it, queue nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it, try three steps, estimate time and memory.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job. Options win over what stands in --file."""
@@ -54,7 +57,7 @@ def submit(
     with connect() as octavo:
         spec = submission.build(octavo, given, file)
         if dry_run:
-            _show_dry_run(octavo.jobs.dry_run(**spec), as_json)
+            _dry_run(octavo, spec, as_json)
         elif seeds is not None or grid:
             _submit_group(octavo, submission.vary(octavo, spec, seeds, grid or []), follow, as_json)
         else:
@@ -105,10 +108,27 @@ def _show_result(job: "Job") -> None:
             console().print(f"Serve it with: octavo deploy {made['name']}", markup=False)
 
 
-def _show_dry_run(answer: dict[str, Any], as_json: bool) -> None:
+def _dry_run(octavo: "Octavo", spec: dict[str, Any], as_json: bool) -> None:
+    """Check a job; a training that some worker could take is tried for three steps."""
+    answer = octavo.jobs.dry_run(**spec)
+    is_training = octavo.methods.get(spec["method"]).kind == "method"
+    estimate = octavo.jobs.estimate(**spec) if is_training and answer["workers"] else None
     if as_json:
-        print_json(answer)
+        print_json({**answer, "estimate": estimate})
         return
+    _show_dry_run(answer)
+    if estimate is not None:
+        rows = [
+            ("time", duration(estimate["total_s"])),
+            ("steps", f"{estimate['steps']} of {1000 * estimate['step_s']:.0f} ms"),
+            ("memory", size(estimate["memory_bytes"])),
+            ("parameters trained", f"{estimate['trained_parameters']:,}"),
+            ("parameters served", f"{estimate['served_parameters']:,}"),
+        ]
+        print_table(("estimate", ""), rows)
+
+
+def _show_dry_run(answer: dict[str, Any]) -> None:
     import yaml
 
     console().print(f"[bold]{answer['name']}[/] would be queued on {answer['queue']}; nothing was.")

@@ -20,7 +20,7 @@ def detail(name: str) -> MethodDetail:
     """
     entry = TASKS.get(name) or find_method(name)
     schema = entry.config.model_json_schema()
-    defaults = entry.config().model_dump(mode="json")
+    defaults = {name: field["default"] for name, field in schema["properties"].items() if "default" in field}
     return MethodDetail(**_summary(entry).model_dump(), config_schema=schema, defaults=defaults)
 
 

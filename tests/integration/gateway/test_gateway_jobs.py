@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -270,3 +271,22 @@ def test_another_projects_jobs_do_not_exist(client: TestClient, digits: str, oth
     assert client.post("/v1/jobs", json=SPEC, headers=other_project).status_code == 422
     stream = {**other_project, "Accept": "text/event-stream"}
     assert client.get(f"/v1/jobs/{job['id']}/events", headers=stream).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("config", "pointer"),
+    [({"of": "frsk"}, "/config"), ({"of": "frskd", "config": {"beta": -1}}, "/config"), ({}, "/config/of")],
+)
+def test_an_estimate_of_what_could_not_be_trained_is_refused(
+    client: TestClient, digits: str, config: dict[str, Any], pointer: str
+) -> None:
+    body = {"method": "estimate", "datasets": {"train": "digits"}, "config": config}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+
+
+def test_every_method_and_task_shows_its_schema(client: TestClient) -> None:
+    for one in client.get("/v1/methods").json()["items"]:
+        shown = client.get(f"/v1/methods/{one['name']}").json()
+        assert set(shown["defaults"]) <= set(shown["config_schema"]["properties"])
