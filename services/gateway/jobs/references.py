@@ -26,10 +26,10 @@ class Roles:
     optional_models: frozenset[str] = frozenset()
 
 
-_TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init", "teacher"}))
+_TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init"}))
 _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
 _READS_NOTHING = Roles(frozenset(), frozenset())
-_OF_TASKS = {"evaluate": _MEASURING, "predict": _MEASURING}
+_OF_TASKS = {"estimate": _TRAINING, "evaluate": _MEASURING, "predict": _MEASURING}
 
 
 def roles_of(method: str) -> Roles:

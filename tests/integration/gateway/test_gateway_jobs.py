@@ -290,3 +290,10 @@ def test_every_method_and_task_shows_its_schema(client: TestClient) -> None:
     for one in client.get("/v1/methods").json()["items"]:
         shown = client.get(f"/v1/methods/{one['name']}").json()
         assert set(shown["defaults"]) <= set(shown["config_schema"]["properties"])
+
+
+def test_an_estimate_takes_what_the_training_would_take(client: TestClient, digits: str) -> None:
+    body = {"method": "estimate", "datasets": {"train": "digits"}, "config": {"of": "frskd"}}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202
+    assert answer.json()["spec"]["datasets"] == {"train": "digits@1"}
