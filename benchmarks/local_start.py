@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def stack(**environment: str) -> Iterator[tuple[StackState, float]]:
         Path(folder).chmod(0o755)
         home = Path(folder) / "home"
         variables = {**os.environ, "OCTAVO_HOME": str(home), **environment}
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the stack is stopped then too
         begun = time.perf_counter()
         try:
             subprocess.run([*CLI, "up", "--detach"], env=variables, check=True, stdout=subprocess.DEVNULL)
