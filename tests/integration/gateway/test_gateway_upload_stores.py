@@ -7,6 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from libs.registry.artifacts import ArtifactStore
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
@@ -49,6 +50,7 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
         "DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
+    S3FileSystem.clear_instance_cache()  # a connection made for another module's server would be used again
     client = boto3.client("s3")
     name = f"octavo-{len(client.list_buckets()['Buckets'])}"
     client.create_bucket(Bucket=name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from libs.registry.artifacts import ArtifactNotFound, ArtifactStore, DigestMismatch, TooLarge
 from libs.registry.cache import FolderCache
@@ -26,6 +27,7 @@ def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    S3FileSystem.clear_instance_cache()  # a connection made for another module's server would be used again
     client = boto3.client("s3")
     client.create_bucket(Bucket="octavo")
     for found in client.list_objects_v2(Bucket="octavo").get("Contents", []):
