@@ -39,6 +39,10 @@ def make_app(broker_url: str) -> Celery:
             "socket_timeout": 10,
             "socket_keepalive": True,
             "health_check_interval": 10,
+            # Sending to a broker that is away fails at once (by default after 6 s); the relay waits by itself.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
         },
     )
     return app

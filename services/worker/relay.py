@@ -116,7 +116,8 @@ class Relay:
             self._broker_failures = 0
 
     def _publish_batch(self) -> int:
-        with transaction(self._engine) as session, self._app.producer_or_acquire() as producer:
+        """The broker first: no transaction waits for it to answer."""
+        with self._app.producer_or_acquire() as producer, transaction(self._engine) as session:
 
             def send(job_id: UUID, queue: str) -> None:
                 self._app.send_task(RUN_JOB, kwargs={"job_id": str(job_id)}, queue=queue, producer=producer)
@@ -176,7 +177,7 @@ def main() -> None:
     """Run a relay until SIGTERM or SIGINT."""
     configure_logs("relay")
     settings = platform_settings()
-    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1, idle_timeout_s=settings.lease_s / 2)
+    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
     relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings)
 
     def stop(number: int, frame: FrameType | None) -> None:
