@@ -14,6 +14,7 @@ from unittest import mock
 import psutil
 
 from libs.client.cli import main
+from services.local.process import free_port
 
 _PROGRAM = "from libs.client.cli import main; main()"
 
@@ -36,6 +37,13 @@ class CommandLine:
     """`octavo` on the stack of `home`."""
 
     home: Path
+
+    def __post_init__(self) -> None:
+        """Stacks that start at the same moment would all find the usual port free: give each its own."""
+        remembered = self.home / "ports" / "gateway"
+        if not remembered.exists():
+            remembered.parent.mkdir(parents=True)
+            remembered.write_text(f"{free_port()}\n")
 
     @property
     def environment(self) -> dict[str, str]:
