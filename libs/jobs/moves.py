@@ -5,8 +5,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Job, JobAttempt, Json, Outbox
-from libs.jobs import events
+from libs.database.tables import Job, JobAttempt, Json
+from libs.jobs import events, outbox
 from libs.jobs.errors import InvalidMove, JobNotFound, LeaseLost
 from libs.jobs.states import ACTIVE, ALLOWED_MOVES, TERMINAL, ExitReason, JobStatus
 
@@ -65,8 +65,8 @@ def queue_up(session: Session, job: Job, reason: str | None = None) -> None:
 def ring(session: Session, job: Job) -> None:
     """Have the relay publish the job's id."""
     job.rung_at = func.clock_timestamp()
-    session.add(Outbox(job_id=job.id, queue=job.queue))
     session.flush()
+    outbox.post(session, job)
 
 
 def close_attempt(

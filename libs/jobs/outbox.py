@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Outbox
+from libs.database.tables import Job, Outbox
+
+
+def post(session: Session, job: Job) -> None:
+    """Have the relay publish a queued job's id once this transaction is committed."""
+    session.execute(insert(Outbox).values(job_id=job.id, queue=job.queue))
 
 
 def publish(session: Session, send: Callable[[UUID, str], None], limit: int = 100) -> int:

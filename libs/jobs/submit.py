@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, JobCheckpoint, JobDependency
-from libs.jobs import dependencies, events, moves
+from libs.jobs import dependencies, events, moves, outbox
 from libs.jobs.errors import DependencyNotFound, InvalidMove
 from libs.jobs.reports import newest_checkpoint
 from libs.jobs.spec import JobSpec
@@ -46,16 +46,16 @@ def submit(
         retry_of=retry_of,
         clone_of=clone_of,
         last_event_seq=0,
+        rung_at=None if depends_on else func.clock_timestamp(),
     )
     session.add(job)
-    session.flush()
     events.append(session, job, [("status", {"from": None, "to": job.status, "reason": None, "epoch": 0})])
     if depends_on:
         session.add_all(JobDependency(job_id=job.id, depends_on=other) for other in set(depends_on))
         session.flush()
         dependencies.settle(session, job)
     else:
-        moves.ring(session, job)
+        outbox.post(session, job)
     return job
 
 

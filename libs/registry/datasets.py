@@ -151,10 +151,11 @@ def delete_dataset(session: Session, project_id: UUID, name: str) -> None:
 
 
 def _newest_ready(session: Session, dataset: Dataset) -> DatasetVersion:
+    ready = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, DatasetVersion.status == "ready")
+    newest = session.scalar(ready.order_by(DatasetVersion.version.desc()).limit(1))
+    if newest is not None:
+        return newest
     versions = list_versions(session, dataset)
-    for version in versions:
-        if version.status == "ready":
-            return version
     states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
     raise NotReady(f"Data set {dataset.name!r} has no ready version: {states}.")
 
