@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from libs.database.engine import make_engine
 from libs.database.triggers import EVENTS_CHANNEL
 from libs.registry.artifacts import ArtifactStore
-from libs.web import problems
+from libs.web import api_docs, problems
 from libs.web.body_limit import BodyLimit
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
@@ -62,6 +62,7 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
         title="Octavo",
         version=version("octavo"),
         description=DESCRIPTION,
+        docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
@@ -73,6 +74,7 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     problems.install(app, PROBLEMS)
     for router in _ROUTERS:
         app.include_router(router)
+    api_docs.install(app)
     install_openapi(app)
     return app
 

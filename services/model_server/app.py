@@ -12,7 +12,7 @@ from libs.database.engine import make_engine
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from libs.serving.repository import ModelRepository
-from libs.web import problems
+from libs.web import api_docs, problems
 from libs.web.auth import Public
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
@@ -30,13 +30,20 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     """The application; its lifespan starts and stops the syncer."""
     settings = settings or model_server_settings()
     metrics = HttpMetrics("model_server")
-    app = FastAPI(title="Octavo model server", version=version("octavo"), lifespan=_lifespan(settings))
+    app = FastAPI(
+        title="Octavo model server",
+        version=version("octavo"),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(settings),
+    )
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
     add_error_member(app)
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (_health(metrics), classify.router, v2.router, repository_routes.router):
         app.include_router(router)
+    api_docs.install(app)
     return app
 
 

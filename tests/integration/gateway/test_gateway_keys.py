@@ -19,7 +19,7 @@ from services.gateway.keys.service import ensure_local_key
 from tests.integration.gateway.conftest import KeyMaker
 from tests.support.waiting import until
 
-FRAMEWORK_ROUTES = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+FRAMEWORK_ROUTES = {"/openapi.json", "/docs", "/docs/static"}
 
 
 def declared(route: APIRoute) -> list[str]:

@@ -1,0 +1,23 @@
+"""`/docs`: Swagger UI from this process alone, so that it works on closed networks and under a strict CSP."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from libs.web.auth import Public
+
+_OURS = Path(__file__).parent / "static"
+
+
+def install(app: FastAPI) -> None:
+    """Add the page and its files to an application made with `docs_url=None`."""
+
+    @app.get("/docs", include_in_schema=False, dependencies=[Public])
+    async def page() -> FileResponse:
+        """The API, to read and to try."""
+        return FileResponse(_OURS / "api_docs.html", media_type="text/html")
+
+    files = StaticFiles(directory=_OURS, packages=[("fastapi_offline", "static")])
+    app.mount("/docs/static", files, name="docs-static")
