@@ -5,6 +5,7 @@ JobError
 ├── GroupNotFound        no such group in this project
 ├── DependencyNotFound   a job that another should wait for does not exist, or has failed already
 ├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
+├── JobNotEnded          only a job that has ended is deleted
 └── LeaseLost            a worker writes for an attempt that is no longer the job's
 """
 
@@ -54,6 +55,15 @@ class InvalidMove(JobError):
         self.status = status
         self.wanted = wanted
         super().__init__(f"Job {job_id} is {status}; it cannot become {wanted}.{' ' + hint if hint else ''}")
+
+
+class JobNotEnded(JobError):
+    code = "job_not_ended"
+
+    def __init__(self, job_id: UUID, status: JobStatus) -> None:
+        self.job_id = job_id
+        self.status = status
+        super().__init__(f"Job {job_id} is {status}; only a job that has ended is deleted. Cancel it first.")
 
 
 class LeaseLost(JobError):

@@ -1,4 +1,4 @@
-"""What a running attempt leaves behind: progress, metrics, checkpoints. All writes are of a locked attempt."""
+"""What attempts leave behind: their history, metrics, checkpoints. All writes are of a locked attempt."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, Job, JobCheckpoint, JobMetric
+from libs.database.tables import Artifact, Job, JobAttempt, JobCheckpoint, JobMetric
 from libs.jobs import events
 
 KEPT_CHECKPOINTS = 2
@@ -49,12 +49,9 @@ def record_metrics(session: Session, job: Job, points: Iterable[MetricPoint]) ->
         session.execute(write.on_conflict_do_update(index_elements=["job_id", "name", "step"], set_=newer, where=where))
 
 
-def metrics(session: Session, job_id: UUID, names: Sequence[str] = ()) -> Sequence[JobMetric]:
-    """Values by name and step; all names when none is given."""
-    wanted = select(JobMetric).where(JobMetric.job_id == job_id)
-    if names:
-        wanted = wanted.where(JobMetric.name.in_(names))
-    return session.scalars(wanted.order_by(JobMetric.name, JobMetric.step)).all()
+def attempts(session: Session, job_id: UUID) -> Sequence[JobAttempt]:
+    """A job's attempts, oldest first."""
+    return session.scalars(select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(JobAttempt.epoch)).all()
 
 
 def record_checkpoint(session: Session, job: Job, step: int, artifact: Artifact) -> list[Artifact]:

@@ -1,15 +1,19 @@
 """Forgetting old jobs. Models and data sets they made stay; files nobody refers to any more are collected by gc."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact, Job, JobCheckpoint, JobDependency
-from libs.jobs.errors import InvalidMove
+from libs.jobs.errors import JobNotEnded
 from libs.jobs.moves import lock
 from libs.jobs.states import TERMINAL, JobStatus
+
+BATCH = 50
+"""Jobs deleted in one transaction: their events and metrics may be many rows, and a statement has 30 s."""
 
 
 def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
@@ -17,30 +21,35 @@ def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
 
     Raises:
         JobNotFound: there is no such job.
-        InvalidMove: it has not ended.
+        JobNotEnded: it has not ended.
     """
     job = lock(session, job_id, project_id)
     if job.status not in TERMINAL:
-        hint = "Cancel it first; a job is deleted when it has ended."
-        raise InvalidMove(job.id, JobStatus(job.status), JobStatus.CANCELLED, hint)
+        raise JobNotEnded(job.id, JobStatus(job.status))
     _delete(session, [job.id])
 
 
-def delete_ended(session: Session, older_than_s: float, limit: int = 500) -> int:
-    """Delete up to `limit` jobs that ended `older_than_s` ago and that no live job waits for; how many."""
+def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> int:
+    """Delete up to `limit` jobs, of all projects, that ended `older_than_s` ago and that no live job waits for.
+
+    Returns:
+        How many; call it again, in a transaction of its own, until there are none.
+    """
     before = func.clock_timestamp() - timedelta(seconds=older_than_s)
     live = select(Job.id).where(Job.status.not_in(TERMINAL)).scalar_subquery()
     needed = select(JobDependency).where(JobDependency.depends_on == Job.id, JobDependency.job_id.in_(live)).exists()
     ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before, ~needed)
-    ids = list(session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)))
+    ids = session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)).all()
     _delete(session, ids)
     return len(ids)
 
 
-def _delete(session: Session, ids: list[UUID]) -> None:
-    """Checkpoint files shared with a retried job keep their artifact row."""
+def _delete(session: Session, ids: Sequence[UUID]) -> None:
+    """A checkpoint's artifact row goes with the last job that has it: a retried job goes on from its parent's."""
     session.execute(update(Job).where(Job.parent_id.in_(ids)).values(parent_id=None))
-    session.execute(delete(JobCheckpoint).where(JobCheckpoint.job_id.in_(ids)))
+    checkpoints = delete(JobCheckpoint).where(JobCheckpoint.job_id.in_(ids)).returning(JobCheckpoint.artifact_id)
+    files = session.scalars(checkpoints).all()
     shared = select(JobCheckpoint).where(JobCheckpoint.artifact_id == Artifact.id).exists()
-    session.execute(delete(Artifact).where(Artifact.job_id.in_(ids), ~shared))
+    theirs = or_(Artifact.job_id.in_(ids), Artifact.id.in_(files))
+    session.execute(delete(Artifact).where(theirs, ~shared))
     session.execute(delete(Job).where(Job.id.in_(ids)))

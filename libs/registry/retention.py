@@ -187,5 +187,6 @@ def _purge_checkpoints(session: Session, after: timedelta) -> int:
     )
     doomed = delete(JobCheckpoint).where(replaced | ended).returning(JobCheckpoint.artifact_id)
     artifacts = session.scalars(doomed.execution_options(synchronize_session=False)).all()
-    session.execute(delete(Artifact).where(Artifact.id.in_(artifacts)))
+    in_use = exists().where(JobCheckpoint.artifact_id == Artifact.id)  # a retried job goes on from its parent's
+    session.execute(delete(Artifact).where(Artifact.id.in_(artifacts), ~in_use))
     return len(artifacts)

@@ -5,7 +5,7 @@ import errno
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobNotFound
+from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobNotEnded, JobNotFound
 from libs.models.catalog import UnknownMethodError
 from libs.registry.artifacts import ArtifactError, ArtifactNotFound
 from libs.registry.errors import AliasConflict, InvalidError
@@ -48,6 +48,7 @@ PROBLEMS: ProblemMap = {
     GroupNotFound: lambda error: NotFoundError(str(error), code=error.code),
     DependencyNotFound: lambda error: UnprocessableError(str(error), code=error.code),
     InvalidMove: lambda error: ConflictError(str(error), code=error.code),
+    JobNotEnded: lambda error: ConflictError(str(error), code=error.code),
     RegistryNotFound: lambda error: NotFoundError(str(error), code=error.code),
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),

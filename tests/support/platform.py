@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select
 from libs.data.write import write_arrays_dataset
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobAttempt, JobCheckpoint, JobEvent, ModelVersion
-from libs.jobs.listing import attempts
+from libs.jobs.reports import attempts
 from libs.jobs.spec import JobSpec, parse_spec
 from libs.jobs.states import TERMINAL
 from libs.jobs.submit import submit

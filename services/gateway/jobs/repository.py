@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Row, cast, func, select
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, Job, JobAttempt, JobMetric, Worker
+from libs.database.tables import Artifact, Job, JobMetric, Worker
 from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
@@ -55,11 +55,6 @@ def page(
     if wanted.group is not None:
         query = query.where(Job.group_id == wanted.group)
     return session.execute(newest_first(query, Job, after, count)).all()
-
-
-def attempts(session: Session, job_id: UUID) -> Sequence[JobAttempt]:
-    """A job's attempts, oldest first."""
-    return session.scalars(select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(JobAttempt.epoch)).all()
 
 
 def status_of(session: Session, project_id: UUID, job_id: UUID) -> Row[str, int] | None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact as ArtifactRow
 from libs.database.tables import Job
-from libs.jobs import events
+from libs.jobs import events, reports
 from libs.jobs.errors import JobNotFound
 from libs.jobs.spec import JobSpec, parse_spec
 from libs.jobs.states import TERMINAL
@@ -116,7 +116,7 @@ def find_job(session: Session, project_id: UUID, job_id: UUID) -> Job:
 def detail(session: Session, project_id: UUID, job_id: UUID) -> JobDetail:
     """A job with its attempts."""
     job = find_job(session, project_id, job_id)
-    return detail_of(job, [Attempt.model_validate(row) for row in repository.attempts(session, job_id)])
+    return detail_of(job, [Attempt.model_validate(row) for row in reports.attempts(session, job_id)])
 
 
 def detail_of(job: Job, attempts: Sequence[Attempt] = ()) -> JobDetail:

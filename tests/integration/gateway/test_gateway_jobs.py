@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
@@ -79,6 +79,13 @@ def test_a_wrong_hyper_parameter_is_pointed_to(client: TestClient, digits: str, 
     answer = client.post("/v1/jobs", json={**SPEC, "config": config})
     assert answer.status_code == 422
     assert pointers(answer) == [pointer]
+
+
+def test_a_job_cannot_be_named_like_a_word_of_the_api(client: TestClient, digits: str) -> None:
+    for field in ("name", "output_model"):
+        answer = client.post("/v1/jobs", json={**SPEC, field: "compare"})
+        assert (answer.status_code, pointers(answer)) == (422, [f"/{field}"])
+        assert "'compare' is a word of the API's own addresses" in answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -184,8 +191,13 @@ def test_concurrent_requests_with_one_idempotency_key_make_one_job(
         assert session.scalar(select(func.count()).select_from(Job)) == 1
 
 
-def test_a_list_pages_through_every_job_once(client: TestClient, digits: str) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_list_pages_through_every_job_once(client: TestClient, digits: str, engine: Engine, at_once: bool) -> None:
     made = [submit(client, seed=seed)["id"] for seed in range(5)]
+    if at_once:  # the id decides between jobs of one moment
+        with transaction(engine) as session:
+            session.execute(update(Job).values(created_at=func.now()))
+        made.sort()
     seen, cursor = [], None
     while True:
         page = client.get("/v1/jobs", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()

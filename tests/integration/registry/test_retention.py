@@ -71,6 +71,15 @@ def test_replaced_checkpoints_go_and_the_newest_stays(db: Session) -> None:
     assert set(db.scalars(select(Artifact.id))) == {newest, only}
 
 
+def test_a_replaced_checkpoint_that_another_job_has_keeps_its_file(db: Session) -> None:
+    failed, retried = add_job(db), add_job(db)
+    shared = add_checkpoint(db, failed, 1, 100)
+    db.add(JobCheckpoint(job_id=retried.id, epoch=0, step=100, artifact_id=shared))
+    newest = add_checkpoint(db, retried, 1, 200)
+    assert purge(db, RetentionPolicy()).checkpoints == 1
+    assert set(db.scalars(select(Artifact.id))) == {shared, newest}
+
+
 def test_deleted_models_go_after_a_while(db: Session) -> None:
     add_version(db, "old")
     add_version(db, "young")

@@ -11,7 +11,7 @@ from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobEvent, Outbox
 from libs.jobs import queue, wishes
 from libs.jobs.errors import LeaseLost
-from libs.jobs.listing import attempts
+from libs.jobs.reports import attempts
 from libs.jobs.states import ExitReason
 from tests.support.specs import LEASE_S, claimed, claimed_again, expire_lease, submitted
 

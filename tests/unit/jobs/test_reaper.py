@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox
 from libs.jobs import outbox, reaper, wishes
-from libs.jobs.listing import attempts
+from libs.jobs.reports import attempts
 from tests.support.specs import claimed, claimed_again, expire_lease, submitted
 
 
