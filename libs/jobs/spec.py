@@ -7,6 +7,7 @@ Training methods come from `libs.models.catalog`; the rest are the platform's ow
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,9 +19,19 @@ from pydantic import (
 
 from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS, UnknownMethodError, method
+from libs.registry.errors import BadReference
+from libs.registry.references import check_name
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
-"""Lower-case letters, digits, dot, dash, underscore; at most 64."""
+
+def _usable(name: str) -> str:
+    try:
+        return check_name(name)
+    except BadReference as error:
+        raise ValueError(str(error)) from None
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"), AfterValidator(_usable)]
+"""Lower-case letters, digits, dot, dash, underscore; at most 64; no word of the API's own addresses."""
 
 Reference = Annotated[
     str,

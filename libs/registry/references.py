@@ -9,6 +9,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z0-9._-]{1,64}")
 NEWEST = "latest"
 """`name@latest` is the newest ready version; no alias may take this name."""
+RESERVED_NAMES = frozenset({"compare"})
+"""Words of the API's own addresses, as in `/v1/models/compare`: a model of such a name could not be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,16 @@ def check_name(name: str) -> str:
     """`name` if it may name a model, data set or deployment.
 
     Raises:
-        BadReference: other characters than lower-case letters, digits, dot, dash, underscore, or more than 64.
+        BadReference: other characters than lower-case letters, digits, dot, dash, underscore, more than 64 of them, or
+            a word of `RESERVED_NAMES`.
     """
     if not _NAME.fullmatch(name):
         raise BadReference(
             f"{name[:80]!r} is not a name. Names are lower-case letters, digits, '.', '-' and '_', at most 64 of them, "
             "and begin and end with a letter or digit."
         )
+    if name in RESERVED_NAMES:
+        raise BadReference(f"{name!r} is a word of the API's own addresses. Choose another name.")
     return name
 
 

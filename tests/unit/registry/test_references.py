@@ -1,11 +1,19 @@
+from collections.abc import Callable
+
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.registry.errors import BadReference
-from libs.registry.references import Reference, check_alias, check_name, parse_reference
+from libs.registry.references import RESERVED_NAMES, Reference, check_alias, check_name, parse_reference
+from services.gateway.app import create_app
+from services.model_server.app import make_app
 
-NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?", fullmatch=True)
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?", fullmatch=True).filter(
+    lambda name: name not in RESERVED_NAMES
+)
 
 
 @given(NAMES, st.integers(1, 999_999_999))
@@ -45,3 +53,27 @@ def test_a_name_is_safe_in_paths_and_urls(text: str) -> None:
     assert name.isascii()
     assert not set(name) & set("/@\\ %?#")
     assert name[0] not in ".-_"
+
+
+def fixed_words_beside(parameters: set[str], app: FastAPI) -> set[str]:
+    """Words that stand in an address where another address has one of `parameters`."""
+    paths = [tuple(context.path.strip("/").split("/")) for context in iter_route_contexts(app.routes)]
+    places = {path[:at] for path in paths for at, step in enumerate(path) if step in parameters}
+    words = {path[len(place)] for path in paths for place in places if path[: len(place)] == place != path}
+    return {word for word in words if not word.startswith("{")}
+
+
+@pytest.mark.parametrize("make", [create_app, make_app])
+def test_no_name_hides_behind_an_address_of_the_api(make: Callable[[], FastAPI]) -> None:
+    assert fixed_words_beside({"{name}"}, make()) <= RESERVED_NAMES
+    assert fixed_words_beside({"{alias}"}, make()) == set()
+
+
+def test_exactly_the_words_of_the_api_are_reserved() -> None:
+    assert fixed_words_beside({"{name}"}, create_app()) == RESERVED_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+def test_a_reserved_word_names_nothing(name: str) -> None:
+    with pytest.raises(BadReference, match="word of the API's own addresses"):
+        check_name(name)
