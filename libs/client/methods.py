@@ -15,5 +15,5 @@ class Methods:
         return [Method.of(one) for one in self._http.json("GET", "/v1/methods")["items"]]
 
     def get(self, name: str) -> Method:
-        """One method, with the JSON Schema and the defaults of its hyper-parameters."""
+        """One method, with what it reads and the JSON Schema and defaults of its hyper-parameters."""
         return Method.of(self._http.json("GET", f"/v1/methods/{name}"))

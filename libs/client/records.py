@@ -37,6 +37,9 @@ class Method(Record):
     title: str
     summary: str
     reference: str
+    datasets: list[str] | None
+    models: list[str] | None
+    optional_models: list[str] | None
     config_schema: dict[str, Any] | None
     defaults: dict[str, Any] | None
 

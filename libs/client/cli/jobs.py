@@ -30,9 +30,11 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or the f
 @app.command()
 def submit(
     method: Annotated[str | None, typer.Argument(help="A method; `octavo methods` lists them.")] = None,
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="NAME[@version], or ROLE=NAME.")] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", help="NAME[@version]; ROLE=NAME where there are several.")
+    ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="ROLE=NAME[@version], as in init=cats.")
+        list[str] | None, typer.Option("--model", "-m", help="NAME[@version or alias]; ROLE=NAME as --dataset.")
     ] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", "-s", help="Hyper-parameter: lr=0.05.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
@@ -291,6 +293,26 @@ def resume(job: JobId, as_json: AsJson = False) -> None:
 def retry(job: JobId, as_json: AsJson = False) -> None:
     """A failed or cancelled job as a new one, from its last checkpoint."""
     _steer("retry", job, as_json)
+
+
+@app.command("rm")
+def remove(
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs, their first letters, or names.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete jobs that have ended, with their events, metrics and files; models they made stay."""
+    with connect() as octavo:
+        found = {job.id: job for job in (submission.find_job(octavo, text) for text in jobs)}
+        if not yes:
+            names = ", ".join(f"{job.name} ({job.id[:8]}, {job.status})" for job in found.values())
+            typer.confirm(f"Delete {names}?", abort=True, err=True)
+        for job in found.values():
+            octavo.jobs.delete(job.id)
+            if not as_json:
+                console().print(f"Deleted: {job.name} {job.id}", markup=False)
+    if as_json:
+        print_json([{"id": job.id, "name": job.name, "deleted": True} for job in found.values()])
 
 
 @app.command()

@@ -1,11 +1,14 @@
 """`octavo methods`: what can be trained, and every hyper-parameter from the JSON Schema."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from libs.client.cli import parameters
 from libs.client.cli.output import AsJson, connect, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from libs.client.records import Method
 
 
 def methods(
@@ -27,6 +30,7 @@ def methods(
         return
     schema = method.config_schema or {}
     console().print(f"[bold]{method.name}[/]  {method.title}\n{method.summary}\n{method.reference}".strip() + "\n")
+    _show_roles(method)
     print_table(
         ("--set", "type", "default", "range", "meaning"),
         (
@@ -41,6 +45,13 @@ def methods(
         ),
         empty="It has no hyper-parameters.",
     )
+
+
+def _show_roles(method: "Method") -> None:
+    models = [*(method.models or ()), *(f"{role} (optional)" for role in method.optional_models or ())]
+    for option, roles in (("--dataset", method.datasets or []), ("--model", models)):
+        if roles:
+            console().print(f"{option} takes: {', '.join(roles)}", markup=False)
 
 
 def _default(value: object) -> str:

@@ -13,9 +13,9 @@ from libs.client.errors import LocalFileError, NotFoundError
 if TYPE_CHECKING:
     from libs.client.client import Octavo
     from libs.client.jobs import Job
+    from libs.client.records import Method
 
 _FILE_LIMIT_BYTES = 1 << 20
-_ROLES = {"evaluate": "data", "predict": "data"}
 _PINNED = ("dataset_digests", "model_digests", "digests")
 
 
@@ -47,11 +47,13 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     """`base` with what was given over it."""
     spec = {key: value for key, value in base.items() if key not in _PINNED}
     spec["method"] = given.method or spec["method"]
-    spec["datasets"] = {**spec.get("datasets", {}), **_roles(given.dataset, _ROLES.get(spec["method"], "train"))}
-    spec["models"] = {**spec.get("models", {}), **_roles(given.model, "model")}
+    method = octavo.methods.get(spec["method"])
+    model_roles = [*(method.models or ()), *(method.optional_models or ())]
+    spec["datasets"] = {**spec.get("datasets", {}), **_by_role(given.dataset, method, "dataset", method.datasets or ())}
+    spec["models"] = {**spec.get("models", {}), **_by_role(given.model, method, "model", model_roles)}
     if given.setting:
-        schema = octavo.methods.get(spec["method"]).config_schema or {}
-        spec["config"] = {**spec.get("config", {}), **parameters.parse_settings(given.setting, schema)}
+        settings = parameters.parse_settings(given.setting, method.config_schema or {})
+        spec["config"] = {**spec.get("config", {}), **settings}
     simple = {"seed": given.seed, "name": given.name, "timeout_s": given.timeout_s, "priority": given.priority}
     spec |= {key: value for key, value in simple.items() if value is not None}
     resources = {"device": given.device, "gpus": given.gpus}
@@ -61,10 +63,26 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     return {key: value for key, value in spec.items() if value not in (None, {})}
 
 
-def _roles(texts: Sequence[str], default: str) -> dict[str, str]:
-    """`["cats", "source=dogs"]` → `{default: "cats", "source": "dogs"}`."""
-    pairs = (text.partition("=") for text in texts)
-    return {(role if equals else default): (name if equals else role) for role, equals, name in pairs}
+def _by_role(texts: Sequence[str], method: "Method", option: str, roles: Sequence[str]) -> dict[str, str]:
+    """`["cats", "source=dogs"]` → `{"train": "cats", "source": "dogs"}` where `train` is the method's one role."""
+    chosen: dict[str, str] = {}
+    for text in texts:
+        role, equals, name = text.partition("=")
+        if not equals:
+            role, name = _only_role(method, option, roles, text), text
+        if role in chosen:
+            raise typer.BadParameter(f"--{option} names {role} twice: {chosen[role]} and {name}.")
+        chosen[role] = name
+    return chosen
+
+
+def _only_role(method: "Method", option: str, roles: Sequence[str], name: str) -> str:
+    if not roles:
+        raise typer.BadParameter(f"{method.name} takes no --{option}.")
+    if len(roles) > 1:
+        shown = " or ".join(f"--{option} {role}={name}" for role in roles)
+        raise typer.BadParameter(f"{method.name} has several roles for --{option}: write {shown}.")
+    return roles[0]
 
 
 def read_spec(file: Path) -> dict[str, Any]:

@@ -21,5 +21,5 @@ def list_methods(_: Reader) -> MethodList:
 
 @router.get("/{name}", responses=responses(404))
 def get_method(_: Reader, name: Annotated[str, Path(max_length=100, examples=["frskd"])]) -> MethodDetail:
-    """One method, with the JSON Schema and the defaults of every hyper-parameter."""
+    """One method, with what it reads and the JSON Schema and default of every hyper-parameter."""
     return service.detail(name)

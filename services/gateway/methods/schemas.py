@@ -18,8 +18,11 @@ class MethodSummary(BaseModel):
 
 
 class MethodDetail(MethodSummary):
-    """A method with the JSON Schema of its `config`."""
+    """A method with what it reads and the JSON Schema of its `config`."""
 
+    datasets: list[str] = Field(description="Roles of the data sets it needs.", examples=[["train"]])
+    models: list[str] = Field(description="Roles of the models it needs.")
+    optional_models: list[str] = Field(description="Roles of models it may be given.", examples=[["init"]])
     config_schema: dict[str, Any]
     defaults: dict[str, Any]
 

@@ -3,6 +3,7 @@
 from libs.jobs.tasks import TASKS, PlatformTask
 from libs.models.catalog import METHODS, Method
 from libs.models.catalog import method as find_method
+from services.gateway.jobs.references import roles_of
 from services.gateway.methods.schemas import MethodDetail, MethodSummary
 
 
@@ -13,7 +14,7 @@ def listing() -> list[MethodSummary]:
 
 
 def detail(name: str) -> MethodDetail:
-    """One method or task with its config schema.
+    """One method or task with its roles and its config schema.
 
     Raises:
         UnknownMethodError: there is none of that name.
@@ -21,7 +22,15 @@ def detail(name: str) -> MethodDetail:
     entry = TASKS.get(name) or find_method(name)
     schema = entry.config.model_json_schema()
     defaults = {name: field["default"] for name, field in schema["properties"].items() if "default" in field}
-    return MethodDetail(**_summary(entry).model_dump(), config_schema=schema, defaults=defaults)
+    roles = roles_of(entry.name)
+    return MethodDetail(
+        **_summary(entry).model_dump(),
+        datasets=sorted(roles.datasets),
+        models=sorted(roles.models),
+        optional_models=sorted(roles.optional_models),
+        config_schema=schema,
+        defaults=defaults,
+    )
 
 
 def _summary(entry: Method | PlatformTask) -> MethodSummary:

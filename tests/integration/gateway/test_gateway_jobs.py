@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,8 +11,11 @@ from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox
+from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, Job, Outbox
 from libs.jobs import wishes
+from libs.web.auth import Scope
+from services.gateway.settings import GatewaySettings
+from tests.integration.gateway.conftest import KeyMaker, stored_long_ago
 from tests.support.datasets import add_dataset
 from tests.support.registry import add_version
 
@@ -253,6 +257,44 @@ def test_pause_resume_retry_and_clone(client: TestClient, digits: str) -> None:
     assert client.post(f"{address}/retry", headers={"Idempotency-Key": "r"}).json() == retry.json()
 
 
+def test_a_job_that_has_ended_is_deleted_and_its_files_are_collected(
+    client: TestClient, digits: str, engine: Engine, settings: GatewaySettings, tmp_path: Path
+) -> None:
+    job = submit(client)
+    address = f"/v1/jobs/{job['id']}"
+    uri = stored_long_ago(settings, tmp_path, b"report")
+    with transaction(engine) as session:
+        row = {"kind": "report", "name": "report.html", "uri": uri, "digest": "0" * 64, "size_bytes": 6}
+        session.add(Artifact(project_id=DEFAULT_PROJECT_ID, job_id=UUID(job["id"]), **row))
+    live = client.delete(address)
+    assert (live.status_code, live.json()["code"]) == (409, "job_not_ended")
+    assert live.headers["content-type"] == "application/problem+json"
+    client.post(f"{address}/cancel")
+    assert client.post("/v1/storage/gc").json()["files"] == 0
+    deleted = client.delete(address)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert client.get(address).status_code == 404
+    assert client.get("/v1/jobs").json()["items"] == []
+    assert (client.delete(address).status_code, client.delete(address).json()["code"]) == (404, "job_not_found")
+    assert client.post("/v1/storage/gc").json() == {"jobs": 0, "files": 1, "size_bytes": 6, "dry_run": False}
+
+
+def test_deleting_a_job_needs_the_scope_to_write_jobs(client: TestClient, digits: str, make_headers: KeyMaker) -> None:
+    address = f"/v1/jobs/{submit(client)['id']}"
+    client.post(f"{address}/cancel")
+    assert client.delete(address, headers=make_headers(Scope.JOBS_READ)).status_code == 403
+    assert client.delete(address, headers=make_headers(Scope.JOBS_WRITE)).status_code == 204
+
+
+def test_the_job_that_validates_a_data_set_is_not_deleted(client: TestClient, digits: str, engine: Engine) -> None:
+    job = submit(client)
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    with transaction(engine) as session:
+        session.execute(update(DatasetVersion).values(validation_job_id=UUID(job["id"])))
+    answer = client.delete(f"/v1/jobs/{job['id']}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_in_use")
+
+
 def test_waiting_returns_when_the_job_ends(client: TestClient, digits: str, engine: Engine) -> None:
     job = submit(client)
     with ThreadPoolExecutor(1) as pool:
@@ -279,6 +321,8 @@ def test_another_projects_jobs_do_not_exist(client: TestClient, digits: str, oth
         assert client.get(f"/v1/jobs/{job['id']}{path}", headers=other_project).status_code == 404
     for action in ("cancel", "pause", "resume", "retry", "clone"):
         assert client.post(f"/v1/jobs/{job['id']}/{action}", headers=other_project).status_code == 404
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert client.delete(f"/v1/jobs/{job['id']}", headers=other_project).status_code == 404
     assert client.get("/v1/jobs", headers=other_project).json()["items"] == []
     assert client.post("/v1/jobs", json=SPEC, headers=other_project).status_code == 422
     stream = {**other_project, "Accept": "text/event-stream"}
@@ -302,6 +346,19 @@ def test_every_method_and_task_shows_its_schema(client: TestClient) -> None:
     for one in client.get("/v1/methods").json()["items"]:
         shown = client.get(f"/v1/methods/{one['name']}").json()
         assert set(shown["defaults"]) <= set(shown["config_schema"]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("method", "roles"),
+    [
+        ("frskd", (["train"], [], ["init"])),
+        ("evaluate", (["data"], ["model"], [])),
+        ("import-onnx", ([], [], [])),
+    ],
+)
+def test_a_method_says_what_it_reads(client: TestClient, method: str, roles: tuple[list[str], ...]) -> None:
+    shown = client.get(f"/v1/methods/{method}").json()
+    assert (shown["datasets"], shown["models"], shown["optional_models"]) == roles
 
 
 def test_an_estimate_takes_what_the_training_would_take(client: TestClient, digits: str) -> None:

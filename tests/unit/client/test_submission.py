@@ -9,7 +9,16 @@ import typer
 from libs.client.cli import submission
 from libs.client.cli.submission import Given
 from libs.client.errors import LocalFileError, NotFoundError
+from libs.client.records import Method
+from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS
+from services.gateway.methods.service import detail
+
+OTHERS = {
+    "distil": Method.of(
+        {"name": "distil", "datasets": ["source", "target"], "models": ["teacher"], "optional_models": ["init"]}
+    )
+}
 
 
 class Gateway:
@@ -19,9 +28,9 @@ class Gateway:
         self._jobs = [SimpleNamespace(id=job_id, name=name) for job_id, name in jobs]
         self.methods = self.jobs = self
 
-    def get(self, key: str) -> SimpleNamespace:
-        if key in METHODS:
-            return SimpleNamespace(config_schema=METHODS[key].config.model_json_schema())
+    def get(self, key: str) -> SimpleNamespace | Method:
+        if key in METHODS or key in TASKS or key in OTHERS:
+            return OTHERS.get(key) or Method.of(detail(key).model_dump())
         return next(job for job in self._jobs if job.id == key)
 
     def list(self, *, name: str | None = None, limit: int = 50):
@@ -43,6 +52,38 @@ def test_options_become_a_request_with_nothing_that_was_not_said():
 def test_tasks_have_other_roles():
     spec = submission.build(Gateway(), Given("evaluate", dataset=["cats"], model=["dogs"]), None)
     assert spec == {"method": "evaluate", "datasets": {"data": "cats"}, "models": {"model": "dogs"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "reads"),
+    [
+        ("frskd", {"datasets": {"train": "cats"}, "models": {"init": "dogs@2"}}),
+        ("supervised", {"datasets": {"train": "cats"}, "models": {"init": "dogs@2"}}),
+        ("predict", {"datasets": {"data": "cats"}, "models": {"model": "dogs@2"}}),
+    ],
+)
+def test_a_bare_name_takes_the_only_role_of_the_method(method: str, reads: dict):
+    spec = submission.build(Gateway(), Given(method, dataset=["cats"], model=["dogs@2"]), None)
+    assert spec == {"method": method, **reads}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            Given("distil", model=["dogs"]),
+            "distil has several roles for --model: write --model teacher=dogs or --model",
+        ),
+        (Given("distil", dataset=["cats"]), "--dataset source=cats or --dataset target=cats"),
+        (Given("import-onnx", model=["dogs"]), "import-onnx takes no --model"),
+        (Given("frskd", dataset=["cats", "dogs"]), "--dataset names train twice: cats and dogs"),
+        (Given("frskd", model=["dogs", "init=cats"]), "--model names init twice"),
+    ],
+)
+def test_a_name_without_a_clear_role_is_refused(given: Given, message: str):
+    with pytest.raises(typer.BadParameter) as caught:
+        submission.build(Gateway(), given, None)
+    assert message in str(caught.value)
 
 
 def test_options_win_over_the_file(tmp_path: Path):
