@@ -4,6 +4,7 @@ bundle.json        this schema
 model.onnx         input [N,C,H,W] float32, output logits [N,K] float32, N dynamic
 model.safetensors  the same weights under the plain model's own keys
 recipe.json        preprocessing (`libs.data.recipe`), also inside bundle.json
+sample.npz         inputs and the logits a server must compute of them before it serves (`libs.serving.probe`)
 """
 
 from typing import Any, Literal

@@ -1,7 +1,8 @@
 """The last look at a model before it serves: does it still compute what was recorded, and the same in any batch?
 
-A bundle may carry `sample.npz` with `input` float32 [n, C, H, W] and `logits` float32 [n, K] of the torch model.
-Without it the model is compared with itself: a picture alone, and the same picture among others.
+An exported bundle carries `sample.npz` with `input` float32 [n, C, H, W] and `logits` float32 [n, K] of the torch
+model. Without it, as in an imported graph, the model is compared with itself: a picture alone, and the same picture
+among others.
 """
 
 from pathlib import Path

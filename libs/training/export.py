@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -22,6 +23,8 @@ from libs.training.onnx_export import (
     sample_pictures,
 )
 
+_SAMPLE_ROWS = 2
+
 
 def export_classifier(
     classifier: nn.Module,
@@ -35,7 +38,7 @@ def export_classifier(
     metrics: Mapping[str, float],
     temperature: float = 1.0,
 ) -> Bundle:
-    """Write a bundle: ONNX model, safetensors, recipe, and `bundle.json` with digests, parity and latency.
+    """Write a bundle: ONNX model, safetensors, recipe, sample, and `bundle.json` with digests, parity and latency.
 
     A failed parity gate is recorded (`parity.passed`), not raised: the registry decides what becomes of the version.
 
@@ -52,6 +55,7 @@ def export_classifier(
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
     model = folder / "model.onnx"
     export_onnx(plain, recipe, model)
+    _write_sample(plain, recipe, folder / "sample.npz")
     parity = measure_parity(plain, open_session(model), sample_pictures(pictures, recipe))
     bundle = Bundle(
         architecture=architecture,
@@ -69,6 +73,17 @@ def export_classifier(
     )
     (folder / "bundle.json").write_text(bundle.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return bundle
+
+
+@torch.inference_mode()
+def _write_sample(plain: nn.Module, recipe: Recipe, path: Path) -> None:
+    """Inputs and the torch model's logits, which every machine that loads the bundle must reproduce.
+
+    The inputs are noise: a bundle is handed on, and pictures of the data set are not.
+    """
+    shape = (_SAMPLE_ROWS, recipe.channels, recipe.height, recipe.width)
+    rows = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    np.savez(path, input=rows, logits=plain(torch.from_numpy(rows)).numpy())
 
 
 def _plain_copy(classifier: nn.Module) -> nn.Module:

@@ -1,5 +1,7 @@
+import copy
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,15 @@ import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from libs.data.images import open_images
 from libs.data.preprocess import default_recipe
 from libs.serving.bundle import Bundle, Lineage
+from libs.serving.errors import LoadError
+from libs.serving.folder import write_bundle
+from libs.serving.repository import Identity, RunSettings, load
 from libs.training.export import export_classifier
 from libs.training.onnx_export import OPSET, compare_logits, export_onnx, measure_parity, open_session
 
@@ -55,7 +61,7 @@ def exported(classifier: nn.Module, bars: Path, tmp_path_factory: pytest.TempPat
 def test_bundle_describes_its_files(exported: tuple[Path, Bundle]) -> None:
     folder, bundle = exported
     assert Bundle.model_validate_json((folder / "bundle.json").read_bytes()) == bundle
-    assert set(bundle.files) == {"model.onnx", "model.safetensors", "recipe.json"}
+    assert set(bundle.files) == {"model.onnx", "model.safetensors", "recipe.json", "sample.npz"}
     for name, digest in bundle.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     assert json.loads((folder / "recipe.json").read_text()) == bundle.recipe.model_dump(mode="json")
@@ -75,6 +81,29 @@ def test_weights_have_the_plain_keys(exported: tuple[Path, Bundle], classifier: 
     state = safetensors.torch.load_file(exported[0] / "model.safetensors")
     assert state.keys() == classifier.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in classifier.state_dict().items())
+
+
+def test_the_sample_is_what_the_torch_model_answers(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
+    with np.load(exported[0] / "sample.npz", allow_pickle=False) as sample:
+        rows, logits = sample["input"], sample["logits"]
+    assert (rows.dtype, rows.shape, logits.shape) == (np.float32, (2, 1, 8, 8), (2, 3))
+    expected = copy.deepcopy(classifier).eval()(torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_a_server_loads_the_bundle_and_refuses_it_with_other_weights(
+    exported: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(exported[0], tmp_path / "bundle")
+    identity = Identity("tiny", 1, "0" * 64)
+    load(folder, identity, RunSettings()).close()
+    model = onnx.load(folder / "model.onnx")
+    weights = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [3, 8])
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * 1.05, weights.name))
+    onnx.save(model, folder / "model.onnx")
+    write_bundle(folder, exported[1])
+    with pytest.raises(LoadError, match="the loaded model and the recorded sample differ by"):
+        load(folder, identity, RunSettings())
 
 
 def test_the_classifier_is_left_as_it_was(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
