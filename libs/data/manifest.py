@@ -3,7 +3,8 @@
     manifest.json      this schema
     index.csv.gz       one row a picture: id,path,label,split,width,height,mode,sha256  (label -1: none)
     pictures/…         picture files as uploaded, or
-    arrays.npz         `x` uint8 [N,H,W,C], row = id
+    arrays.npz         `x` uint8 [N,H,W,C], row = id, or
+    neither            the pictures lie where `in_place.root` says; every reading checks them against the index
 
 `digest` is the SHA-256 over the index and the picture digests, so equal content has an equal digest.
 """
@@ -24,6 +25,15 @@ class SplitCounts(BaseModel):
     by_class: list[int]
 
 
+class InPlace(BaseModel):
+    """Pictures that stay where their owner keeps them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str = Field(description="file:// or s3:// URL of the folder that the paths in the index begin at.")
+    largest_bytes: int = Field(description="No picture file had more when it was validated.")
+
+
 class Manifest(BaseModel):
     """What a validated data set is."""
 
@@ -31,6 +41,7 @@ class Manifest(BaseModel):
 
     kind: Literal["images"] = "images"
     storage: Literal["pictures", "arrays"]
+    in_place: InPlace | None = Field(default=None, description="Pictures outside the data set; None: it holds them.")
     classes: list[str] = Field(description="Label names; a label is its position. Empty: unlabelled.")
     splits: dict[Split, SplitCounts]
     channels: Literal[1, 3]

@@ -33,7 +33,9 @@ def run(config: ValidationConfig, inputs: Inputs, run: Run) -> Outcome:
     Args:
         config: format, split fractions, limits.
         inputs: `datasets["upload"]` is a folder with the file `upload` (and `upload.name`, its original name), or
-            with the file `upload.public` (the name of a public data set), or class folders to be used in place.
+            with the file `upload.public` (the name of a public data set), or with the file `upload.root` (the URL of
+            pictures used in place) and the folder `content` (where they are on this machine), or else itself the
+            folder of pictures used in place.
         run: progress, stop, scratch folder.
 
     Returns:
@@ -97,7 +99,7 @@ def _check(collected: Collected, config: ValidationConfig, problems: Problems) -
 def _store(collected: Collected, folder: Path, watch: Watch) -> ImageData:
     watch.step(0.8, 0.9, "writing the data set")
     store(collected, folder, watch)
-    return open_images(folder)
+    return open_images(folder, None if collected.place is None else collected.place.folder)
 
 
 def _similar(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from libs.data.errors import DataError
 from libs.data.images.arrays import ArraysWriter
 from libs.data.images.index import SPLITS, Row, write_index
-from libs.data.manifest import Manifest, Split, SplitCounts
+from libs.data.manifest import InPlace, Manifest, Split, SplitCounts
 from libs.data.splits import stratified_split
 from libs.data.statistics import PixelSums
 
@@ -88,8 +88,9 @@ def write_manifest(
     size: tuple[int, int],
     uniform_size: bool,
     size_bytes: int,
+    in_place: InPlace | None = None,
 ) -> Manifest:
-    """Write `index.csv.gz` and `manifest.json` of a data set whose pictures are in place.
+    """Write `index.csv.gz` and `manifest.json` of a data set whose pictures are written.
 
     Args:
         folder: of the data set.
@@ -100,11 +101,13 @@ def write_manifest(
         size: height and width in px.
         uniform_size: whether every picture has that size.
         size_bytes: of the pictures; the index is added.
+        in_place: where the pictures are, if the data set does not hold them.
     """
     index = folder / "index.csv.gz"
     index_digest = write_index(index, rows)
     manifest = Manifest(
         storage=storage,
+        in_place=in_place,
         classes=list(classes),
         splits=count_splits(rows, len(classes)),
         channels=1 if len(sums.sums) == 1 else 3,

@@ -13,16 +13,18 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 from typing import IO
 
 from libs.registry.artifacts import ArtifactError, ArtifactStore
-from libs.registry.digests import folder_content, plain_files
+from libs.registry.digests import FolderContent, folder_content, plain_files
 
 _LEFT_AFTER_S = 86_400.0
+Source = str | Callable[[Path], FolderContent]
+"""Where a folder comes from: its URI in the store, or what makes it at a path, content checked."""
 Stamp = dict[str, list[int]]
 """File name → [bytes, mtime ns, ctime ns, inode]; any write changes ctime, and nobody can set it back."""
 
@@ -51,12 +53,12 @@ class FolderCache:
             return folder
 
     @contextmanager
-    def lease(self, digest: str, uri: str) -> Iterator[Path]:
+    def lease(self, digest: str, source: Source) -> Iterator[Path]:
         """As `fetch`; the folder is not evicted, by any process, while the context lasts. Any number may hold one."""
         with self._open_lock(digest) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if not self._intact(digest):
-                self._fill(digest, uri)
+                self._fill(digest, source)
             with suppress(FileNotFoundError):  # somebody may be replacing a copy damaged this instant
                 os.utime(self._record(digest))
             self._evict(keep=digest)
@@ -72,7 +74,7 @@ class FolderCache:
         """Bytes of all complete folders, as recorded."""
         return sum(_recorded_size(record) for record in self.folder.glob("*.json"))
 
-    def _fill(self, digest: str, uri: str) -> None:
+    def _fill(self, digest: str, source: Source) -> None:
         """Fetch the folder, one process at a time. Others may hold a lease: a damaged copy is replaced under them."""
         with self._open_lock(digest, "fill") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,12 +82,12 @@ class FolderCache:
                 return
             temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
             try:
-                content = self._store.fetch_folder(uri, temporary, digest)
+                fetched = source(temporary) if callable(source) else self._store.fetch_folder(source, temporary, digest)
                 self._remove(digest)
                 temporary.rename(self.folder / digest)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            self._write_record(digest, content.size_bytes)
+            self._write_record(digest, fetched.size_bytes)
 
     def _sweep(self) -> None:
         """Remove what killed processes left half done."""

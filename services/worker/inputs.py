@@ -20,6 +20,7 @@ from libs.registry.cache import FolderCache
 from libs.registry.import_config import ImportConfig
 from libs.registry.uploads import find_upload
 from services.worker.attempt_folder import AttemptFolder
+from services.worker.places import with_pictures
 from services.worker.repository import validated_version
 from services.worker.uploads import fetch_model_file, fetch_upload
 
@@ -65,7 +66,8 @@ class InputStore:
         ready = Prepared()
         with ExitStack() as leases:
             for role, dataset in wanted.datasets.items():
-                ready.datasets[role] = leases.enter_context(self._lease(dataset))
+                stored = leases.enter_context(self._cache.lease(str(dataset.digest), str(dataset.uri)))
+                ready.datasets[role] = leases.enter_context(with_pictures(stored, self._cache, folder.path))
                 ready.dataset_digests[role] = str(dataset.digest)
             for role, model in wanted.models.items():
                 ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
@@ -98,11 +100,6 @@ class InputStore:
                 "models": _pinned(spec.models, found.models),
             }
         return found
-
-    @contextmanager
-    def _lease(self, dataset: DatasetVersion) -> Iterator[Path]:
-        with self._cache.lease(str(dataset.digest), str(dataset.uri)) as path:
-            yield path
 
     def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder) -> Path:
         target = folder.path / "resume"

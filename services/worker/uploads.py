@@ -1,8 +1,8 @@
 """Makes raw content ready for the job that checks it: a data set for `libs.data.validate`, a model file for an import.
 
-<folder>/upload + upload.name    a file that was uploaded, or one used in place
+<folder>/upload + upload.name    a file that was uploaded, or one that lies in a place
 <folder>/upload.public           the name of a public data set, fetched by the child
-the folder itself                class folders used in place
+<folder>/content + upload.root   pictures used in place: where they are here, and the URL of the place
 """
 
 from pathlib import Path, PurePosixPath
@@ -49,8 +49,11 @@ def fetch_model_file(artifact: Artifact, folder: Path, store: ArtifactStore) -> 
 
 
 def _local(place: Path, folder: Path, version: DatasetVersion) -> Path:
+    if place.resolve() != place:  # the gateway allowed this place, not what a link put there since points to
+        raise DataError(f"{place} leads over a link to {place.resolve()}; name that place itself, if it is allowed.")
     if place.is_dir():
-        return place
+        (_placed(folder, place.as_uri()) / "content").symlink_to(place)
+        return folder
     if not place.is_file():
         raise DataError(f"{place} is not on this worker. Data used in place must be mounted on every worker.")
     folder.mkdir()
@@ -70,7 +73,13 @@ def _remote(uri: str, folder: Path, version: DatasetVersion) -> Path:
         place.fetch_file(uri, folder / "upload")
         _note_name(folder, version, uri)
     else:
-        place.fetch_folder(uri, folder)
+        place.fetch_folder(uri, _placed(folder, uri) / "content")
+    return folder
+
+
+def _placed(folder: Path, url: str) -> Path:
+    folder.mkdir()
+    (folder / "upload.root").write_text(url.rstrip("/"), "utf-8")
     return folder
 
 

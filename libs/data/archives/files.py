@@ -37,10 +37,8 @@ class Sources:
         files: sorted by name once complete.
         folders: safe names of the folders that have entries of their own, empty ones among them.
         ignored: what was left out, by reason.
-        own: the files are scratch copies and may be moved.
     """
 
-    own: bool
     files: list[SourceFile] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -113,9 +111,9 @@ def scan_folder(root: Path, max_files: int) -> Sources:
     """List the files below a folder, which are used where they lie.
 
     Raises:
-        ArchiveError: links, devices, names that clash, or too many files.
+        ArchiveError: links, devices, names that clash or hold a backslash, or too many files.
     """
-    sources = Sources(own=False)
+    sources = Sources()
     for entries, path in enumerate(_walk(root), start=1):
         raw = path.relative_to(root).as_posix()
         if entries > max_files:
@@ -124,6 +122,8 @@ def scan_folder(root: Path, max_files: int) -> Sources:
             sources.admit_folder(raw)
             continue
         _check_regular(path, raw)
+        if "\\" in raw:
+            raise ArchiveError("a backslash in a name reads as a folder elsewhere; rename the file", raw)
         if name := sources.admit(raw):
             sources.files.append(SourceFile(name, path))
     return sources.complete()

@@ -35,7 +35,7 @@ def unpack_tar(file: Path, compression: str, target: Path, limits: ArchiveLimits
         ArchiveError: unsafe, broken or too large.
         DiskFullError: there is no room.
     """
-    sources = Sources(own=True)
+    sources = Sources()
     packed_bytes = max(file.stat().st_size, 1)
     meter = Meter(limits, packed_bytes)
     with file.open("rb") as packed, _decompressed(packed, compression) as plain:

@@ -48,7 +48,7 @@ def unpack_zip(file: Path, target: Path, limits: ArchiveLimits, tick: Tick) -> S
         ArchiveError: unsafe, broken, encrypted or too large.
         DiskFullError: there is no room.
     """
-    sources = Sources(own=True)
+    sources = Sources()
     meter = Meter(limits, file.stat().st_size)
     with open_zip(file, limits) as archive:
         _check_room(archive, target)

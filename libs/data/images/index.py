@@ -23,7 +23,11 @@ _CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture. `path` is relative to `pictures/`, empty for arrays; `label` -1 means none; sizes in px."""
+    """One picture.
+
+    `path` is relative to `pictures/` or to the root of data in place, empty for arrays; `label` -1 means none; sizes
+    are in px.
+    """
 
     path: str
     label: int
@@ -36,13 +40,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The index as columns; the row number is the picture's id. About 150 bytes a picture.
+    """The index as columns; the row number is the picture's id. About 180 bytes a picture.
 
     Attributes:
         path: UTF-8 bytes, `S` array [N].
         label: int64 [N].
         split: int8 [N], position in `SPLITS`.
         width, height: int32 [N], px.
+        sha256: uint8 [N, 32], of the picture files.
     """
 
     path: NDArray[np.bytes_]
@@ -50,6 +55,7 @@ class Index:
     split: NDArray[np.int8]
     width: NDArray[np.int32]
     height: NDArray[np.int32]
+    sha256: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -98,7 +104,7 @@ def _chunks(rows: Iterator[list[str]]) -> Iterator[list[NDArray[Any]]]:
 
 
 def _chunk(rows: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
-    ids, paths, labels, splits, widths, heights = list(zip(*rows, strict=True))[:6] if rows else [()] * 6
+    ids, paths, labels, splits, widths, heights, _, digests = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
     return [
         np.array(ids, dtype=np.int64),
         np.array([path.encode() for path in paths], dtype=np.bytes_),
@@ -106,4 +112,5 @@ def _chunk(rows: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
         np.array([SPLITS.index(split) for split in splits], dtype=np.int8),
         np.array(widths, dtype=np.int32),
         np.array(heights, dtype=np.int32),
+        np.frombuffer(bytes.fromhex("".join(digests)), dtype=np.uint8).reshape(-1, 32),
     ]

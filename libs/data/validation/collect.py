@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -10,13 +11,13 @@ from libs.data.archives import ArchiveLimits, Sources, archive_kind, scan_folder
 from libs.data.config import ValidationConfig
 from libs.data.errors import DataError
 from libs.data.images.arrays import ArraysWriter
-from libs.data.images.inspect import Inspection, inspect_array, inspect_files
+from libs.data.images.inspect import inspect_array, inspect_files
 from libs.data.public import pull
 from libs.data.validation.array_labels import read_labels
 from libs.data.validation.array_names import array_groups
 from libs.data.validation.array_pixels import PicturePlan, plan_pictures
-from libs.data.validation.entries import Collected, Entry
-from libs.data.validation.layout import Layout, PictureFile, class_folders, has_folders, unlabelled
+from libs.data.validation.entries import Collected, Entry, Place
+from libs.data.validation.layout import Layout, class_folders, has_folders, unlabelled
 from libs.data.validation.npz import ArrayError, NpzFile, is_npz
 from libs.data.validation.problems import Problems
 from libs.data.validation.watch import Watch
@@ -29,23 +30,26 @@ class Upload:
     Attributes:
         path: of the file, or of the folder for data used in place.
         name: original file name, for people.
-        in_place: it is a folder of pictures.
+        url: it is a folder of pictures used in place, which everybody knows by this file:// or s3:// URL.
         public: it is a public data set of that name, still to be fetched to `path`.
     """
 
     path: Path
     name: str
-    in_place: bool = False
+    url: str | None = None
     public: bool = False
 
     @classmethod
     def find(cls, folder: Path) -> "Upload":
-        """Read a folder: `upload` (and `upload.name`), `upload.public` with a name, or else data in place."""
-        file, public = folder / "upload", folder / "upload.public"
+        """Read a folder as `libs.data.validate` describes it."""
+        file, public, root = folder / "upload", folder / "upload.public", folder / "upload.root"
         if public.is_file():
             return cls(file, public.read_text("utf-8").strip(), public=True)
+        if root.is_file():
+            url = root.read_text("utf-8")
+            return cls((folder / "content").resolve(), unquote(PurePosixPath(url).name), url)
         if not file.is_file():
-            return cls(folder, folder.name, in_place=True)
+            return cls(folder.resolve(), folder.name, folder.resolve().as_uri())
         named = folder / "upload.name"
         return cls(file, named.read_text("utf-8").strip() if named.is_file() else "upload")
 
@@ -70,7 +74,7 @@ def collect(
     if upload.public:
         watch.step(0.0, 0.1, f"fetching {upload.name}")
         upload = Upload(pull(upload.name, tick=watch.tick), upload.name)
-    npz = not upload.in_place and archive_kind(upload.path) == "zip" and is_npz(upload.path, limits)
+    npz = upload.url is None and archive_kind(upload.path) == "zip" and is_npz(upload.path, limits)
     if npz and config.format in ("auto", "npz"):
         watch.step(0.1, 0.8, "reading arrays")
         with NpzFile(upload.path, limits) as file:
@@ -78,19 +82,22 @@ def collect(
     if npz or config.format == "npz":
         raise DataError(f"The format is given as {config.format!r}, but the upload {'is' if npz else 'is not'} an npz.")
     watch.step(0.0, 0.15, "unpacking")
-    if upload.in_place:
+    if upload.url is not None:
         sources = scan_folder(upload.path, config.max_files)
     else:
         sources = unpack(upload.path, scratch, limits, watch.tick)
     watch.step(0.15, 0.8, "reading pictures")
-    return _collect_files(sources, config, problems, watch)
+    return _collect_files(upload, sources, config, problems, watch)
 
 
-def _collect_files(sources: Sources, config: ValidationConfig, problems: Problems, watch: Watch) -> Collected:
+def _collect_files(
+    upload: Upload, sources: Sources, config: ValidationConfig, problems: Problems, watch: Watch
+) -> Collected:
     labelled = config.format == "class-folders" or (config.format == "auto" and has_folders(sources))
     layout = class_folders(sources, problems) if labelled else unlabelled(sources, problems)
     layout.pictures.sort(key=lambda picture: picture.stored)
-    entries = list(_readable(layout, config.max_pixels, problems, watch))
+    place = _place(upload, layout)
+    entries = list(_readable(layout, place, config.max_pixels, problems, watch))
     return Collected(
         format="class-folders" if labelled else "pictures",
         storage="pictures",
@@ -99,11 +106,23 @@ def _collect_files(sources: Sources, config: ValidationConfig, problems: Problem
         broken=len(layout.pictures) - len(entries),
         ignored=dict(sources.ignored),
         notes=[],
-        own=sources.own,
+        place=place,
     )
 
 
-def _readable(layout: Layout, max_pixels: int, problems: Problems, watch: Watch) -> Iterator[Entry]:
+def _place(upload: Upload, layout: Layout) -> Place | None:
+    """Where pictures stay: the folder used in place, without the folders that wrap everything."""
+    if upload.url is None or not layout.pictures:
+        return None
+    first = layout.pictures[0]
+    folder = first.path.parents[first.stored.count("/")]
+    wrapping = folder.relative_to(upload.path).parts
+    return Place(folder, "/".join((upload.url, *wrapping)) if upload.url.startswith("s3://") else folder.as_uri())
+
+
+def _readable(
+    layout: Layout, place: Place | None, max_pixels: int, problems: Problems, watch: Watch
+) -> Iterator[Entry]:
     looks = inspect_files([picture.path for picture in layout.pictures], max_pixels)
     for done, (picture, look) in enumerate(zip(layout.pictures, looks, strict=True), start=1):
         watch.tick(done / len(layout.pictures))
@@ -112,11 +131,9 @@ def _readable(layout: Layout, max_pixels: int, problems: Problems, watch: Watch)
             continue
         for note in look.notes:
             problems.warn("odd-picture", f"{picture.name!r}: {note}", file=picture.name)
-        yield _entry_of_file(picture, look)
-
-
-def _entry_of_file(picture: PictureFile, look: Inspection) -> Entry:
-    return Entry(picture.name, picture.stored, picture.label, picture.split, look, picture.path)
+        # On disk a name need not be in Unicode's normal form; in place it stays as it is.
+        stored = picture.stored if place is None else picture.path.relative_to(place.folder).as_posix()
+        yield Entry(picture.name, stored, picture.label, picture.split, look, picture.path)
 
 
 def _collect_arrays(
@@ -127,7 +144,7 @@ def _collect_arrays(
     plans = [plan for plan in planned if plan is not None]
     _check_same_size(plans, problems)
     counts = [plan.header.shape[0] for plan in plans]
-    collected = Collected("npz", "arrays", [], [], 0, {}, [_note(plan) for plan in plans], own=True)
+    collected = Collected("npz", "arrays", [], [], 0, {}, [_note(plan) for plan in plans])
     if len(plans) < len(groups) or problems.fatal:
         return collected
     collected.classes, labels = read_labels(npz, groups, counts, problems)

@@ -14,7 +14,7 @@ class Entry:
 
     Attributes:
         name: of the file in the upload, or `x_train[7]`.
-        stored: name below `pictures/`; empty for arrays.
+        stored: path below `pictures/` or below the place; empty for arrays.
         label: position in the classes, -1 for none.
         split: as given; None: not yet decided.
         look: what was seen in it.
@@ -29,6 +29,19 @@ class Entry:
     file: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where pictures that are used in place lie.
+
+    Attributes:
+        folder: on this machine.
+        url: file:// or s3://, for everybody.
+    """
+
+    folder: Path
+    url: str
+
+
 @dataclass(slots=True)
 class Collected:
     """An upload, read.
@@ -41,7 +54,7 @@ class Collected:
         broken: how many pictures could not be read.
         ignored: files left out, by reason.
         notes: how the upload was understood.
-        own: picture files may be moved.
+        place: where the pictures stay; None: they are scratch copies and are moved.
     """
 
     format: Literal["class-folders", "npz", "pictures"]
@@ -51,4 +64,4 @@ class Collected:
     broken: int
     ignored: dict[str, int]
     notes: list[str]
-    own: bool
+    place: Place | None = None

@@ -17,7 +17,7 @@ _LISTED_CLASSES = 1000
 def upload_report(upload: Upload) -> dict[str, Any]:
     """What came in."""
     size = {"size_bytes": upload.path.stat().st_size} if upload.path.is_file() else {}
-    return {"upload": {"name": upload.name, "in_place": upload.in_place, "public": upload.public, **size}}
+    return {"upload": {"name": upload.name, "in_place": upload.url is not None, "public": upload.public, **size}}
 
 
 def content_report(collected: Collected, origin: dict[str, str]) -> dict[str, Any]:

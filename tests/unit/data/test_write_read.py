@@ -160,5 +160,5 @@ def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
     write_manifest(
         tmp_path, rows, storage="pictures", classes=["a"], sums=sums, size=(7, 5), uniform_size=True, size_bytes=0
     )
-    with pytest.raises(PictureError, match=r"picture 0 \(gone.png\) cannot be read: No such file"):
+    with pytest.raises(PictureError, match=r"picture 0 \(a/gone.png\) cannot be read: No such file"):
         open_images(tmp_path).split("train").picture(0)
