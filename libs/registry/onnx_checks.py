@@ -20,13 +20,15 @@ def read_graph(file: Path) -> onnx.ModelProto:
     """Read and check a graph.
 
     Raises:
-        ImportRefused: it is no valid ONNX model, keeps data outside itself, or needs custom operators.
+        ImportRefused: it is no valid ONNX model, keeps data outside itself, needs custom operators, or has
+            loops.
     """
     try:
         model = onnx.load(str(file), load_external_data=False)
     except Exception as error:  # protobuf's own class, which has no typed home
         raise ImportRefused(f"The file is no ONNX model: {error}.") from error
     _refuse_foreign_parts(model)
+    _refuse_repetition(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
@@ -106,6 +108,19 @@ def _refuse_foreign_parts(model: onnx.ModelProto) -> None:
                 f"Tensor {tensor.name[:80]!r} lies in another file. Save the model as one file: "
                 "onnx.save(onnx.load('model.onnx'), 'whole.onnx')."
             )
+
+
+def _refuse_repetition(model: onnx.ModelProto) -> None:
+    """`Loop`, `Scan` and their kin may run for ever on some input, and a run of ONNX Runtime has no time limit.
+
+    An operator that holds a graph repeats it; only `If` runs it at most once.
+    """
+    repeating = {node.op_type for node in _all_nodes(model) if node.op_type != "If" and _subgraphs([node])}
+    if repeating:
+        raise ImportRefused(
+            f"The graph repeats a part of itself by {', '.join(sorted(repeating))}, which could keep a server busy for "
+            "ever. Export it without loops: fixed repetitions are unrolled by torch.onnx.export(..., dynamo=True)."
+        )
 
 
 def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

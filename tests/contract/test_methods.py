@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from libs.data.images import open_images
 from libs.data.preprocess import apply_batch
 from libs.models.catalog import METHODS, Method, Task
+from libs.registry.onnx_checks import read_graph, signature
 from libs.serving.bundle import Bundle
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
 from libs.training.local_run import LocalRun
@@ -98,6 +99,16 @@ def test_outcome_is_complete(method: Method, finished: Mapping[str, Finished]) -
         name for name, _ in run.figures
     } | WALL_CLOCK
     assert run.latest("train/ce_classifier") < run.figures["train/ce_classifier", 1]  # it learns
+
+
+@every_method
+def test_what_is_served_passes_the_checks_of_graphs_from_outside(
+    method: Method, finished: Mapping[str, Finished]
+) -> None:
+    bundle, folder = finished[method.name].bundle, finished[method.name].outcome.bundle
+    assert folder is not None
+    spec_in, spec_out = signature(read_graph(folder / "model.onnx"), bundle.recipe, bundle.labels)
+    assert (spec_in, spec_out) == (bundle.inputs[0], bundle.outputs[0])
 
 
 @every_method

@@ -118,6 +118,56 @@ def broken_graph() -> onnx.ModelProto:
     return model
 
 
+def endless_loop() -> onnx.ModelProto:
+    """logits + 0 + 0 + …, as often as an int64 can count."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["still"]),
+            helper.make_node("Identity", ["carried"], ["carried_on"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried_on", TensorProto.FLOAT, None),
+        ],
+    )
+    model = shade_graph()
+    turns = numpy_helper.from_array(np.array(np.iinfo(np.int64).max), "turns")
+    model.graph.initializer.extend([turns, numpy_helper.from_array(np.array(True), "begin")])
+    model.graph.node[-1].output[0] = "scores"
+    model.graph.node.append(helper.make_node("Loop", ["turns", "begin", "scores"], ["logits"], body=body))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def in_a_branch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The last node of `model`, moved into both branches of an `If`."""
+    last = model.graph.node.pop()
+    branch = helper.make_graph([last], "branch", [], [helper.make_empty_tensor_value_info(last.output[0])])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "condition"))
+    model.graph.node.append(helper.make_node("If", ["condition"], ["logits"], then_branch=branch, else_branch=branch))
+    return model
+
+
+def in_a_function(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The last node of `model`, moved into a function of its own."""
+    last = model.graph.node.pop()
+    opset = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("own", "Last", list(last.input), ["logits"], [last], opset))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node.append(helper.make_node("Last", list(last.input), ["logits"], domain="own"))
+    return model
+
+
+def test_a_branch_is_no_loop(tmp_path: Path) -> None:
+    import_onnx(saved(in_a_branch(shade_graph()), tmp_path), CONFIG, tmp_path / "bundle")
+
+
 def only_one_picture() -> onnx.ModelProto:
     model = shade_graph(1)
     model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1], np.int64), "one"))
@@ -134,6 +184,9 @@ def only_one_picture() -> onnx.ModelProto:
         (two_outputs(), "1 inputs and 2 outputs"),
         (integers(), "not a float32 tensor"),
         (broken_graph(), "invalid"),
+        (endless_loop(), "repeats a part of itself by Loop"),
+        (in_a_branch(endless_loop()), "repeats a part of itself by Loop"),
+        (in_a_function(endless_loop()), "repeats a part of itself by Loop"),
         (only_one_picture(), "export it with a free one"),
         (graph(*parameters(3, 1)), r"is \[-1, 3\].*there are labels for \[-1, 2\]"),
         (graph(*parameters(2, 3), channels=3), r"the recipe makes \[-1, 1, 8, 8\]"),
