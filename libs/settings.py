@@ -43,6 +43,9 @@ class PlatformSettings(BaseSettings):
     ring_again_s: float = Field(
         default=15.0, gt=0, description="A queued job nobody claimed for this long is published again."
     )
+    job_retention_days: float = Field(
+        default=0.0, ge=0, le=36_500, description="Jobs that ended so long ago are deleted by the relay; 0: never."
+    )
     retry_backoff_s: float = Field(default=5.0, ge=0, description="First wait before an automatic retry; doubles.")
     stop_grace_s: float = Field(
         default=30.0,

@@ -233,6 +233,14 @@ class Jobs:
         """A new job with the request of another one, from its beginning."""
         return self._act(job_id, "clone")
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its events, metrics and files; models it made stay.
+
+        Raises:
+            ConflictError: it has not ended.
+        """
+        self._http.json("DELETE", f"/v1/jobs/{job_id}")
+
     def spec(self, job_id: str) -> dict[str, Any]:
         """The request of a job, complete and pinned: submitting it again runs the same."""
         answer: dict[str, Any] = self._http.json("GET", f"/v1/jobs/{job_id}/spec")

@@ -6,6 +6,7 @@ JobError
 ├── DependencyNotFound   a job that another should wait for does not exist, or has failed already
 ├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
 ├── JobNotEnded          only a job that has ended is deleted
+├── JobInUse             it validated a data set that exists
 └── LeaseLost            a worker writes for an attempt that is no longer the job's
 """
 
@@ -64,6 +65,15 @@ class JobNotEnded(JobError):
         self.job_id = job_id
         self.status = status
         super().__init__(f"Job {job_id} is {status}; only a job that has ended is deleted. Cancel it first.")
+
+
+class JobInUse(JobError):
+    code = "job_in_use"
+
+    def __init__(self, job_id: UUID, dataset: str) -> None:
+        self.job_id = job_id
+        self.dataset = dataset
+        super().__init__(f"Job {job_id} validated data set {dataset} and holds its preview. Delete the data set first.")
 
 
 class LeaseLost(JobError):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, Job, JobCheckpoint, JobDependency
-from libs.jobs.errors import JobNotEnded
+from libs.database.tables import Artifact, Dataset, DatasetVersion, Job, JobCheckpoint, JobDependency
+from libs.jobs.errors import JobInUse, JobNotEnded
 from libs.jobs.moves import lock
 from libs.jobs.states import TERMINAL, JobStatus
 
@@ -22,15 +22,20 @@ def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
     Raises:
         JobNotFound: there is no such job.
         JobNotEnded: it has not ended.
+        JobInUse: it validated a data set that exists.
     """
     job = lock(session, job_id, project_id)
     if job.status not in TERMINAL:
         raise JobNotEnded(job.id, JobStatus(job.status))
+    if (dataset := session.scalar(_validated().where(DatasetVersion.validation_job_id == job.id))) is not None:
+        raise JobInUse(job.id, dataset)
     _delete(session, [job.id])
 
 
 def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> int:
-    """Delete up to `limit` jobs, of all projects, that ended `older_than_s` ago and that no live job waits for.
+    """Delete up to `limit` jobs, of all projects, that ended `older_than_s` ago.
+
+    Kept are those that a live job waits for, and those that validated a data set that exists.
 
     Returns:
         How many; call it again, in a transaction of its own, until there are none.
@@ -38,10 +43,17 @@ def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> i
     before = func.clock_timestamp() - timedelta(seconds=older_than_s)
     live = select(Job.id).where(Job.status.not_in(TERMINAL)).scalar_subquery()
     needed = select(JobDependency).where(JobDependency.depends_on == Job.id, JobDependency.job_id.in_(live)).exists()
-    ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before, ~needed)
+    validated = _validated().where(DatasetVersion.validation_job_id == Job.id).exists()
+    ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before, ~needed, ~validated)
     ids = session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)).all()
     _delete(session, ids)
     return len(ids)
+
+
+def _validated() -> Select[str]:
+    """Names of data sets, by their versions: a validation job holds the preview, and says why a version is invalid."""
+    versions = select(Dataset.name).join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
+    return versions.where(Dataset.deleted_at.is_(None))
 
 
 def _delete(session: Session, ids: Sequence[UUID]) -> None:

@@ -5,7 +5,7 @@ import errno
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobNotEnded, JobNotFound
+from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobInUse, JobNotEnded, JobNotFound
 from libs.models.catalog import UnknownMethodError
 from libs.registry.artifacts import ArtifactError, ArtifactNotFound
 from libs.registry.errors import AliasConflict, InvalidError
@@ -49,6 +49,7 @@ PROBLEMS: ProblemMap = {
     DependencyNotFound: lambda error: UnprocessableError(str(error), code=error.code),
     InvalidMove: lambda error: ConflictError(str(error), code=error.code),
     JobNotEnded: lambda error: ConflictError(str(error), code=error.code),
+    JobInUse: lambda error: ConflictError(str(error), code=error.code),
     RegistryNotFound: lambda error: NotFoundError(str(error), code=error.code),
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import make_engine, transaction
 from libs.database.triggers import OUTBOX_CHANNEL
-from libs.jobs import outbox, reaper, workers
+from libs.jobs import outbox, reaper, retention, workers
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from services.worker.celery_app import RUN_JOB, make_app
@@ -35,6 +35,7 @@ log = structlog.get_logger()
 _BATCH = 100
 _BROKER_ERRORS = (KombuError, RedisError, OSError)
 _FORGET_WORKERS_S = 3600.0
+_FORGET_JOBS_EVERY_S = 3600.0
 _LONGEST_BACKOFF_S = 5.0
 
 
@@ -50,7 +51,7 @@ class Relay:
         self._wake_write.setblocking(False)
         self._broker_back_at = 0.0
         self._broker_failures = 0
-        self._next_reap = 0.0
+        self._next_reap = self._next_forgetting = 0.0
 
     def stop(self) -> None:
         """Publish what is there, then end. Safe to call from a signal handler."""
@@ -136,6 +137,21 @@ class Relay:
         if reaped.lost or reaped.retried or reaped.settled:
             log.info("reaped", lost=reaped.lost, retried=reaped.retried, settled=reaped.settled)
         self._ring_again()
+        if self._settings.job_retention_days and time.monotonic() >= self._next_forgetting:
+            self._forget_jobs(self._settings.job_retention_days * 86_400)
+
+    def _forget_jobs(self, older_than_s: float) -> None:
+        """Delete old jobs: once an hour, and with each reaping as long as there are more of them."""
+        self._next_forgetting = time.monotonic() + _FORGET_JOBS_EVERY_S
+        try:
+            with transaction(self._engine) as session:
+                deleted = retention.delete_ended(session, older_than_s)
+        except DBAPIError as error:  # publishing and reaping go on: were it Postgres, they will notice
+            log.warning("jobs_not_deleted", error=str(error).splitlines()[0])
+            return
+        if deleted:
+            log.info("jobs_deleted", jobs=deleted, older_than_days=self._settings.job_retention_days)
+            self._next_forgetting = 0.0
 
     def _ring_again(self) -> None:
         """Where the broker holds fewer messages than jobs are queued, messages were lost: publish them again."""

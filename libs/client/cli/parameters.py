@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 Schema = Mapping[str, Any]
+_UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
 def parse_settings(texts: Iterable[str], schema: Schema) -> dict[str, Any]:
@@ -42,6 +43,14 @@ def parse_seeds(text: str | None) -> list[int]:
         return [seed for part in text.split(",") for seed in _seed_range(part)]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2 or 0-4.") from None
+
+
+def parse_age(text: str) -> float:
+    """`30d`, `12h`, `2w` → seconds."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _UNITS_S:
+        raise typer.BadParameter(f"{text!r} is not an age such as 30d, 12h or 2w.")
+    return float(number) * _UNITS_S[unit]
 
 
 def _seed_range(part: str) -> range:

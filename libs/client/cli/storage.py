@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from libs.client.cli.output import AsJson, connect, console, print_json, print_table, size
+from libs.client.cli.parameters import parse_age
 
 
 def du(as_json: AsJson = False) -> None:
@@ -20,13 +21,18 @@ def du(as_json: AsJson = False) -> None:
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    jobs_older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Delete jobs that ended this long ago, too: 30d, 12h.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Remove files that nothing needs any more: of deleted data sets and models, old uploads and checkpoints."""
+    older_than_s = None if jobs_older_than is None else parse_age(jobs_older_than)
     with connect() as octavo:
-        found = octavo.storage.collect(dry_run=dry_run)
+        found = octavo.storage.collect(dry_run=dry_run, jobs_older_than_s=older_than_s)
     if as_json:
         print_json(found)
         return
     verb = "would go" if dry_run else "are gone"
-    console().print(f"{found['files']} files of {size(found['size_bytes'])} {verb}", markup=False)
+    jobs = "" if older_than_s is None else f"{found['jobs']} jobs and "
+    console().print(f"{jobs}{found['files']} files of {size(found['size_bytes'])} {verb}", markup=False)

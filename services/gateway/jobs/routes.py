@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query, Security
 from fastapi.responses import JSONResponse
 
-from libs.jobs import submit, wishes
+from libs.jobs import retention, submit, wishes
 from libs.jobs.states import JobStatus
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
@@ -86,6 +86,17 @@ def get_spec(caller: Reader, gateway: Gw, job_id: UUID) -> dict[str, Any]:
     """The request of a job, complete and pinned: submitting it again runs the same."""
     with gateway.reading() as session:
         return service.find_job(session, caller.project_id, job_id).spec
+
+
+@router.delete("/{job_id}", status_code=204, responses=responses(404, 409))
+def delete_job(caller: Writer, gateway: Gw, job_id: UUID) -> None:
+    """Delete a job that has ended, with its events, metrics and files. Models it made stay.
+
+    Its files go with the next `octavo gc`; a checkpoint that a retry goes on from stays as long as the retry. The job
+    that validated a data set is deleted only after the data set.
+    """
+    with gateway.writing() as session:
+        retention.delete_job(session, caller.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=responses(404, 409))

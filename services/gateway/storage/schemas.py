@@ -23,10 +23,9 @@ class UsageList(BaseModel):
 
 
 class Collected(BaseModel):
-    """Files that went, or would go."""
+    """What went, or would go."""
 
-    model_config = ConfigDict(from_attributes=True)
-
+    jobs: int
     files: int
     size_bytes: int
     dry_run: bool

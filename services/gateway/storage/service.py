@@ -3,25 +3,39 @@
 from sqlalchemy import Engine
 
 from libs.database.engine import session, transaction
+from libs.jobs.retention import delete_ended
 from libs.registry import retention
 from libs.registry.artifacts import ArtifactStore
 from services.gateway.storage.schemas import Collected
 
 
-def collect(engine: Engine, store: ArtifactStore) -> Collected:
-    """Forget what the policy no longer keeps, then delete the files that no row names."""
+def collect(engine: Engine, store: ArtifactStore, jobs_older_than_s: float | None = None) -> Collected:
+    """Forget what the policy no longer keeps, and old jobs when asked; then delete the files that no row names."""
+    jobs = 0
+    while deleted := _delete_some_jobs(engine, jobs_older_than_s):
+        jobs += deleted
     with transaction(engine) as opened:
         retention.purge(opened, retention.RetentionPolicy())
     # Each statement on its own: deleting many files takes longer than a transaction may stay open.
     with session(engine.execution_options(isolation_level="AUTOCOMMIT")) as opened:
         found = retention.collect(opened, store)
-    return Collected(files=found.files, size_bytes=found.size_bytes, dry_run=False)
+    return Collected(jobs=jobs, files=found.files, size_bytes=found.size_bytes, dry_run=False)
 
 
-def rehearse(engine: Engine, store: ArtifactStore) -> Collected:
+def _delete_some_jobs(engine: Engine, older_than_s: float | None) -> int:
+    if older_than_s is None:
+        return 0
+    with transaction(engine) as opened:
+        return delete_ended(opened, older_than_s)
+
+
+def rehearse(engine: Engine, store: ArtifactStore, jobs_older_than_s: float | None = None) -> Collected:
     """What `collect` would delete; changes nothing."""
+    jobs = 0
     with session(engine) as opened:
+        while jobs_older_than_s is not None and (deleted := delete_ended(opened, jobs_older_than_s)):
+            jobs += deleted
         retention.purge(opened, retention.RetentionPolicy())
         found = retention.collect(opened, store, dry_run=True)
         opened.rollback()
-    return Collected(files=found.files, size_bytes=found.size_bytes, dry_run=True)
+    return Collected(jobs=jobs, files=found.files, size_bytes=found.size_bytes, dry_run=True)

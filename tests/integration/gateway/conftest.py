@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, ApiKey, Project
+from libs.registry.artifacts import ArtifactStore
 from libs.settings import PlatformSettings
 from libs.web.auth import Scope, make_key
 from services.gateway.app import create_app
@@ -91,6 +92,17 @@ def digits(engine: Engine) -> str:
     """A ready data set `digits`, version 1; its content digest."""
     with transaction(engine) as session:
         return add_dataset(session, "digits")
+
+
+def stored_long_ago(settings: GatewaySettings, folder: Path, content: bytes) -> str:
+    """A file in the store that no row names; its URI."""
+    store = ArtifactStore(settings.platform.artifact_root)
+    (folder / "file").write_bytes(content)
+    uri = store.put_file(folder / "file").uri
+    old = store.modified_at(uri)
+    assert old is not None
+    os.utime(uri.removeprefix("file://"), (old.timestamp() - 86_400, old.timestamp() - 86_400))
+    return uri
 
 
 @contextmanager

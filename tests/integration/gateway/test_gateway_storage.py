@@ -1,29 +1,20 @@
 """What takes space, and getting it back."""
 
-import os
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, text, update
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
-from libs.registry.artifacts import ArtifactStore
+from libs.database.tables import Job
+from libs.jobs.retention import BATCH
 from libs.web.auth import Scope
 from services.gateway.settings import GatewaySettings
-from tests.integration.gateway.conftest import KeyMaker
+from tests.integration.gateway.conftest import KeyMaker, stored_long_ago
 
 DAY_S = 86_400
-
-
-def stored_long_ago(settings: GatewaySettings, folder: Path, content: bytes) -> str:
-    """A file in the store that no row names; its URI."""
-    store = ArtifactStore(settings.platform.artifact_root)
-    (folder / "file").write_bytes(content)
-    uri = store.put_file(folder / "file").uri
-    old = store.modified_at(uri)
-    assert old is not None
-    os.utime(uri.removeprefix("file://"), (old.timestamp() - DAY_S, old.timestamp() - DAY_S))
-    return uri
 
 
 def test_usage_lists_what_is_stored(client: TestClient, digits: str):
@@ -43,9 +34,9 @@ def test_gc_takes_what_no_row_names_and_a_rehearsal_takes_nothing(
     uri = stored_long_ago(settings, tmp_path, b"orphan")
     path = Path(uri.removeprefix("file://"))
     rehearsed = client.post("/v1/storage/gc", params={"dry_run": True}).json()
-    assert rehearsed == {"files": 1, "size_bytes": 6, "dry_run": True}
+    assert rehearsed == {"jobs": 0, "files": 1, "size_bytes": 6, "dry_run": True}
     assert path.exists()
-    assert client.post("/v1/storage/gc").json() == {"files": 1, "size_bytes": 6, "dry_run": False}
+    assert client.post("/v1/storage/gc").json() == {"jobs": 0, "files": 1, "size_bytes": 6, "dry_run": False}
     assert not path.exists()
 
 
@@ -60,6 +51,29 @@ def test_a_rehearsal_keeps_the_rows_that_gc_would_forget(client: TestClient, eng
     client.post("/v1/storage/gc")
     with transaction(engine) as session:
         assert session.scalar(count) == 0
+
+
+def test_gc_deletes_old_jobs_when_asked(client: TestClient, engine: Engine, digits: str):
+    spec = {"method": "frskd", "datasets": {"train": "digits"}}
+    live, recent = (client.post("/v1/jobs", json=spec).json()["id"] for _ in range(2))
+    client.post(f"/v1/jobs/{recent}/cancel")
+    old = client.post("/v1/job-groups", json={"job": spec, "seeds": list(range(BATCH + 1))}).json()["id"]
+    client.post(f"/v1/job-groups/{old}/cancel")
+    with transaction(engine) as session:
+        long_ago = func.now() - timedelta(days=31)
+        session.execute(update(Job).where(Job.group_id == UUID(old)).values(finished_at=long_ago))
+
+    def collected(**params: float) -> tuple[int, int]:
+        answer = client.post("/v1/storage/gc", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["jobs"], len(client.get("/v1/jobs", params={"limit": 200}).json()["items"])
+
+    assert collected() == (0, BATCH + 3)
+    assert collected(jobs_older_than_s=30 * DAY_S, dry_run=True) == (BATCH + 1, BATCH + 3)
+    assert collected(jobs_older_than_s=30 * DAY_S) == (BATCH + 1, 2)
+    assert collected(jobs_older_than_s=0) == (1, 1)
+    assert client.get(f"/v1/jobs/{live}").json()["status"] == "queued"
+    assert client.post("/v1/storage/gc", params={"jobs_older_than_s": -1}).status_code == 422
 
 
 def test_gc_needs_an_admin(client: TestClient, make_headers: KeyMaker):

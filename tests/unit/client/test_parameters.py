@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from libs.client.cli.parameters import describe_range, kind_of, parse_grid, parse_seeds, parse_settings
+from libs.client.cli.parameters import describe_range, kind_of, parse_age, parse_grid, parse_seeds, parse_settings
 from libs.models.catalog import METHODS
 
 SCHEMA = METHODS["frskd"].config.model_json_schema()
@@ -85,3 +85,10 @@ def test_ranges_are_short():
     assert describe_range(properties["temperature"]) == "at most 100, above 0"
     assert describe_range(properties["variant"]) == "channel | constant"
     assert describe_range(properties["beta"]) == "0 to 1000000 or none"
+
+
+def test_an_age_has_a_unit():
+    assert [parse_age(text) for text in ("12h", "30d", "2w", "0d")] == [43_200.0, 2_592_000.0, 1_209_600.0, 0.0]
+    for wrong in ("", "d", "30", "-1d", "1.5d", "30 d", "1y"):
+        with pytest.raises(typer.BadParameter, match="not an age"):
+            parse_age(wrong)

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, Job, JobCheckpoint
 from libs.jobs import reports, retention
-from libs.jobs.errors import JobNotEnded, JobNotFound
+from libs.jobs.errors import JobInUse, JobNotEnded, JobNotFound
 from libs.jobs.queue import succeed
 from libs.jobs.submit import retry
 from libs.jobs.wishes import cancel
+from libs.registry.datasets import create_version, delete_dataset, mark_uploaded
 from tests.support.specs import claimed, failed, failed_with_checkpoint, submitted
 
 
@@ -61,6 +62,18 @@ def test_jobs_that_ended_long_ago_are_deleted_oldest_first_and_others_stay(db: S
     assert retention.delete_ended(db, older_than_s=3600) == 1
     assert retention.delete_ended(db, older_than_s=3600) == 0
     assert set(db.scalars(select(Job.id))) == {recent.id, live.id}
+
+
+def test_the_job_that_validated_a_data_set_goes_after_the_data_set(db: Session):
+    job = failed(db)
+    end_long_ago(db, job)
+    version = create_version(db, DEFAULT_PROJECT_ID, "cats", {"upload": "cats.zip"})
+    mark_uploaded(db, version.id, "file:///cats.zip", 1, job.id)
+    with pytest.raises(JobInUse, match="validated data set cats"):
+        retention.delete_job(db, DEFAULT_PROJECT_ID, job.id)
+    assert retention.delete_ended(db, older_than_s=3600) == 0
+    delete_dataset(db, DEFAULT_PROJECT_ID, "cats")
+    assert retention.delete_ended(db, older_than_s=3600) == 1
 
 
 def test_an_old_job_that_a_live_one_waits_for_is_kept(db: Session):
