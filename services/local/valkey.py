@@ -4,18 +4,13 @@ import contextlib
 import importlib.util
 import os
 import signal
-import subprocess
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import redis
 
 from services.local import process as servers
 from services.local.errors import NotInstalledError
-
-_STOP_STEPS = ((signal.SIGTERM, 10.0),)
+from services.local.server import LocalServer
 
 
 def installed_binary() -> Path:
@@ -33,7 +28,7 @@ def installed_binary() -> Path:
     raise NotInstalledError(f"{package} has no Valkey binary for this platform.")
 
 
-class LocalValkey:
+class LocalValkey(LocalServer):
     """One Valkey in `folder`: 127.0.0.1, a random password, and `noeviction`, so that no message is ever dropped.
 
     Nothing is saved to disk by default: jobs are rows of Postgres, and a message lost with the broker is rung again.
@@ -44,64 +39,15 @@ class LocalValkey:
         settings: further lines of its configuration, such as `{"appendonly": "yes"}`.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        port: int | None = None,
-        settings: dict[str, str] | None = None,
-        start_timeout_s: float = 30.0,
-    ) -> None:
-        self.folder = Path(folder)
-        self.wanted_port = port
-        self.settings = settings or {}
-        self.start_timeout_s = start_timeout_s
-        self.log = self.folder / "valkey.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.port: int | None = None
-        self._lock: FileIO | None = None
-        self._password = ""
+    name = "Valkey"
+    stop_steps = ((signal.SIGTERM, 10.0),)
 
     @property
     def url(self) -> str:
         """URL of database 0, with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start it and wait until it answers.
-
-        Raises:
-            AlreadyRunningError: another process runs the Valkey of this folder.
-            NotInstalledError: the wheel is missing.
-            StartError: it did not start; the message ends with its log.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = servers.hold(self.folder / "lock", "Valkey")
-        try:
-            self._launch()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop it. Safe to call at any time."""
-        if self.process is not None:
-            servers.stop(self.process, _STOP_STEPS)
-            self.process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _launch(self) -> None:
+    def _start(self) -> None:
         servers.bound_log(self.log)
         self._password = servers.secret(self.folder / "password")
         self.port = servers.remembered_port(self.folder / "port", self.wanted_port)
