@@ -249,6 +249,37 @@ def test_validation_fetches_a_public_data_set(
     assert outcome.details["report"]["upload"]["name"] == "digits"
 
 
+def test_validation_takes_a_public_data_set_from_the_mirror_and_goes_on_after_a_wrong_file(
+    fashion: PublicDataset,
+    tmp_path: Path,
+    server: tuple,
+    monkeypatch: pytest.MonkeyPatch,
+    validated: Callable[..., Outcome],
+    recording_run,
+) -> None:
+    address, served = server
+    monkeypatch.setitem(CATALOG, fashion.name, fashion)
+    monkeypatch.setenv("OCTAVO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OCTAVO_MIRROR", address)
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "upload.public").write_text(fashion.name)
+    last = tmp_path / "mirror" / "datasets" / fashion.name / fashion.files[-1].name
+    published_labels = last.read_bytes()
+    last.write_bytes(idx(Y_TEST[::-1]))
+    with pytest.raises(InvalidDatasetError, match="is not the file that was published") as refused:
+        validated(tmp_path / "input")
+    assert [problem["code"] for problem in refused.value.problems] == ["public"]
+    assert len(served) == 4
+    last.write_bytes(published_labels)
+    recording_run.folder = tmp_path / "again"
+    recording_run.folder.mkdir()
+    report = validated(tmp_path / "input").details["report"]
+    assert served[4:] == [f"/datasets/{fashion.name}/{last.name}"]
+    assert report["splits"]["train"]["pictures"] + report["splits"]["val"]["pictures"] == len(X_TRAIN)
+    assert report["splits"]["test"] == {"pictures": len(X_TEST), "origin": "given"}
+    assert report["classes"][9]["name"] == "Ankle boot"
+
+
 def test_validation_of_an_unknown_public_data_set_says_so(tmp_path: Path, validated: Callable[..., Outcome]) -> None:
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "upload.public").write_text("mnits")
