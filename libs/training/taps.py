@@ -9,6 +9,7 @@ during one forward pass, so a tapped model copies, pickles and exports like any 
 import difflib
 import fnmatch
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,12 +82,17 @@ def captured_outputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[st
 
         return keep
 
-    handles = [model.get_submodule(path).register_forward_hook(hook_for(path)) for path in paths]
+    modules = [model.get_submodule(path) for path in paths]
+    before = [module._forward_hooks for module in modules]
     try:
+        for module, path in zip(modules, paths, strict=True):
+            # What register_forward_hook does, in a way torch's compiler can trace: a tapped model is one graph.
+            hooks = module._forward_hooks
+            module._forward_hooks = OrderedDict([*hooks.items(), (-1 - len(hooks), hook_for(path))])
         yield outputs
     finally:
-        for handle in handles:
-            handle.remove()
+        for module, own in zip(modules, before, strict=True):
+            module._forward_hooks = own
 
 
 def forward_with_taps(model: nn.Module, taps: Sequence[Tap], inputs: Tensor) -> tuple[Tensor, list[Tensor]]:

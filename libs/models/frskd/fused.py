@@ -1,7 +1,8 @@
 """Two memory-bound pieces with hand-written gradients: a weighted sum of maps, and a map's channel energy.
 
 Autograd would keep and re-read several full-size temporaries for each; these read every map once per direction. Both
-are exact up to rounding, work in any memory format and under autocast.
+are exact up to rounding, work in any memory format and under autocast. No generators: torch's compiler cannot trace
+them in a backward pass.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ class _WeightedSum(torch.autograd.Function):
         weights, *maps = ctx.saved_tensors
         scales = weights.to(gradient.dtype).unbind()
         of_weights = torch.stack([_inner_product(gradient, one) for one in maps]).to(weights.dtype)
-        return of_weights, *(gradient * scale for scale in scales)
+        return of_weights, *[gradient * scale for scale in scales]
 
 
 class _ChannelEnergy(torch.autograd.Function):
@@ -64,7 +65,7 @@ def _inner_product(a: Tensor, b: Tensor) -> Tensor:
     """Sum of a * b, accumulated in at least float32."""
     if a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
         for order in ((0, 1, 2, 3), (0, 2, 3, 1)):
-            views = [one.permute(order) for one in (a, b)]
-            if all(view.is_contiguous() for view in views):
-                return torch.dot(views[0].flatten(), views[1].flatten())
+            first, second = a.permute(order), b.permute(order)
+            if first.is_contiguous() and second.is_contiguous():
+                return torch.dot(first.flatten(), second.flatten())
     return (a * b).sum(dtype=torch.promote_types(a.dtype, torch.float32))

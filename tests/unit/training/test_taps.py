@@ -78,6 +78,24 @@ def test_hooks_are_removed_when_the_model_fails():
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_hooks_of_the_model_run_before_the_tap_and_stay():
+    model = network()
+    handle = model[1].register_forward_hook(lambda module, args, output: output + 1)
+    x = torch.randn(2, 3, 8, 8)
+    _, (feature,) = forward_with_taps(model, taps_at(model, ["1"], EXAMPLE), x)
+    assert torch.equal(feature, model[0](x).relu() + 1)
+    handle.remove()
+    assert not model[1]._forward_hooks
+
+
+def test_two_paths_of_one_module_are_both_read():
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), shared, nn.Conv2d(2, 2, 1), shared)
+    _, (first, second) = forward_with_taps(model, [Tap("1", 2, 4, 4), Tap("3", 2, 4, 4)], torch.randn(1, 1, 4, 4))
+    assert torch.equal(first, second)
+    assert not shared._forward_hooks
+
+
 def test_looking_leaves_the_model_as_it_was():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout2d(), nn.ReLU()).train()
     model[0].eval()
@@ -99,11 +117,11 @@ def test_a_copied_composite_reads_the_copy():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # the tracer looks at every tensor's
-def test_compiled_composite_gives_the_same_maps_and_gradients():
+def test_compiled_composite_is_one_graph_and_gives_the_same_maps_and_gradients():
     model = network()
     tapped = TappedModel(model, taps_at(model, ["1", "3"], EXAMPLE))
     torch.compiler.reset()
-    compiled = torch.compile(tapped, backend="eager")
+    compiled = torch.compile(tapped, backend="eager", fullgraph=True)
     for _ in range(3):  # the hooks of each pass must be its own
         x = torch.randn(2, 3, 8, 8)
         gradients = []
@@ -113,6 +131,7 @@ def test_compiled_composite_gives_the_same_maps_and_gradients():
             (logits.sum() + features[0].square().sum()).backward()
             gradients.append([features, [p.grad.clone() for p in model.parameters()]])
         torch.testing.assert_close(gradients[0], gradients[1])
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_a_module_that_does_not_run_is_reported():

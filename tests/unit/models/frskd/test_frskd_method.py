@@ -7,8 +7,12 @@ import torch
 from torch import nn
 
 from libs.models.backbones.build import build_classifier
+from libs.models.frskd.config import FrskdConfig
 from libs.models.frskd.method import FRSKD
+from libs.models.frskd.objective import kd_loss
 from libs.training.mixing import MixedTargets
+from libs.training.processes import Processes
+from libs.training.session import TrainingSession
 from libs.training.taps import UnknownTapError
 
 CLASSES = 4
@@ -144,6 +148,39 @@ def test_losses_are_float32_under_autocast(feature_loss):
     assert all(loss.dtype == torch.float32 for loss in step.losses.values())
     step.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_training_in_bfloat16_stays_finite():
+    config = FrskdConfig(model="resnet8", amp="bfloat16", lr=0.05)
+    session = TrainingSession(model_of("resnet8", size=8), config, torch.device("cpu"), Processes(), total_steps=5)
+    for seed in range(5):
+        session.optimise(*batch(8, 8, seed))
+    assert session.window.check().shape == (5, len(GRADIENT_TABLE) + 1)
+    assert all(parameter.isfinite().all() for parameter in session.module.parameters())
+
+
+def test_losses_under_autocast_are_those_of_float32_logits():
+    model, (pictures, labels) = model_of(), batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = model(pictures, labels)
+    expected = kd_loss(step.logits, step.extras["self_teacher_logits"], model.temperature)
+    assert torch.equal(step.losses["kd"], expected)
+    assert torch.equal(step.losses["ce_classifier"], model.cross_entropy(step.logits, labels))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:Converting a tensor")  # the tracer looks at tensors
+@pytest.mark.parametrize(("options", "backend"), [({}, "aot_eager"), ({"sla": True}, "eager")], ids=["plain", "sla"])
+def test_compiles_to_one_graph_of_the_same_losses_and_gradients(options, backend):
+    model = model_of("resnet8", size=8, num_features=2, depth=1, **options)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    made = []
+    for step_module in (model, compiled):
+        model.zero_grad()
+        step = step_module(*batch(8))
+        step.total.backward()
+        made.append([step.losses, step.weights, step.logits, step.extras, [p.grad.clone() for p in model.parameters()]])
+    torch.testing.assert_close(made[0], made[1])
 
 
 def test_channels_last_gives_the_same_losses():
