@@ -4,7 +4,6 @@ One thread: read the rows, load, switch or unload, report, wait for NOTIFY or `p
 is unloaded; at a start without it the last snapshot and the local cache are used.
 """
 
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from libs.background import Background
 from libs.database.engine import transaction
 from libs.registry.cache import FolderCache
 from libs.registry.deployments import DeploymentSettings, WantedModel, report_status, wanted_models
@@ -30,6 +30,7 @@ from services.model_server.states import Key, States
 
 log = structlog.get_logger("octavo.model_server")
 _STOP_CHECK_S = 0.2
+_STOP_TIMEOUT_S = 10.0
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -76,24 +77,25 @@ class Syncer:
         self._loaded: dict[Key, _Loaded] = {}
         self._failures: dict[Key, _Failure] = {}
         self._reported: dict[UUID, tuple[datetime, str, str | None, UUID | None]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
+        self._background = Background("syncer", self._run)
+        self._stopping = self._background.stopping
 
     def start(self) -> None:
         """Begin; `states.first_look` is set once everything known has been tried."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
-        """End the thread and unload everything."""
-        self._stop.set()
-        self._thread.join()
+        """End the thread and unload everything. A thread that hangs in a load is left behind: the process ends."""
+        if not self._background.stop(_STOP_TIMEOUT_S):
+            log.warning("the syncer did not stop in time", timeout_s=_STOP_TIMEOUT_S)
+            return
         self._models.close()
         for loaded in self._loaded.values():
             loaded.lease.close()
 
     def _run(self) -> None:
         failures = 0
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             try:
                 self._follow()
                 failures = 0
@@ -104,11 +106,11 @@ class Syncer:
                 self.states.database_is_up = False
                 if not self.states.first_look.is_set():
                     self._start_from_snapshot()
-                self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                self._stopping.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             except Exception:
                 log.exception("the syncer failed and tries again")
-                self._stop.wait(_BACKOFF_S[-1])
+                self._stopping.wait(_BACKOFF_S[-1])
 
     def _follow(self) -> None:
         """Listen first, then look: nothing that changes in between is missed."""
@@ -118,7 +120,7 @@ class Syncer:
         ) as listener:
             for channel in (DEPLOYMENTS_CHANNEL, ALIASES_CHANNEL):
                 listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            while not self._stop.is_set():
+            while not self._stopping.is_set():
                 self._look()
                 self._wait_for_news(listener)
 
@@ -136,7 +138,7 @@ class Syncer:
 
     def _wait_for_news(self, listener: "psycopg.Connection[tuple[object, ...]]") -> None:
         until = monotonic() + self._poll_s
-        while not self._stop.is_set() and monotonic() < until:
+        while not self._stopping.is_set() and monotonic() < until:
             for _ in listener.notifies(timeout=_STOP_CHECK_S, stop_after=1):
                 return
 
@@ -154,7 +156,7 @@ class Syncer:
             self._unload(gone)
         self.states.keep_only(keys)
         for one in wanted:
-            if self._stop.is_set():
+            if self._stopping.is_set():
                 return
             self._bring_up(Key(one.project_id, one.name), one, report=report)
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import warnings
 from dataclasses import asdict
 from uuid import UUID, uuid4
@@ -13,6 +12,7 @@ from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from sqlalchemy.exc import DBAPIError
 
+from libs.background import Background
 from libs.database.engine import make_engine, transaction
 from libs.jobs import workers
 from libs.registry.artifacts import ArtifactStore
@@ -25,6 +25,7 @@ from services.worker.settings import WorkerSettings, code_version
 from services.worker.supervisor import Supervisor
 
 log = structlog.get_logger()
+_STOP_TIMEOUT_S = 10.0
 
 
 class Worker:
@@ -43,7 +44,7 @@ class Worker:
             idle_timeout_s=settings.lease_s / 2,  # frozen within a transaction, it would keep its job from the reaper
         )
         self.supervisor = self._make_supervisor(launcher)
-        self._ending = threading.Event()
+        self._beating = Background("octavo-beat", self._beat)
 
     def _make_supervisor(self, launcher: Launcher) -> Supervisor:
         settings = self._settings
@@ -56,8 +57,7 @@ class Worker:
 
     def run(self) -> None:
         """Register, answer rings, and at the end hand every job back."""
-        beating = threading.Thread(target=self._beat, name="octavo-beat", daemon=True)
-        beating.start()
+        self._beating.start()
         worker_shutting_down.connect(self._on_shutdown, weak=False)
         app = make_app(self._settings.broker_url.get_secret_value())
         define_task(app, self.supervisor)
@@ -65,8 +65,8 @@ class Worker:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; ours takes JSON only
             app.worker_main(self._arguments())
-        self._ending.set()
-        beating.join()
+        if not self._beating.stop(_STOP_TIMEOUT_S):
+            log.warning("worker_not_unregistered")
         self._engine.dispose()
 
     def _arguments(self) -> list[str]:
@@ -94,7 +94,7 @@ class Worker:
                 self._report()
             except DBAPIError as error:
                 log.warning("database_lost", error=str(error).splitlines()[0])
-            if self._ending.wait(self._settings.heartbeat_s):
+            if self._beating.stopping.wait(self._settings.heartbeat_s):
                 break
         try:
             with transaction(self._engine) as session:
