@@ -81,7 +81,7 @@ class Job(Record):
     def reason(self) -> str:
         """Why it is where it is, for people."""
         error = self.error or {}
-        return str(self.status_reason or error.get("message") or error.get("detail") or "no reason was given")
+        return str(error.get("message") or error.get("detail") or self.status_reason or "no reason was given")
 
 
 class Jobs:

@@ -1,9 +1,11 @@
 """`services.worker.child` in which `supervised` is the scripted method.
 
-With `OCTAVO_TEST_CHECKPOINTS=torch` in the environment its checkpoints are the product's own, else plain JSON.
+With `OCTAVO_TEST_CHECKPOINTS=torch` in the environment its checkpoints are the product's own, else plain JSON. With
+`OCTAVO_TEST_PUBLISHED` fashion-mnist's publisher is said to have published the small files in that folder.
 """
 
 import dataclasses
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -15,6 +17,17 @@ from tests.support import json_checkpoint
 METHODS["supervised"] = dataclasses.replace(METHODS["supervised"], entry="tests.support.scripted_method:train")
 if os.environ.get("OCTAVO_TEST_CHECKPOINTS") != "torch":
     sys.modules["libs.training.checkpoint"] = json_checkpoint
+
+if published := os.environ.get("OCTAVO_TEST_PUBLISHED"):
+    from libs.data.public.catalog import CATALOG
+
+    fashion = CATALOG["fashion-mnist"]
+    digests = [hashlib.sha256((Path(published) / file.name).read_bytes()).hexdigest() for file in fashion.files]
+    files = tuple(
+        dataclasses.replace(file, checksum=f"sha256:{digest}")
+        for file, digest in zip(fashion.files, digests, strict=True)
+    )
+    CATALOG[fashion.name] = dataclasses.replace(fashion, files=files)  # type: ignore[index]
 
 if __name__ == "__main__":
     run_and_exit(Path(sys.argv[1]))
