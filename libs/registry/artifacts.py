@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, cast
 
 import fsspec
 
+from libs.durable import sync_folder
 from libs.registry.digests import CHUNK_BYTES, FolderContent, file_digest, folder_content
 
 _INCOMING = ".incoming"
@@ -298,7 +299,7 @@ def _publish(temporary: Path, target: Path) -> None:
         os.fsync(file.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _publish_folder(temporary: Path, target: Path, content: FolderContent) -> None:
@@ -312,15 +313,7 @@ def _publish_folder(temporary: Path, target: Path, content: FolderContent) -> No
         # Another process published the same key first: fine when it holds the same content.
         if not target.is_dir() or folder_content(target).digest != content.digest:
             raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
 
 
 def _safe_name(name: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Buffer
 
+from libs.durable import sync_folder
 from libs.training.run import CheckpointError
 
 KEPT_CHECKPOINTS = 2
@@ -75,7 +76,7 @@ def publish_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Che
         digest = written.sha256.hexdigest()
         path = folder / f"step-{step:010d}-{digest[:16]}.ckpt"
         temporary.replace(path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(_failure(folder, step, error)) from error
@@ -93,15 +94,6 @@ def _write(path: Path, state: Mapping[str, Any]) -> _DigestingFile:
         stream.flush()
         os.fsync(stream.fileno())
     return target
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failure(folder: Path, step: int, error: Exception) -> str:
