@@ -1,0 +1,87 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.models.hcrnn.network import HCRNN
+from libs.models.hcrnn.topics import first_occurrences, running_bags
+
+ITEMS = torch.tensor([[3, 1, 3, 2, 5, 1], [4, 4, 2, 0, 0, 0], [6, 0, 0, 0, 0, 0]])
+LENGTHS = torch.tensor([6, 3, 1])
+
+
+def network(**changes):
+    torch.manual_seed(0)
+    return HCRNN(7, item_dim=5, hidden_dim=5, num_topics=3, **changes).double().eval()
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=4))
+def test_first_occurrences_are_those_of_a_set(rows):
+    expected = [[item != 0 and item not in row[:i] for i, item in enumerate(row)] for row in rows]
+    assert first_occurrences(torch.tensor(rows)).tolist() == expected
+
+
+def test_a_bag_counts_an_item_once():
+    embedded = torch.eye(7)[ITEMS] * (ITEMS != 0).unsqueeze(-1)
+    bags = running_bags(embedded, ITEMS)
+    assert bags[0, 2].tolist() == [0, 1, 0, 1, 0, 0, 0]
+    assert bags[1, -1].tolist() == [0, 0, 1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("attention", ["single", "bi"])
+def test_causal_answers_do_not_see_the_future(version, attention):
+    model = network(version=version, attention=attention)
+    whole = model.encode_causally(ITEMS, LENGTHS).features
+    for n in range(1, 6):
+        cut = model.encode_causally(ITEMS[:, :n], LENGTHS.clamp(max=n)).features
+        torch.testing.assert_close(cut[0], whole[0, :n], rtol=0, atol=1e-12)
+
+
+def test_both_forms_agree_when_the_bag_does():
+    """A sequence of one item repeated has the same bag at every position."""
+    model = network()
+    items, lengths = torch.full((2, 4), 3), torch.tensor([4, 2])
+    causal = model.encode_causally(items, lengths).features
+    prefixes = model.encode_prefixes(items, lengths).features[:, 0]
+    torch.testing.assert_close(causal[torch.arange(2), lengths - 1], prefixes, rtol=0, atol=1e-12)
+
+
+def test_padding_changes_nothing():
+    model = network()
+    short = model.encode_prefixes(ITEMS[1:2, :3], LENGTHS[1:2]).features
+    padded = model.encode_prefixes(ITEMS, LENGTHS).features[1:2]
+    torch.testing.assert_close(short, padded, rtol=0, atol=1e-12)
+
+
+def test_blocks_of_queries_do_not_change_the_answer(monkeypatch):
+    model = network()
+    whole = model.encode_causally(ITEMS, LENGTHS).features
+    monkeypatch.setattr("libs.models.hcrnn.readout._MOST_ELEMENTS", 1)
+    torch.testing.assert_close(model.encode_causally(ITEMS, LENGTHS).features, whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_agreement_may_only_open_the_gate(version):
+    model = network(version=version)
+    assert (model.cell.drift.weight > 0).all()
+    with torch.no_grad():
+        model.cell.drift.weight.sub_(10)
+    model.project()
+    assert (model.cell.drift.weight == 1e-12).all()
+
+
+def test_one_draw_of_theta_a_sequence():
+    model = network().train()
+    encoded = model.encode_causally(ITEMS, LENGTHS)
+    assert encoded.theta.shape == (3, 6, 3)
+    torch.testing.assert_close(encoded.theta.sum(-1), torch.ones(3, 6, dtype=torch.float64))
+    assert (encoded.divergence > 0).all()
+
+
+def test_theta_gates_and_weights_are_there_to_explain():
+    states = network().encode_causally(ITEMS, LENGTHS).states
+    assert states.drift.shape == states.reset.shape == (3, 6, 5)
+    assert states.topic_weights.shape == (3, 6, 3)
+    assert (states.drift[1, 3:] == 0).all()
+    assert ((states.drift[0] > 0) & (states.drift[0] < 1)).all()
