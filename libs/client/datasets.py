@@ -89,8 +89,8 @@ class Datasets:
         done = self.version(version.dataset, version.version)
         if done.status == "ready":
             return done
-        reason = self._jobs.get(version.validation_job_id).reason if version.validation_job_id else done.status
-        raise InvalidDatasetError(done.dataset, done.version, reason, self._report_or_nothing(done))
+        reason = self._jobs.get(version.validation_job_id).reason if version.validation_job_id else ""
+        raise InvalidDatasetError(done.dataset, done.version, reason or done.status, self._report_or_nothing(done))
 
     def _report_or_nothing(self, version: DatasetVersion) -> dict[str, Any]:
         try:

@@ -8,8 +8,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from libs.client.errors import NotConfiguredError
+from libs.client.errors import BadAddressError, NotConfiguredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,12 @@ def find_target(url: str | None = None, api_key: str | None = None) -> Target:
     """The gateway to talk to.
 
     Raises:
+        BadAddressError: the address given is none.
         NotConfiguredError: nothing says where it is, or there is no key for it.
     """
     url = url or os.environ.get("OCTAVO_URL")
+    if url:
+        _check_address(url)
     api_key = api_key or os.environ.get("OCTAVO_API_KEY")
     if url and api_key:
         return Target(url.rstrip("/"), api_key)
@@ -51,6 +55,16 @@ def find_target(url: str | None = None, api_key: str | None = None) -> Target:
     if local is not None and local.url == url.rstrip("/"):
         return local
     raise NotConfiguredError(f"There is no key for {url}. Set OCTAVO_API_KEY to one (`octavo keys create` makes them).")
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        fits = False
+    if not fits:
+        raise BadAddressError(f"{url!r} is no address of a gateway; OCTAVO_URL is written as http://127.0.0.1:8421.")
 
 
 def _local_stack() -> Target | None:

@@ -2,6 +2,7 @@
 
 OctavoError
 ├── NotConfiguredError        no address or no key: nothing was sent
+│   └── BadAddressError           the address is none
 ├── UnreachableError          no answer, also after retries
 ├── ProblemError              the gateway refused; carries status, code, request id and field problems
 │   ├── InvalidRequestError       400, 413, 415, 422
@@ -31,6 +32,10 @@ class NotConfiguredError(OctavoError):
     """There is no address or no key to use."""
 
 
+class BadAddressError(NotConfiguredError):
+    """The address given is no address of a gateway."""
+
+
 class UnreachableError(OctavoError):
     """The gateway does not answer."""
 
@@ -48,19 +53,34 @@ class LocalFileError(OctavoError):
 
 
 class JobFailedError(OctavoError):
-    """A job ended without success."""
+    """A job ended without success.
 
-    def __init__(self, job_id: str, status: str, reason: str) -> None:
-        self.job_id, self.status, self.reason = job_id, status, reason
-        super().__init__(f"Job {job_id} {'was cancelled' if status == 'cancelled' else status}: {reason}")
+    Attributes:
+        reason: why, for people; may be empty.
+        user_error: whether the request is at fault, so that a retry would end the same way.
+    """
+
+    def __init__(self, job_id: str, status: str, reason: str, *, user_error: bool = False) -> None:
+        self.job_id, self.status, self.reason, self.user_error = job_id, status, reason, user_error
+        ended = f"Job {job_id} {'was cancelled' if status == 'cancelled' else status}"
+        super().__init__(f"{ended}: {reason}" if reason else f"{ended}.")
 
 
 class InvalidDatasetError(OctavoError):
-    """An upload is not a usable data set; `report` says what was found."""
+    """An upload is not a usable data set.
+
+    Attributes:
+        reference: `name@version`.
+        report: what validation found; empty when it did not come so far.
+        problems: what makes it invalid, a sentence each.
+    """
 
     def __init__(self, name: str, version: int, reason: str, report: Mapping[str, Any]) -> None:
-        self.report = report
-        super().__init__(f"Data set {name}@{version} is invalid: {reason}")
+        self.reference, self.report = f"{name}@{version}", report
+        found = [str(one["message"]) for one in report.get("problems", []) if one.get("severity") == "error"]
+        self.problems = found or [reason]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        super().__init__(f"Data set {self.reference} is invalid: {self.problems[0]}{more}")
 
 
 @dataclass(frozen=True, slots=True)

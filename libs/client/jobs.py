@@ -75,13 +75,17 @@ class Job(Record):
             JobFailedError: it failed or was cancelled.
         """
         if self.status != "succeeded":
-            raise JobFailedError(self.id, self.status, self.reason)
+            is_user_error = bool((self.error or {}).get("user_error"))
+            raise JobFailedError(self.id, self.status, self.reason, user_error=is_user_error)
 
     @property
     def reason(self) -> str:
-        """Why it is where it is, for people."""
-        error = self.error or {}
-        return str(error.get("message") or error.get("detail") or self.status_reason or "no reason was given")
+        """Why it is where it is, for people; empty when there is nothing to say."""
+        message = (self.error or {}).get("message")
+        if not message:
+            return self.status_reason or ""
+        used = self.raw.get("attempts_used") or 0
+        return f"{message} (attempt {used} of {self.raw['max_attempts']})" if used > 1 else str(message)
 
 
 class Jobs:
@@ -109,13 +113,15 @@ class Jobs:
     def estimate(self, method: str, *, timeout_s: float | None = None, **spec: Any) -> dict[str, Any]:
         """What a training would cost, from three real steps on a worker: steps, seconds, parameters, bytes.
 
+        It is tried once: what fails here says so at once.
+
         Raises:
             JobFailedError: it could not be tried, and why.
             WaitTimeoutError: no answer after `timeout_s`.
         """
         wanted = {"of": method, "config": spec.get("config", {})}
         passed = {name: spec[name] for name in ("datasets", "models", "resources", "seed") if name in spec}
-        job = self.submit("estimate", config=wanted, priority=10, **passed)
+        job = self.submit("estimate", config=wanted, priority=10, max_attempts=1, **passed)
         details: dict[str, Any] = (self.wait(job.id, timeout_s).result or {})["details"]
         return details
 

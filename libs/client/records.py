@@ -4,6 +4,20 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+JOB_STATES = (
+    "waiting",
+    "queued",
+    "starting",
+    "running",
+    "cancelling",
+    "pausing",
+    "paused",
+    "retry_wait",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

@@ -199,7 +199,11 @@ def test_a_folder_with_one_class_is_explained(served: CommandLine, tmp_path: Pat
     shutil.rmtree(one_class / "rechts_ö")
     refused = served.run("datasets", "create", "lonely", "--images", one_class, "--json")
     assert refused.code == 1
-    assert "Data set lonely@1 is invalid" in refused.err
+    said = json.loads(refused.err)
+    assert said["reference"] == "lonely@1"
+    assert "of one class, 'left side'" in said["detail"]
+    assert said["report"]["class_count"] == 1
+    assert "of one class, 'left side'" in served.called("datasets", "show", "lonely").out
     assert "invalid" in served.called("datasets", "ls").out
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +10,7 @@ from rich.markup import escape
 from libs.client import errors
 
 EXIT_CODES: tuple[tuple[type[errors.OctavoError], int], ...] = (
+    (errors.BadAddressError, 2),
     (errors.NotConfiguredError, 3),
     (errors.UnreachableError, 3),
     (errors.UnavailableError, 3),
@@ -26,10 +28,14 @@ _HINTS = {
     "model_not_found": "`octavo models ls` lists them.",
     "job_not_found": "`octavo jobs ls` lists them.",
     "deployment_not_found": "`octavo deployments` lists them.",
+    "key_not_found": "`octavo keys ls` lists them.",
+    "group_not_found": "`octavo jobs ls --json` shows the group of each job.",
+    "version_not_found": "`octavo models versions NAME` lists them.",
     "unauthorized": "Set OCTAVO_API_KEY to a valid key; the local stack's is found by itself.",
     "forbidden": "Use a key with that scope; `octavo keys create` makes one.",
     "database_unavailable": "`octavo status` and `octavo logs postgres` tell more.",
 }
+_SHOWN_PROBLEMS = 20
 
 
 def report(error: errors.OctavoError, *, as_json: bool) -> int:
@@ -47,28 +53,64 @@ def print_json(error: errors.OctavoError) -> None:
     if isinstance(error, errors.ProblemError):
         fields = [dataclasses.asdict(field) for field in error.fields]
         shown |= {"status": error.status, "code": error.code, "request_id": error.request_id, "errors": fields}
+    elif isinstance(error, errors.InvalidDatasetError):
+        shown |= {"reference": error.reference, "problems": error.problems, "report": error.report}
+    elif isinstance(error, errors.JobFailedError):
+        shown |= {"job": error.job_id, "status": error.status, "reason": error.reason}
     Console(stderr=True, soft_wrap=True).print(json.dumps(shown), markup=False, highlight=False)
 
 
 def print_block(error: errors.OctavoError) -> None:
-    """The error for people."""
+    """The error for people: each thing that is wrong once, then what to do."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]error:[/] {escape(str(error))}")
-    if not isinstance(error, errors.ProblemError):
-        return
-    for field in error.fields:
-        console.print(f"  [bold]{escape(option_of(field))}[/]  {escape(field.message)}")
-    hint = _HINTS.get(error.code) or _config_hint(error.fields)
+    headline, lines = _told(error)
+    console.print(f"[bold red]error:[/] {escape(headline)}")
+    for about, message in lines:
+        console.print(f"  [bold]{escape(about)}[/]  {escape(message)}")
+    hint = hint_of(error)
     if hint:
         console.print(f"  [dim]what to do:[/] {escape(hint)}")
-    if error.status >= 500:
+    if isinstance(error, errors.ProblemError) and error.status >= 500:
         console.print(f"  [dim]`octavo logs gateway` has more under request id {error.request_id}[/]")
 
 
-def _config_hint(fields: tuple[errors.FieldProblem, ...]) -> str:
-    if any(field.pointer.startswith("/config/") for field in fields):
+def _told(error: errors.OctavoError) -> tuple[str, list[tuple[str, str]]]:
+    """The headline, and what is wrong with which part where the headline does not say it."""
+    if isinstance(error, errors.InvalidDatasetError) and len(error.problems) > 1:
+        shown = [("-", problem) for problem in error.problems[:_SHOWN_PROBLEMS]]
+        return f"Data set {error.reference} is invalid, for {len(error.problems)} reasons:", shown
+    if not isinstance(error, errors.ProblemError):
+        return str(error), []
+    lines = [(option_of(field), field.message) for field in error.fields]
+    if not any(message in error.detail for _, message in lines):
+        return error.detail, lines
+    if len(lines) == 1:
+        return ": ".join(lines[0]), []
+    return "the request is not valid:", lines
+
+
+def hint_of(error: errors.OctavoError) -> str:
+    """What to do about it; empty where the message says it."""
+    if isinstance(error, errors.InvalidDatasetError):
+        return f"`octavo datasets show {error.reference}` shows everything that was found."
+    if isinstance(error, errors.JobFailedError):
+        return _job_hint(error)
+    if not isinstance(error, errors.ProblemError):
+        return ""
+    if error.code == "unauthorized" and os.environ.get("OCTAVO_API_KEY"):
+        return "OCTAVO_API_KEY holds this key: set it to a valid one, or unset it to use the local stack's."
+    if any(field.pointer.startswith("/config/") for field in error.fields):
         return "`octavo methods METHOD` lists every hyper-parameter with its range and meaning."
-    return ""
+    return _HINTS.get(error.code, "")
+
+
+def _job_hint(error: errors.JobFailedError) -> str:
+    job = error.job_id[:8]
+    if error.user_error:
+        return f"a retry would end the same way; `octavo jobs clone {job} --set …` submits it anew, changed."
+    if error.status == "cancelled":
+        return f"`octavo jobs retry {job}` goes on from its last checkpoint."
+    return f"`octavo jobs logs {job}` has more; `octavo jobs retry {job}` goes on from its last checkpoint."
 
 
 def option_of(field: errors.FieldProblem) -> str:

@@ -95,3 +95,28 @@ def test_a_job_waits_and_shows_its_events_itself(transport_to):
     assert job.refresh() == job
     with pytest.raises(ValueError, match=r"octavo\.jobs\.get"):
         Job.of(JOB).wait()
+
+
+def test_a_failure_after_several_attempts_says_which_one_was_the_last():
+    failed = {**JOB, "status": "failed", "status_reason": "error (attempt 3 of 3)", "error": {"message": "disk full"}}
+    assert Job.of({**failed, "attempts_used": 3, "max_attempts": 3}).reason == "disk full (attempt 3 of 3)"
+    assert Job.of({**failed, "attempts_used": 1, "max_attempts": 3}).reason == "disk full"
+    assert Job.of({**JOB, "status_reason": "worker_lost"}).reason == "worker_lost"
+
+
+def test_a_trial_for_an_estimate_has_one_attempt(transport_to):
+    sent = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            sent.append(json.loads(request.content))
+            return httpx2.Response(202, json={**JOB, "status": "queued"})
+        error = {"message": "There is no network 'resnet9000'.", "user_error": True}
+        return httpx2.Response(200, json={**JOB, "status": "failed", "error": error})
+
+    with pytest.raises(JobFailedError, match="no network 'resnet9000'") as refused:
+        Jobs(transport_to(handler)).estimate("frskd", config={"model": "resnet9000"}, seed=1)
+    assert refused.value.user_error
+    (spec,) = sent
+    assert (spec["method"], spec["max_attempts"], spec["seed"]) == ("estimate", 1, 1)
+    assert spec["config"] == {"of": "frskd", "config": {"model": "resnet9000"}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.client.discovery import Target, find_target
-from libs.client.errors import NotConfiguredError
+from libs.client.errors import BadAddressError, NotConfiguredError
 
 
 @pytest.fixture(autouse=True)
@@ -49,4 +49,14 @@ def test_the_local_key_is_never_sent_elsewhere(local_stack, monkeypatch):
 def test_a_broken_state_file_is_no_stack(tmp_path):
     (tmp_path / "stack.json").write_text("{")
     with pytest.raises(NotConfiguredError):
+        find_target()
+
+
+@pytest.mark.parametrize(
+    "url", ["foo", "localhost:8421", "ftp://octavo.example", "http://", "http://[::1", "http://a:b"]
+)
+def test_what_is_no_address_is_said_before_anything_is_sent(url, monkeypatch):
+    monkeypatch.setenv("OCTAVO_URL", url)
+    monkeypatch.setenv("OCTAVO_API_KEY", "oct_env")
+    with pytest.raises(BadAddressError, match="is no address of a gateway; OCTAVO_URL"):
         find_target()
