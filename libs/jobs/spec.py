@@ -52,9 +52,16 @@ class Resources(BaseModel):
         default="auto",
         description="auto takes a GPU when the worker has one; cuda fails clearly when it has none.",
     )
-    gpus: int = Field(default=1, ge=1, le=16, description="GPUs (or, on cpu, processes) of one job, by torchrun.")
+    gpus: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Processes of one job, started by torchrun: each has its own GPU; on a CPU they share the cores.",
+    )
     queue: Literal["auto", "cpu", "gpu"] = Field(
-        default="auto", description="Which workers may take it; auto: gpu when device is cuda, else cpu."
+        default="auto",
+        description="Which workers may take it; auto: gpu when device is cuda, else short for the platform's own tasks "
+        "(validation, evaluation and the like), which wait for no training, and cpu for trainings.",
     )
 
 
@@ -112,7 +119,9 @@ class JobSpec(BaseModel):
         """The queue class this job is published on."""
         if self.resources.queue != "auto":
             return self.resources.queue
-        return "gpu" if self.resources.device == "cuda" else "cpu"
+        if self.resources.device == "cuda":
+            return "gpu"
+        return "short" if self.method in TASKS else "cpu"
 
 
 def config_class(name: str) -> type[BaseModel]:

@@ -35,12 +35,17 @@ class PredictConfig(_Config):
 
 @dataclass(frozen=True, slots=True)
 class PlatformTask:
-    """One task: its config class and its entry point, `run(config, inputs, run) -> Outcome`."""
+    """One task: its config class and its entry point, `run(config, inputs, run) -> Outcome`.
+
+    Attributes:
+        uses_gpu: device `auto` takes a GPU for it where there is one.
+    """
 
     name: str
     summary: str
     config: type[BaseModel]
     entry: str
+    uses_gpu: bool = False
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point."""
@@ -63,6 +68,7 @@ TASKS: dict[str, PlatformTask] = {
             "What a training would cost: parameters, memory and time, from three real steps.",
             EstimateConfig,
             "libs.models.estimate:run",
+            uses_gpu=True,
         ),
         PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
         PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),

@@ -25,6 +25,8 @@ NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 class NoFeatureMapsError(ValueError):
     """The model makes no feature map of more than one position for pictures of this size."""
 
+    user_error = True
+
 
 def find_taps(model: nn.Module, example: Tensor, level: Level = "stage") -> list[Tap]:
     """Taps of the model, finest first, for inputs like `example` [B, C, H, W]; the model is left as it was.

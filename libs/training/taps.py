@@ -26,6 +26,8 @@ MAX_PREFIX_TOKENS = 8
 class UnknownTapError(LookupError):
     """No module of the model matches the path or glob; the message names the nearest paths."""
 
+    user_error = True
+
 
 @dataclass(frozen=True, slots=True)
 class Tap:

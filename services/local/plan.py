@@ -13,6 +13,9 @@ from services.local.service import PythonService, http_ready
 GATEWAY_PORT = 8421
 """Taken when it is free, so that the address is the same on most machines."""
 
+SHORT_WORKER = {"OCTAVO_WORKER_QUEUES": "short", "OCTAVO_WORKER_SLOTS": "2"}
+"""A second worker for what must not wait behind a training. Two jobs: one may be an estimate that waits for a GPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -56,6 +59,13 @@ class Plan:
             service(
                 "worker", "services.worker", ready=self._worker_registered, stop_timeout_s=self.stop_grace_s + 15.0
             ),
+            service(
+                "short-worker",
+                "services.worker",
+                ready=self._worker_registered,
+                stop_timeout_s=self.stop_grace_s + 15.0,
+                **SHORT_WORKER,
+            ),
             service("model-server", "services.model_server", server_port, _answers(server_port, "/v2/health/ready")),
         ]
 
@@ -66,12 +76,13 @@ class Plan:
         port: int | None = None,
         ready: Callable[[int], bool] = lambda _: True,
         stop_timeout_s: float = 15.0,
+        **environment: str,
     ) -> PythonService:
         return PythonService(
             name,
             (module,),
             self.logs / f"{name}.log",
-            environment=self.environment,
+            environment={**self.environment, **environment},
             ready=ready,
             port=port,
             stop_timeout_s=stop_timeout_s,

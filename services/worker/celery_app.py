@@ -7,7 +7,7 @@ finds nothing to take.
 
 from celery import Celery
 
-QUEUES = ("cpu", "gpu")
+QUEUES = ("short", "cpu", "gpu")
 RUN_JOB = "octavo.run_job"
 
 

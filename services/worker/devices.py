@@ -1,16 +1,19 @@
 """Which device a job gets. GPUs are counted without torch, and each job sees only its own."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import Condition
+from itertools import islice
+from pathlib import Path
 
 from libs.jobs.spec import Resources
 
-_LOOK_UP_S = 0.5
+_LOOK_EVERY_S = 0.5
 
 
 class NoSuchDevice(Exception):
@@ -75,12 +78,17 @@ def _visible(gpus: list[Gpu], visible: str | None) -> list[Gpu]:
 
 
 class DevicePool:
-    """Hands out the GPUs of this worker; a job that needs more than are free waits for them all at once."""
+    """Hands out GPUs; a job that needs more than are free waits for them all at once.
 
-    def __init__(self, gpus: list[Gpu]) -> None:
+    Args:
+        gpus: those this worker may use.
+        folder: holds a lock file for each GPU, so that the workers of one machine do not use it together. A lock goes
+            with the process that holds it.
+    """
+
+    def __init__(self, gpus: list[Gpu], folder: Path) -> None:
         self.gpus = gpus
-        self._free = list(gpus)
-        self._changed = Condition()
+        self._folder = folder
 
     @contextmanager
     def assigned(self, wanted: Resources, no_longer_wanted: Callable[[], bool]) -> Iterator[Assignment]:
@@ -96,11 +104,8 @@ class DevicePool:
             yield Assignment("cpu", processes=wanted.gpus)
             return
         self._check(wanted)
-        taken = self._take(wanted.gpus, no_longer_wanted)
-        try:
-            yield Assignment("cuda:0", taken, wanted.gpus)
-        finally:
-            self._give_back(taken)
+        with self._taken(wanted.gpus, no_longer_wanted) as gpus:
+            yield Assignment("cuda:0", gpus, wanted.gpus)
 
     def _check(self, wanted: Resources) -> None:
         if wanted.gpus > len(self.gpus):
@@ -110,15 +115,23 @@ class DevicePool:
                 f'Use device "cpu" or "auto" with fewer gpus, or start a worker on a machine that has them.'
             )
 
-    def _take(self, count: int, no_longer_wanted: Callable[[], bool]) -> tuple[Gpu, ...]:
-        with self._changed:
-            while not self._changed.wait_for(lambda: len(self._free) >= count, timeout=_LOOK_UP_S):
-                if no_longer_wanted():
-                    raise NoLongerWanted
-            taken, self._free = self._free[:count], self._free[count:]
-            return tuple(taken)
+    @contextmanager
+    def _taken(self, count: int, no_longer_wanted: Callable[[], bool]) -> Iterator[tuple[Gpu, ...]]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with ExitStack() as locks:
+                gpus = tuple(islice((gpu for gpu in self.gpus if self._lock(gpu, locks)), count))
+                if len(gpus) == count:
+                    yield gpus
+                    return
+            if no_longer_wanted():
+                raise NoLongerWanted
+            threading.Event().wait(_LOOK_EVERY_S)
 
-    def _give_back(self, taken: tuple[Gpu, ...]) -> None:
-        with self._changed:
-            self._free += taken
-            self._changed.notify_all()
+    def _lock(self, gpu: Gpu, locks: ExitStack) -> bool:
+        file = locks.enter_context((self._folder / gpu.uuid).open("ab"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

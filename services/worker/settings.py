@@ -12,7 +12,8 @@ class WorkerSettings(PlatformSettings):
     """What this worker takes and how often it reports."""
 
     worker_queues: str = Field(
-        default="auto", description="Queues to take jobs from, as in `cpu,gpu`; auto: cpu, and gpu where there is one."
+        default="auto",
+        description="Queues to take jobs from, as in `cpu,gpu`; auto: short, cpu, and gpu where there is one.",
     )
     worker_slots: int = Field(
         default=0, ge=0, le=64, description="Jobs at a time; 0: one a GPU, or one on a machine without."

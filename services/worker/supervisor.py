@@ -18,8 +18,9 @@ from libs.database.tables import Job
 from libs.jobs import queue
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import ring
-from libs.jobs.spec import JobSpec
+from libs.jobs.spec import JobSpec, Resources
 from libs.jobs.states import ExitReason, JobStatus
+from libs.jobs.tasks import TASKS
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.errors import RegistryError
 from libs.training.run import StopReason
@@ -123,7 +124,7 @@ class Supervisor:
             spec = JobSpec.model_validate(attempt.job.spec)
             with (
                 self._inputs.prepared(attempt.job, attempt.folder) as inputs,
-                self._devices.assigned(spec.resources, lambda: self._is_unwanted(attempt)) as assignment,
+                self._devices.assigned(wanted_resources(spec), lambda: self._is_unwanted(attempt)) as assignment,
             ):
                 memory = OutOfMemoryWatch()
                 attempt.folder.write_order(self._order(attempt.job, spec, inputs, assignment))
@@ -240,6 +241,13 @@ class Supervisor:
                 threading.Event().wait(_RECORD_RETRY_S)
             else:
                 return
+
+
+def wanted_resources(spec: JobSpec) -> Resources:
+    """What the job asks for; a task that computes on the CPU takes no GPU it was not told to take."""
+    if spec.resources.device == "auto" and spec.method in TASKS and not TASKS[spec.method].uses_gpu:
+        return spec.resources.model_copy(update={"device": "cpu"})
+    return spec.resources
 
 
 def is_users_error(error: Exception) -> bool:

@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, settings: WorkerSettings, launcher: Launcher = python_child) -> None:
         self.id = uuid4()
         self._settings = settings
-        self._devices = DevicePool(find_gpus())
+        self._devices = DevicePool(find_gpus(), settings.home / "gpus")
         self.slots = settings.worker_slots or max(1, len(self._devices.gpus))
         self.queues = chosen_queues(settings.worker_queues, has_gpu=bool(self._devices.gpus))
         self._engine = make_engine(
@@ -117,13 +117,13 @@ class Worker:
 
 
 def chosen_queues(setting: str, *, has_gpu: bool) -> list[str]:
-    """Queue names of a setting; `auto` means cpu, and gpu where there is one.
+    """Queue names of a setting; `auto` means short, cpu, and gpu where there is one.
 
     Raises:
         ValueError: it names a queue that does not exist.
     """
     if setting == "auto":
-        return ["cpu", "gpu"] if has_gpu else ["cpu"]
+        return ["short", "cpu", "gpu"] if has_gpu else ["short", "cpu"]
     names = [name.strip() for name in setting.split(",") if name.strip()]
     unknown = [name for name in names if name not in QUEUES]
     if unknown or not names:

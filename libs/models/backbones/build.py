@@ -3,7 +3,6 @@
 timm and torchvision take as long to import as torch itself, so they are imported where they are used.
 """
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from libs.models.backbones.names import (
     ResNetSpec,
     WideResNetSpec,
     small_network_spec,
+    unknown_classifier,
 )
 from libs.models.backbones.pretrained import adapt_weights, find_weights, read_weights
 from libs.models.backbones.resnet import SmallResNet
@@ -24,14 +24,11 @@ from libs.models.backbones.wide_resnet import WideResNet
 class UnknownClassifierError(LookupError):
     """No classifier of that name; the message names the nearest ones."""
 
+    user_error = True
+
     def __init__(self, name: str) -> None:
         self.name = name
-        self.nearest = difflib.get_close_matches(name, classifier_names(), n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
-        super().__init__(
-            f"There is no classifier {name!r}.{hint} Small pictures: {', '.join(SMALL_NETWORKS)}; "
-            "others: timm/NAME or torchvision/NAME."
-        )
+        super().__init__(unknown_classifier(name, classifier_names()))
 
 
 def classifier_names() -> list[str]:

@@ -1,6 +1,8 @@
 """Names of the classifiers. Imports no torch."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +41,29 @@ class WideResNetSpec:
 
     blocks: int
     width: int
+
+
+def check_classifier_name(name: str) -> str:
+    """`name`, if it is one of our networks or has the form of one of timm's or torchvision's.
+
+    Whether a library has that network is known to the library alone, which takes as long to import as torch.
+
+    Raises:
+        ValueError: it can be no classifier; the message names the nearest ones.
+    """
+    if small_network_spec(name) is not None or re.fullmatch(rf"({'|'.join(LIBRARIES)})/[A-Za-z0-9_.-]+", name):
+        return name
+    raise ValueError(unknown_classifier(name, SMALL_NETWORKS))
+
+
+def unknown_classifier(name: str, known: Iterable[str]) -> str:
+    """What to say about a name that no classifier has; the nearest of `known` are proposed."""
+    nearest = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+    return (
+        f"There is no classifier {name!r}.{hint} Small pictures: {', '.join(SMALL_NETWORKS)}; "
+        "others: timm/NAME or torchvision/NAME. A model of the registry to start from is named in `models`, as `init`."
+    )
 
 
 SmallNetworkSpec = ResNetSpec | WideResNetSpec | Literal["resnet18"]

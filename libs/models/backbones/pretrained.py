@@ -24,6 +24,8 @@ DOWNLOAD_TIMEOUT_S = 60
 class WeightsError(RuntimeError):
     """Published weights could not be found, read or fitted; the message says what to put where."""
 
+    user_error = True
+
 
 def default_weights_folder() -> Path:
     """`weights` below this machine's Octavo folder."""

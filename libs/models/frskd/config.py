@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from libs.training.config import ImageTrainingConfig
+from libs.models.classifier_config import ClassifierConfig
 
 
-class FrskdConfig(ImageTrainingConfig):
+class FrskdConfig(ClassifierConfig):
     """Self-knowledge distillation through a BiFPN self-teacher."""
 
     alpha: float = Field(

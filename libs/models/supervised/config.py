@@ -1,7 +1,7 @@
 """Hyper-parameters of supervised training: the shared ones, nothing else."""
 
-from libs.training.config import ImageTrainingConfig
+from libs.models.classifier_config import ClassifierConfig
 
 
-class SupervisedConfig(ImageTrainingConfig):
+class SupervisedConfig(ClassifierConfig):
     """Cross-entropy training of one classifier."""

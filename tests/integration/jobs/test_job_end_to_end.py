@@ -13,7 +13,8 @@ from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, J
 from libs.jobs.spec import JobSpec, parse_spec
 from libs.jobs.submit import submit
 from libs.registry.datasets import create_version, mark_uploaded
-from tests.support.platform import Platform, add_digits
+from services.local.plan import SHORT_WORKER
+from tests.support.platform import Platform, add_digits, scripted_training
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
 
@@ -106,6 +107,26 @@ def test_upload_becomes_a_data_set_that_is_trained_on_evaluated_and_predicted(oc
     assert any(name.endswith(".csv") for name in names)
 
 
+def test_validation_and_dry_run_end_while_a_training_runs(octavo: Platform):
+    add_digits(octavo, name="known")
+    octavo.start_relay()
+    octavo.start_scripted_worker()
+    octavo.start_worker("short-worker", **SHORT_WORKER)
+    long = octavo.submit(scripted_training())
+    octavo.wait_for(long, "running")
+    _, validation = upload(octavo, digits_npz())
+    estimate = octavo.submit(
+        parse_spec(
+            {"method": "estimate", "datasets": {"train": "known"}, "config": {"of": "supervised", "config": TINY}}
+        )
+    )
+    octavo.wait_for(validation, "succeeded")
+    octavo.wait_for(estimate, "succeeded")
+    assert octavo.job(long).status == "running"
+    octavo.allow(6)
+    octavo.wait_for(long, "succeeded")
+
+
 def test_broken_upload_fails_its_job_once_and_makes_the_version_invalid(octavo: Platform):
     start(octavo)
     version_id, job_id = upload(octavo, b"this is no archive")
@@ -123,6 +144,13 @@ def test_broken_upload_fails_its_job_once_and_makes_the_version_invalid(octavo: 
         ({"datasets": {"train": "nothing"}}, "There is no data set 'nothing'"),
         ({"models": {"init": "nothing"}}, "There is no model 'nothing'"),
         ({"resources": {"device": "cuda", "queue": "cpu"}}, "this worker has no GPU"),
+        ({"config": TINY | {"model": "torchvision/resnet9000"}}, "Did you mean torchvision/resnet"),
+        (
+            {"config": TINY | {"model": "torchvision/resnet18", "pretrained": True}},
+            "no weights for torchvision/resnet18",
+        ),
+        ({"method": "frskd", "config": TINY | {"taps": ["nope"]}}, "no module of the model matches the tap 'nope'"),
+        ({"method": "frskd", "config": TINY | {"taps": ["fc"]}}, "map"),
     ],
 )
 def test_request_that_cannot_be_met_fails_at_once_and_says_why(octavo: Platform, changes, message: str):

@@ -1,11 +1,14 @@
 """The worker's small parts: log budget, devices, environment, causes of death, queues."""
 
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from libs.jobs.spec import Resources
+from libs.jobs.spec import Resources, parse_spec
 from libs.jobs.states import ExitReason
 from libs.registry.errors import DatasetNotFound
 from services.worker.child import describe_failure
@@ -14,7 +17,7 @@ from services.worker.launch import child_environment, is_secret, python_child
 from services.worker.log_budget import LogBudget, storable
 from services.worker.messages import message_adapter
 from services.worker.oom import OutOfMemoryWatch
-from services.worker.supervisor import death, is_users_error
+from services.worker.supervisor import death, is_users_error, wanted_resources
 from services.worker.worker import chosen_queues
 
 GPUS = [Gpu(f"GPU-{letter}", "test", 1000) for letter in "abc"]
@@ -55,19 +58,19 @@ def test_fields_that_are_too_large_are_left_out():
     assert data["fields"] == {"omitted": "fields were too large"}
 
 
-def test_auto_takes_a_gpu_where_there_is_one():
-    with DevicePool([]).assigned(Resources(), never) as assignment:
+def test_auto_takes_a_gpu_where_there_is_one(tmp_path: Path):
+    with DevicePool([], tmp_path).assigned(Resources(), never) as assignment:
         assert assignment == Assignment("cpu")
         assert assignment.environment() == {"CUDA_VISIBLE_DEVICES": ""}
-    with DevicePool(GPUS).assigned(Resources(), never) as assignment:
+    with DevicePool(GPUS, tmp_path).assigned(Resources(), never) as assignment:
         assert (assignment.device, assignment.environment()) == ("cuda:0", {"CUDA_VISIBLE_DEVICES": "GPU-a"})
 
 
-def test_jobs_at_the_same_time_get_different_gpus_and_give_them_back():
-    pool = DevicePool(GPUS)
+def test_jobs_at_the_same_time_get_different_gpus_and_give_them_back(tmp_path: Path):
+    pool, of_another_worker = DevicePool(GPUS, tmp_path), DevicePool(GPUS[1:], tmp_path)
     with (
         pool.assigned(Resources(device="cuda", gpus=2), never) as first,
-        pool.assigned(Resources(device="cuda"), never) as second,
+        of_another_worker.assigned(Resources(device="cuda"), never) as second,
     ):
         assert {gpu.uuid for gpu in first.gpus} | {gpu.uuid for gpu in second.gpus} == {"GPU-a", "GPU-b", "GPU-c"}
         answers = iter([False, True])
@@ -78,11 +81,41 @@ def test_jobs_at_the_same_time_get_different_gpus_and_give_them_back():
 
 
 @pytest.mark.parametrize(("gpus", "count", "message"), [([], 1, "no GPU that nvidia-smi can see"), (GPUS, 4, "3 GPUs")])
-def test_cuda_that_is_not_there_is_refused_clearly(gpus: list[Gpu], count: int, message: str):
+def test_cuda_that_is_not_there_is_refused_clearly(gpus: list[Gpu], count: int, message: str, tmp_path: Path):
     wanted = Resources(device="cuda", gpus=count)
-    with pytest.raises(NoSuchDevice, match=message), DevicePool(gpus).assigned(wanted, never):
+    with pytest.raises(NoSuchDevice, match=message), DevicePool(gpus, tmp_path).assigned(wanted, never):
         pass
     assert NoSuchDevice.user_error
+
+
+def test_a_job_takes_gpus_that_become_free(tmp_path: Path):
+    pool = DevicePool(GPUS, tmp_path)
+    with ThreadPoolExecutor(1) as threads:
+        looked = threading.Event()
+
+        def take_all() -> int:
+            with pool.assigned(Resources(device="cuda", gpus=3), lambda: looked.set() or False) as assignment:
+                return len(assignment.gpus)
+
+        with pool.assigned(Resources(), never):
+            waiting = threads.submit(take_all)
+            looked.wait(30)
+        assert waiting.result(30) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "device"),
+    [
+        ("evaluate", {}, "cpu"),
+        ("validate-dataset", {}, "cpu"),
+        ("estimate", {"of": "frskd"}, "auto"),
+        ("frskd", {}, "auto"),
+    ],
+)
+def test_a_task_that_computes_on_the_cpu_takes_no_gpu(method: str, config: dict[str, str], device: str):
+    assert wanted_resources(parse_spec({"method": method, "config": config})).device == device
+    told = parse_spec({"method": method, "config": config, "resources": {"device": "cuda"}})
+    assert wanted_resources(told).device == "cuda"
 
 
 @pytest.mark.parametrize(
@@ -152,8 +185,8 @@ def test_numbers_json_does_not_know_cross_the_pipe(value: float):
 
 
 def test_queues_are_chosen_by_what_there_is():
-    assert chosen_queues("auto", has_gpu=False) == ["cpu"]
-    assert chosen_queues("auto", has_gpu=True) == ["cpu", "gpu"]
+    assert chosen_queues("auto", has_gpu=False) == ["short", "cpu"]
+    assert chosen_queues("auto", has_gpu=True) == ["short", "cpu", "gpu"]
     assert chosen_queues("gpu, cpu", has_gpu=False) == ["gpu", "cpu"]
-    with pytest.raises(ValueError, match="queues are cpu, gpu"):
+    with pytest.raises(ValueError, match="queues are short, cpu, gpu"):
         chosen_queues("tpu", has_gpu=False)

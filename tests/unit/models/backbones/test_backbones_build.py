@@ -1,10 +1,12 @@
 """Classifiers by name: sizes, names, channels."""
 
+import re
+
 import pytest
 import torch
 
 from libs.models.backbones.build import UnknownClassifierError, build_classifier, classifier_names
-from libs.models.backbones.names import SMALL_NETWORKS, small_network_spec
+from libs.models.backbones.names import SMALL_NETWORKS, check_classifier_name, small_network_spec
 
 PARAMETERS = {  # 100 classes, 3 channels
     "wrn-16-2": 703_284,
@@ -52,9 +54,9 @@ def test_depths_that_do_not_exist(name):
     [("wrn-16", "wrn-16-2"), ("timm/resnt18", "timm/resnet18"), ("torchvision/resnet19", "torchvision/resnet18")],
 )
 def test_unknown_name_gives_the_nearest(name, nearest):
-    with pytest.raises(UnknownClassifierError, match=nearest) as caught:
+    with pytest.raises(UnknownClassifierError, match=rf"Did you mean [^?]*{nearest}") as caught:
         build_classifier(name, 10)
-    assert nearest in caught.value.nearest
+    assert caught.value.user_error
 
 
 def test_names_are_prefixed_by_library():
@@ -75,3 +77,27 @@ def test_channels_last_gives_the_same_logits():
     expected = network(pictures)
     network = network.to(memory_format=torch.channels_last)
     torch.testing.assert_close(network(pictures.to(memory_format=torch.channels_last)), expected)
+
+
+@pytest.mark.parametrize(
+    "name", [*SMALL_NETWORKS, "wrn-22-3", "timm/vit_tiny_patch16_224.augreg_in21k", "torchvision/x"]
+)
+def test_a_name_that_may_exist_is_accepted_without_torch(name):
+    assert check_classifier_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet9000", "no classifier 'resnet9000'. Did you mean resnet"),
+        ("wrn-16-20x", "Did you mean wrn-16-2"),
+        ("no-such-model@3", "as `init`"),
+        ("torch/resnet18", "torchvision/NAME"),
+        ("timm/../x", "timm/NAME"),
+        ("timm/", "timm/NAME"),
+        ("", "timm/NAME"),
+    ],
+)
+def test_a_name_that_cannot_exist_is_refused_without_torch(name, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_classifier_name(name)
