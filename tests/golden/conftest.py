@@ -2,6 +2,7 @@
 
 A test module names its method in `METHOD` and takes the fixture `golden_case`; it then runs once per file of
 `tests/golden/data/<method>`, or of `$OCTAVO_GOLDEN_DIR/<method>` (`.../<method>/public` is accepted too).
+`@pytest.mark.cases("PATTERN")` takes the files whose names match.
 """
 
 import os
@@ -57,7 +58,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "golden_case" not in metafunc.fixturenames:
         return
     method = metafunc.module.METHOD
-    paths = sorted(case_folder(method).glob("*.npz")) or [case_folder(method) / "no-cases"]
+    marker = metafunc.definition.get_closest_marker("cases")
+    pattern = marker.args[0] if marker else "*"
+    paths = sorted(case_folder(method).glob(f"{pattern}.npz")) or [case_folder(method) / "no-cases"]
     ids = [f"{method}-{path.stem}" for path in paths]
     metafunc.parametrize("golden_case", paths, ids=ids, indirect=True)
 
