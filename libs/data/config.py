@@ -16,10 +16,16 @@ class ValidationConfig(BaseModel):
     )
     val_fraction: float = Field(default=0.1, ge=0, lt=0.9, description="Used where the upload names no val split.")
     test_fraction: float = Field(default=0.2, ge=0, lt=0.9, description="Used where the upload names no test split.")
-    split_seed: int = Field(default=0, ge=0, lt=2**31)
-    max_pixels: int = Field(default=50_000_000, ge=1, description="A picture with more is refused before decoding.")
-    max_files: int = Field(default=2_000_000, ge=1)
-    max_unpacked_bytes: int = Field(default=200 * 2**30, ge=1)
+    split_seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Of the stratified split; the same seed, the same split."
+    )
+    max_pixels: int = Field(
+        default=50_000_000, ge=1, le=2**31, description="A picture with more is refused before decoding."
+    )
+    max_files: int = Field(default=2_000_000, ge=1, le=100_000_000, description="An upload with more is refused.")
+    max_unpacked_bytes: int = Field(
+        default=200 * 2**30, ge=1, le=2**50, description="An archive that unpacks to more is refused."
+    )
     max_broken_fraction: float = Field(
         default=0.05,
         ge=0,

@@ -21,16 +21,16 @@ class EvaluateConfig(_Config):
     """Measure a registered model on a data set."""
 
     split: Literal["train", "val", "test", "all"] = Field(default="test", description="Which pictures to measure on.")
-    batch_size: int = Field(default=64, ge=1, le=4096)
+    batch_size: int = Field(default=64, ge=1, le=4096, description="Pictures that go through the model at a time.")
     worst: int = Field(default=50, ge=0, le=1000, description="How many of the worst pictures the report shows.")
 
 
 class PredictConfig(_Config):
     """Predict every picture of a data set; a picture that cannot be read gets a row with its error."""
 
-    split: Literal["train", "val", "test", "all"] = "all"
-    batch_size: int = Field(default=64, ge=1, le=4096)
-    top_k: int = Field(default=5, ge=1, le=100)
+    split: Literal["train", "val", "test", "all"] = Field(default="all", description="Which pictures to predict.")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="Pictures that go through the model at a time.")
+    top_k: int = Field(default=5, ge=1, le=100, description="How many classes a row names, the most probable first.")
 
 
 @dataclass(frozen=True, slots=True)

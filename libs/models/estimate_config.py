@@ -12,7 +12,7 @@ class EstimateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    of: str = Field(description="A training method.", examples=["frskd"])
+    of: str = Field(max_length=64, description="A training method.", examples=["frskd"])
     config: dict[str, Any] = Field(default_factory=dict, description="Its hyper-parameters; missing ones: defaults.")
 
     @model_validator(mode="after")

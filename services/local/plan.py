@@ -64,7 +64,7 @@ class Plan:
                 "services.worker",
                 ready=self._worker_registered,
                 stop_timeout_s=self.stop_grace_s + 15.0,
-                **SHORT_WORKER,
+                extra=SHORT_WORKER,
             ),
             service("model-server", "services.model_server", server_port, _answers(server_port, "/v2/health/ready")),
         ]
@@ -76,13 +76,13 @@ class Plan:
         port: int | None = None,
         ready: Callable[[int], bool] = lambda _: True,
         stop_timeout_s: float = 15.0,
-        **environment: str,
+        extra: Mapping[str, str] | None = None,
     ) -> PythonService:
         return PythonService(
             name,
             (module,),
             self.logs / f"{name}.log",
-            environment={**self.environment, **environment},
+            environment={**self.environment, **(extra or {})},
             ready=ready,
             port=port,
             stop_timeout_s=stop_timeout_s,

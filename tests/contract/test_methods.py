@@ -1,7 +1,8 @@
 """The contract of every training method: each test runs once per method of the catalog; none is left out."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from libs.data.images import open_images
 from libs.data.preprocess import apply_batch
+from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS, Method, Task
+from libs.models.estimate_config import EstimateConfig
 from libs.registry.onnx_checks import read_graph, signature
 from libs.serving.bundle import Bundle
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
@@ -188,6 +191,62 @@ def test_config_survives_json_schema_and_back(method: Method) -> None:
     with pytest.raises(ValidationError) as error:
         method.config.model_validate({"no_such_setting": 1})
     assert error.value.errors()[0]["loc"] == ("no_such_setting",)
+
+
+def leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The schemas of a field's values: of each alternative but null, of a list's items, of a nested object's fields."""
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        for option in schema["anyOf"]:
+            yield from leaves(option, definitions)
+    elif schema.get("type") == "array":
+        assert "maxItems" in schema
+        yield from leaves(schema["items"], definitions)
+    elif "properties" in schema:
+        for field in schema["properties"].values():
+            assert field.get("description")
+            yield from leaves(field, definitions)
+    elif schema.get("type") != "null":
+        yield schema
+
+
+def is_bounded(leaf: Mapping[str, Any]) -> bool:
+    """Whether a value is one of a few, lies between two numbers, or has a longest length or a format."""
+    if leaf.get("type") in ("integer", "number") and "enum" not in leaf:
+        above, below = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+        return not above.isdisjoint(leaf) and not below.isdisjoint(leaf)
+    return leaf.get("type") == "boolean" or bool(leaf.keys() & {"enum", "const", "maxLength", "pattern", "format"})
+
+
+def config_fields() -> list[Any]:
+    configs = {name: entry.config for name, entry in (METHODS | TASKS).items()}
+    return [
+        pytest.param(config, field, id=f"{name}.{field}")
+        for name, config in configs.items()
+        for field in config.model_fields
+        if (config, field) != (EstimateConfig, "config")  # validated by the class of the method it is for
+    ]
+
+
+@pytest.mark.parametrize(("config", "field"), config_fields())
+def test_every_setting_says_what_it_means_and_what_it_may_be(config: type[BaseModel], field: str) -> None:
+    schema = config.model_json_schema()
+    entry = schema["properties"][field]
+    assert entry.get("description")
+    unbounded = [leaf for leaf in leaves(entry, schema.get("$defs", {})) if not is_bounded(leaf)]
+    assert not unbounded
+
+
+@every_method
+def test_every_hyper_parameter_says_where_its_default_comes_from(method: Method) -> None:
+    fields = method.config.model_fields
+    silent = [
+        name
+        for name, field in fields.items()
+        if not re.search(r"\[[a-zA-Z]+\]|\d{4}|papers?\b", field.description or "")
+    ]
+    assert not silent
 
 
 @every_method

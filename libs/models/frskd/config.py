@@ -3,11 +3,13 @@
 Sources of defaults: [code] the authors' published training script for CIFAR-100; [ours] chosen here.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from libs.models.classifier_config import ClassifierConfig
+
+TapPattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class FrskdConfig(ClassifierConfig):
@@ -30,7 +32,8 @@ class FrskdConfig(ClassifierConfig):
     temperature: float = Field(default=4.0, gt=0, le=100, description="Softens both logits in L_KD. [code]")
     feature_loss: Literal["attention", "fit"] = Field(
         default="attention",
-        description="Distance of features in L_F: of attention maps [code], or of maps fitted by a 1x1 block.",
+        description="Distance of features in L_F: of attention maps [code], or of maps fitted by a 1x1 block, as "
+        "FitNets (Romero et al. 2015) do.",
     )
     variant: Literal["channel", "constant"] = Field(
         default="channel",
@@ -47,14 +50,15 @@ class FrskdConfig(ClassifierConfig):
     num_features: int | None = Field(
         default=None, ge=2, le=16, description="Use only the last so many stages. Empty: all. [code]"
     )
-    taps: tuple[str, ...] = Field(
+    taps: tuple[TapPattern, ...] = Field(
         default=(),
         max_length=64,
         description="Module paths or globs of the stage features, finest first. Empty: found automatically. [ours]",
     )
     sla: bool = Field(
         default=False,
-        description="Self-supervised label augmentation with 4 rotations, 4 times the cost; square pictures only.",
+        description="Self-supervised label augmentation with 4 rotations, 4 times the cost; "
+        "square pictures only. Lee et al. 2020; off [ours].",
     )
     sla_weight: float = Field(
         default=1.0, ge=0, le=1000, description="Weight of the distillation terms of label augmentation. [code]"
