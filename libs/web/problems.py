@@ -23,6 +23,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from libs.web.addresses import methods_at, nearest_address
+from libs.web.field_errors import FieldNames, message_of, names_in
 from libs.web.request_id import current_request_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -166,36 +168,51 @@ def pointer(path: Iterable[str | int]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def field_problems(errors: Iterable[Any], location: Location = "body") -> list[FieldProblem]:
+def field_problems(
+    errors: Iterable[Mapping[str, Any]], location: Location = "body", names: FieldNames | None = None
+) -> list[FieldProblem]:
     """Field problems of pydantic's error list; input values are left out, they may be secret or large."""
-    return [FieldProblem(pointer=pointer(error["loc"]), message=_message(error), location=location) for error in errors]
+    return [
+        FieldProblem(pointer=pointer(error["loc"]), message=message_of(error, names), location=location)
+        for error in errors
+    ]
 
 
-def validation_problem(error: ValidationError, prefix: tuple[str, ...] = ()) -> UnprocessableError:
-    """The problem of a body that does not fit its schema, `prefix` being where in the body it was found."""
-    fields = field_problems({**one, "loc": (*prefix, *one["loc"])} for one in error.errors(include_url=False))
-    return UnprocessableError(_summary(fields), errors=fields)
+def validation_problem(
+    error: ValidationError, prefix: tuple[str, ...] = (), names: FieldNames | None = None
+) -> UnprocessableError:
+    """The problem of a body that does not fit its schema.
+
+    Args:
+        prefix: where in the body it was found.
+        names: the fields there are, for what is said of an unknown one.
+    """
+    found = error.errors(include_url=False)
+    fields = [
+        field.model_copy(update={"pointer": pointer(prefix) + field.pointer})
+        for field in field_problems(found, names=names)
+    ]
+    return UnprocessableError(summary_of(fields), errors=fields)
 
 
-def _message(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-
-
-def _summary(fields: Sequence[FieldProblem]) -> str:
+def summary_of(fields: Sequence[FieldProblem]) -> str:
+    """The `detail` of a problem with these fields: the first by name, and how many more there are."""
     first = fields[0]
     name = first.pointer.removeprefix("/").replace("/", ".") or first.location
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return f"{name}: {first.message}{more}"
 
 
-def _request_fields(error: RequestValidationError) -> list[FieldProblem]:
+def _request_fields(request: Request, error: RequestValidationError) -> list[FieldProblem]:
+    body_field = getattr(request.scope.get("route"), "body_field", None)
+    names = names_in(body_field.field_info.annotation) if body_field else None
     fields: list[FieldProblem] = []
     for one in error.errors():
         location, *path = one["loc"]
         if one["type"] == "json_invalid":
             one, path = {**one, "msg": f"This is not JSON: {one.get('ctx', {}).get('error', 'syntax error')}"}, []
         where: Location = location if location in ("query", "path", "header") else "body"
-        fields += field_problems([{**one, "loc": tuple(path)}], where)
+        fields += field_problems([{**one, "loc": tuple(path)}], where, names if where == "body" else None)
     return fields
 
 
@@ -234,14 +251,14 @@ def install(app: FastAPI, mapped: ProblemMap | None = None) -> None:
         assert isinstance(error, ProblemError)
         return response_of(error)
 
-    async def handle_invalid(_: Request, error: Exception) -> JSONResponse:
+    async def handle_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        fields = _request_fields(error)
-        return response_of(UnprocessableError(_summary(fields), errors=fields))
+        fields = _request_fields(request, error)
+        return response_of(UnprocessableError(summary_of(fields), errors=fields))
 
-    async def handle_http(_: Request, error: Exception) -> JSONResponse:
+    async def handle_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return problem_response(error.status_code, *_http_code(error), headers=error.headers)
+        return _http_problem(request, error)
 
     app.add_exception_handler(ProblemError, handle_problem)
     app.add_exception_handler(RequestValidationError, handle_invalid)
@@ -257,20 +274,33 @@ def _handler(convert: Callable[[Any], ProblemError]) -> Callable[[Request, Excep
     return handle
 
 
-_HTTP_DETAILS = {
-    404: ("not_found", "There is nothing at this address. The API is described at /docs."),
-    405: ("method_not_allowed", "This address does not take this method; see the Allow header."),
-}
+def _http_problem(request: Request, error: HTTPException) -> JSONResponse:
+    """The framework's own errors."""
+    status, cause = error.status_code, error.__cause__
+    if status == HTTPStatus.NOT_FOUND:
+        return response_of(_no_address(request))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _no_method(request)
+    if isinstance(cause, RecursionError | ValueError):  # raised while the body was parsed
+        message = "This is nested too deep." if isinstance(cause, RecursionError) else "This is not JSON in UTF-8."
+        field = FieldProblem(pointer="", message=message)
+        return response_of(UnprocessableError(f"body: {message}", errors=[field]))
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+    code = "too_large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else code
+    return problem_response(status, code, str(error.detail), headers=error.headers)
 
 
-def _http_code(error: HTTPException) -> tuple[str, str]:
-    phrase = HTTPStatus(error.status_code).phrase
-    known = _HTTP_DETAILS.get(error.status_code)
-    if known is not None:
-        return known
-    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "too_large", str(error.detail)
-    return phrase.lower().replace(" ", "_").replace("-", "_"), str(error.detail)
+def _no_address(request: Request) -> NotFoundError:
+    near = nearest_address(request.app, request.url.path)
+    hint = f"Did you mean {near}?" if near else "The API is described at /docs."
+    return NotFoundError(f"There is nothing at this address. {hint}")
+
+
+def _no_method(request: Request) -> JSONResponse:
+    methods = methods_at(request.app, request.url.path)
+    allow = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    detail = f"This address does not take this method; it takes {allow}."
+    return problem_response(405, "method_not_allowed", detail, headers={"Allow": allow})
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from libs.database.triggers import EVENTS_CHANNEL
 from libs.registry.artifacts import ArtifactStore
 from libs.web import api_docs, problems
 from libs.web.body_limit import BodyLimit
+from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from libs.web.wakeups import PostgresListener, Wakeups
@@ -64,11 +65,13 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan,
     )
     app.state.settings = settings
     app.state.metrics = HttpMetrics("gateway")
     app.state.wakeups = Wakeups()
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes, limits=_body_limits(settings))
     app.add_middleware(RequestContext, metrics=app.state.metrics)
     problems.install(app, PROBLEMS)

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 import anyio
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.responses import Response
 
 from libs.database.engine import make_engine
@@ -14,8 +14,10 @@ from libs.registry.cache import FolderCache
 from libs.serving.repository import ModelRepository
 from libs.web import api_docs, problems
 from libs.web.auth import Public
+from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
+from libs.web.routing import Router
 from services.model_server import classify, repository_routes, v2
 from services.model_server.context import Server
 from services.model_server.errors import PROBLEMS
@@ -35,11 +37,13 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
         version=version("octavo"),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
     add_error_member(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (_health(metrics), classify.router, v2.router, repository_routes.router):
         app.include_router(router)
@@ -68,8 +72,8 @@ def _lifespan(settings: ModelServerSettings) -> Callable[[FastAPI], AbstractAsyn
     return lifespan
 
 
-def _health(metrics: HttpMetrics) -> APIRouter:
-    router = APIRouter(tags=["health"], dependencies=[Public])
+def _health(metrics: HttpMetrics) -> Router:
+    router = Router(tags=["health"], dependencies=[Public])
 
     @router.get("/livez")
     async def live() -> dict[str, str]:

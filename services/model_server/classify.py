@@ -4,7 +4,7 @@ from typing import Annotated
 
 import anyio
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -15,13 +15,14 @@ from libs.serving.errors import ServingError
 from libs.serving.probabilities import softmax
 from libs.serving.repository import LoadedModel
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
+from libs.web.routing import Router
 from libs.web.timing import span
 from services.model_server.access import MayInfer
 from services.model_server.body import read_body
 from services.model_server.compute import compute, held_model
 from services.model_server.context import Srv
 
-router = APIRouter(tags=["classify"])
+router = Router(tags=["classify"])
 
 
 class Prediction(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.database.engine import transaction
@@ -11,11 +11,14 @@ from libs.registry import deployments
 from libs.registry.errors import DeploymentNotFound, ModelNotFound
 from libs.web.auth import Caller
 from libs.web.problems import UnprocessableError, problem_responses
+from libs.web.routing import Router
 from services.model_server.access import MayReadDeployments, MayWriteDeployments
 from services.model_server.context import Server, Srv
 from services.model_server.states import Key, State
 
-router = APIRouter(prefix="/v2/repository", tags=["v2 repository"])
+router = Router(prefix="/v2/repository", tags=["v2 repository"])
+_PARAMETERS = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+"""Clients of the protocol send parameters of other servers here; none of them has a meaning in Octavo."""
 
 
 class IndexRequest(BaseModel):
@@ -51,7 +54,11 @@ async def index(server: Srv, caller: MayReadDeployments, wanted: IndexRequest | 
     return [entry for entry in entries if entry.state == "READY" or not (wanted and wanted.ready)]
 
 
-@router.post("/models/{name}/load", responses={202: {"model": LoadState}, **problem_responses(404)})
+@router.post(
+    "/models/{name}/load",
+    responses={202: {"model": LoadState}, **problem_responses(404)},
+    openapi_extra=_PARAMETERS,
+)
 def load(name: str, server: Srv, caller: MayWriteDeployments, response: Response) -> LoadState:
     """Load a deployment (again), and wait for it. A model of this name that is not deployed yet is deployed."""
     row = _ask_to_load(server, caller, name)
@@ -65,7 +72,7 @@ def load(name: str, server: Srv, caller: MayWriteDeployments, response: Response
     return LoadState(name=name, state="READY", version=str(state.version))
 
 
-@router.post("/models/{name}/unload", responses=problem_responses(404), status_code=202)
+@router.post("/models/{name}/unload", responses=problem_responses(404), status_code=202, openapi_extra=_PARAMETERS)
 def unload(name: str, server: Srv, caller: MayWriteDeployments) -> dict[str, str]:
     """Stop serving a deployment on every server; its row stays and can be loaded again."""
     with transaction(server.engine) as session:

@@ -3,7 +3,7 @@
 from importlib.metadata import version as installed_version
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
@@ -11,15 +11,26 @@ from libs.serving.repository import LoadedModel
 from libs.serving.wire import HEADER_LENGTH, Answer, Decoded, decode_request, encode_answer
 from libs.web.auth import Public
 from libs.web.problems import problem_responses
+from libs.web.routing import Router
 from libs.web.timing import span
 from services.model_server.access import MayInfer
 from services.model_server.body import read_body
 from services.model_server.compute import compute, held_model
 from services.model_server.context import Srv
 
-router = APIRouter(prefix="/v2", tags=["v2"])
+router = Router(prefix="/v2", tags=["v2"])
 _LARGE_BYTES = 256 * 1024
 """JSON above this is parsed in a thread, so that other requests do not wait for it."""
+_TENSORS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+_ASKED = problem_responses(400, 404, 413, 503, 504)
 
 
 class ServerMetadata(BaseModel):
@@ -97,8 +108,8 @@ async def model_ready(name: str, server: Srv, caller: MayInfer, version: str | N
         return {"name": name, "ready": True}
 
 
-@router.post("/models/{name}/infer", responses=problem_responses(400, 404, 413, 503, 504))
-@router.post("/models/{name}/versions/{version}/infer", responses=problem_responses(400, 404, 413, 503, 504))
+@router.post("/models/{name}/infer", responses=_ASKED, openapi_extra=_TENSORS)
+@router.post("/models/{name}/versions/{version}/infer", responses=_ASKED, openapi_extra=_TENSORS)
 async def infer(name: str, request: Request, server: Srv, caller: MayInfer, version: str | None = None) -> Response:
     """Run a model on tensors, as JSON or with the binary tensor extension."""
     body = await read_body(request, server.settings.max_body_bytes)

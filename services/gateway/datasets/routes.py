@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, Security
+from fastapi import Path, Response, Security
 from starlette.responses import StreamingResponse
 
 from libs.registry import datasets as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.datasets import service
 from services.gateway.datasets.schemas import (
@@ -22,7 +23,7 @@ from services.gateway.datasets.schemas import (
 )
 from services.gateway.downloads import download_of, stream_file
 
-router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
+router = Router(prefix="/v1/datasets", tags=["data sets"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_WRITE])]
 DatasetName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]

@@ -2,19 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from libs.web.auth import Caller
 from libs.web.problems import UnsupportedMediaTypeError, responses
+from libs.web.routing import Router
 from services.gateway.context import Gateway, Gw
 from services.gateway.datasets import service
 from services.gateway.datasets.routes import DatasetName, Number, Writer
 from services.gateway.datasets.schemas import CompleteRequest, DatasetVersion
 from services.gateway.datasets.uploads import Upload, open_upload
 
-router = APIRouter(prefix="/v1/datasets/{name}/versions/{number}", tags=["data sets"])
+router = Router(prefix="/v1/datasets/{name}/versions/{number}", tags=["data sets"])
 _MEDIA_TYPES = ("application/offset+octet-stream", "application/octet-stream")
 _CHUNK = {"content": {name: {"schema": {"type": "string", "format": "binary"}} for name in _MEDIA_TYPES}}
 _OFFSET = {"Upload-Offset": {"schema": {"type": "integer"}, "description": "Bytes that have arrived."}}

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, Security
+from fastapi import Path, Response, Security
 
 from libs.registry import deployments as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.deployments import service
 from services.gateway.deployments.schemas import Deployment, DeploymentChange, DeploymentRequest
 
-router = APIRouter(prefix="/v1/deployments", tags=["deployments"])
+router = Router(prefix="/v1/deployments", tags=["deployments"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
 DeploymentName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]

@@ -1,16 +1,17 @@
 """/livez /readyz /metrics /version"""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from libs.web.auth import Public
 from libs.web.metrics import HttpMetrics
 from libs.web.problems import problem_responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.health import service
 from services.gateway.health.schemas import Live, Ready, Version
 
-router = APIRouter(tags=["health"], dependencies=[Public])
+router = Router(tags=["health"], dependencies=[Public])
 
 
 @router.get("/livez")

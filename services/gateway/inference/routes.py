@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Security
+from fastapi import Depends, Path, Query, Request, Security
 from starlette.responses import StreamingResponse
 
 from libs.web.auth import Caller, Public, Scope, authenticate
 from libs.web.problems import problem_responses, responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.inference.proxy import forward
 
-router = APIRouter(tags=["inference"])
+router = Router(tags=["inference"])
 Infers = Annotated[Caller, Security(authenticate, scopes=[Scope.INFER])]
 ReadsDeployments = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
 WritesDeployments = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
@@ -38,9 +39,18 @@ _TENSORS = {
         }
     }
 }
+_INDEX = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}, "example": {"ready": True}}}}}
+_PARAMETERS = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}, "example": {}}}}}
+"""Clients of the protocol send parameters of other servers here; none of them has a meaning in Octavo."""
 
 
-@router.post("/v1/classify/{name}", dependencies=[_NAMED], responses=_PROBLEMS, openapi_extra=_PICTURE)
+async def _chosen(top_k: Annotated[int, Query(ge=1, le=1000, description="How many classes to name.")] = 5) -> None:
+    """Declares the query parameter of a route that only passes it on."""
+
+
+@router.post(
+    "/v1/classify/{name}", dependencies=[_NAMED, Depends(_chosen)], responses=_PROBLEMS, openapi_extra=_PICTURE
+)
 async def classify(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
     """Classify the picture in the body with a deployed model: labels and probabilities, best first."""
     return await forward(gateway.model_server, request)
@@ -90,19 +100,21 @@ async def infer(_: Infers, gateway: Gw, request: Request) -> StreamingResponse:
     return await forward(gateway.model_server, request)
 
 
-@router.post("/v2/repository/index", responses=responses(*_DOWN))
+@router.post("/v2/repository/index", responses=responses(*_DOWN), openapi_extra=_INDEX)
 async def repository_index(_: ReadsDeployments, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: every deployment, as the model server has it."""
     return await forward(gateway.model_server, request)
 
 
-@router.post("/v2/repository/models/{name}/load", dependencies=[_NAMED], responses=_PROBLEMS)
+@router.post("/v2/repository/models/{name}/load", dependencies=[_NAMED], responses=_PROBLEMS, openapi_extra=_PARAMETERS)
 async def load_model(_: WritesDeployments, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: load a deployment again, or deploy the model of this name."""
     return await forward(gateway.model_server, request)
 
 
-@router.post("/v2/repository/models/{name}/unload", dependencies=[_NAMED], responses=_PROBLEMS)
+@router.post(
+    "/v2/repository/models/{name}/unload", dependencies=[_NAMED], responses=_PROBLEMS, openapi_extra=_PARAMETERS
+)
 async def unload_model(_: WritesDeployments, gateway: Gw, request: Request) -> StreamingResponse:
     """v2: stop serving a deployment; its row stays."""
     return await forward(gateway.model_server, request)

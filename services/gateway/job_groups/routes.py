@@ -2,20 +2,20 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from libs.jobs import wishes
 from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
 from libs.web.json_text import check_storable
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.idempotency.repository import PostgresAnswers
 from services.gateway.job_groups import service
 from services.gateway.job_groups.schemas import Group, GroupRequest
 from services.gateway.jobs.routes import Reader, Writer
 
-router = APIRouter(prefix="/v1/job-groups", tags=["jobs"])
+router = Router(prefix="/v1/job-groups", tags=["jobs"])
 
 
 @router.post("", status_code=202, response_model=Group, responses=responses(409))

@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from starlette.responses import Response, StreamingResponse
 
 from libs.web.problems import responses
+from libs.web.routing import Router
 from libs.web.sse import MAX_SEQ, last_event_id
 from services.gateway.context import Gw
 from services.gateway.downloads import download_of, stream_file
@@ -14,7 +15,7 @@ from services.gateway.jobs import service, waiting
 from services.gateway.jobs.routes import Reader
 from services.gateway.jobs.schemas import ArtifactList, EventPage, MetricSeries
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = Router(prefix="/v1/jobs", tags=["jobs"])
 MetricName = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 

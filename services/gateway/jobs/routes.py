@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Security
+from fastapi import Body, Query, Security
 from fastapi.responses import JSONResponse
 
 from libs.jobs import retention, submit, wishes
@@ -12,13 +12,14 @@ from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gateway, Gw
 from services.gateway.idempotency.repository import PostgresAnswers
 from services.gateway.jobs import service, waiting
 from services.gateway.jobs.repository import JobFilter
 from services.gateway.jobs.schemas import DryRun, JobDetail, JobSummary
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = Router(prefix="/v1/jobs", tags=["jobs"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.JOBS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.JOBS_WRITE])]
 SpecBody = Annotated[dict[str, Any], Body()]

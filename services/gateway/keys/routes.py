@@ -3,16 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Security
+from fastapi import Security
 
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.keys import service
 from services.gateway.keys.schemas import CreatedKey, Key, KeyRequest
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = Router(prefix="/v1/keys", tags=["keys"])
 Manager = Annotated[Caller, Security(authenticate, scopes=[Scope.KEYS_MANAGE])]
 
 

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Security
+from fastapi import Path, Security
 
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.methods import service
 from services.gateway.methods.schemas import MethodDetail, MethodList
 
-router = APIRouter(prefix="/v1/methods", tags=["methods"])
+router = Router(prefix="/v1/methods", tags=["methods"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.JOBS_READ])]
 
 

@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import Header, Path, Response
 
 from libs.web.etags import etag
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.models import service
 from services.gateway.models.routes import ModelName, Reader, Writer
 from services.gateway.models.schemas import Alias, AliasRequest
 
-router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["models"])
+router = Router(prefix="/v1/models/{name}/aliases", tags=["models"])
 AliasName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["production"])]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", max_length=40, description='The ETag that was read, like "3", or `*`.')

@@ -2,19 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Security
+from fastapi import Path, Query, Security
 from starlette.responses import StreamingResponse
 
 from libs.registry import models as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.models import service
 from services.gateway.models.archive import stream_bundle
 from services.gateway.models.schemas import Comparison, Lineage, Model, ModelDetail, VersionDetail, VersionSummary
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = Router(prefix="/v1/models", tags=["models"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_WRITE])]
 ModelName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats-frskd"])]

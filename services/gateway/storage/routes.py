@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Security
+from fastapi import Query, Security
 
 from libs.registry import retention
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.storage import service
-from services.gateway.storage.schemas import Collected, Usage, UsageList
+from services.gateway.storage.schemas import MAX_AGE_S, Collected, CollectRequest, Usage, UsageList
 
-MAX_AGE_S = 100 * 365 * 86_400
-router = APIRouter(prefix="/v1/storage", tags=["storage"])
+router = Router(prefix="/v1/storage", tags=["storage"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_READ])]
 Admin = Annotated[Caller, Security(authenticate, scopes=[Scope.ADMIN])]
 
@@ -29,17 +29,20 @@ def get_usage(caller: Reader, gateway: Gw) -> UsageList:
 def collect_garbage(
     _: Admin,
     gateway: Gw,
-    dry_run: Annotated[bool, Query(description="Only say what would go.")] = False,
+    dry_run: Annotated[bool | None, Query(description="Only say what would go.")] = None,
     jobs_older_than_s: Annotated[
         float | None, Query(ge=0, le=MAX_AGE_S, description="Delete jobs that ended this long ago, too.")
     ] = None,
+    body: CollectRequest | None = None,
 ) -> Collected:
     """Delete what nothing needs any more, of all projects.
 
     Data sets and models that were deleted a week ago, raw uploads a week after their validation, checkpoints that a
     newer one replaced or whose job ended a month ago, and files that no row names and that are older than an hour.
     Jobs only with `jobs_older_than_s`: those that ended that long ago, that no live job waits for and that validated
-    no data set that exists.
+    no data set that exists. What to do is said in the query or in the body, each thing in one place.
     """
-    work = service.rehearse if dry_run else service.collect
-    return work(gateway.engine, gateway.store, jobs_older_than_s)
+    asked = CollectRequest(dry_run=dry_run, jobs_older_than_s=jobs_older_than_s)
+    wanted = service.asked_once(asked, body or CollectRequest())
+    work = service.rehearse if wanted.dry_run else service.collect
+    return work(gateway.engine, gateway.store, wanted.jobs_older_than_s)

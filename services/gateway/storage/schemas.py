@@ -22,6 +22,22 @@ class UsageList(BaseModel):
     items: list[Usage]
 
 
+MAX_AGE_S = 100 * 365 * 86_400
+
+
+class CollectRequest(BaseModel):
+    """What to collect. Each of these may be a query parameter instead."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"dry_run": True, "jobs_older_than_s": 2_592_000}}
+    )
+
+    dry_run: bool | None = Field(default=None, description="Only say what would go.")
+    jobs_older_than_s: float | None = Field(
+        default=None, ge=0, le=MAX_AGE_S, description="Delete jobs that ended this long ago, too."
+    )
+
+
 class Collected(BaseModel):
     """What went, or would go."""
 

@@ -6,7 +6,22 @@ from libs.database.engine import session, transaction
 from libs.jobs.retention import delete_ended
 from libs.registry import retention
 from libs.registry.artifacts import ArtifactStore
-from services.gateway.storage.schemas import Collected
+from libs.web.problems import FieldProblem, UnprocessableError, summary_of
+from services.gateway.storage.schemas import Collected, CollectRequest
+
+
+def asked_once(query: CollectRequest, body: CollectRequest) -> CollectRequest:
+    """What was asked for in the query and in the body together.
+
+    Raises:
+        UnprocessableError: one thing was said in both places.
+    """
+    in_query, in_body = (one.model_dump(exclude_none=True) for one in (query, body))
+    message = "This was said in the query, too; say it once."
+    twice = [FieldProblem(pointer=f"/{name}", message=message) for name in in_query.keys() & in_body.keys()]
+    if twice:
+        raise UnprocessableError(summary_of(twice), errors=twice)
+    return CollectRequest(**in_query, **in_body)
 
 
 def collect(engine: Engine, store: ArtifactStore, jobs_older_than_s: float | None = None) -> Collected:

@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Security
+from fastapi import Query, Request, Security
 from starlette.concurrency import run_in_threadpool
 
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.problems import responses
+from libs.web.routing import Router
 from services.gateway.context import Gateway, Gw
 from services.gateway.datasets.schemas import FileName
 from services.gateway.uploads import service
 from services.gateway.uploads.schemas import UploadedFile
 
-router = APIRouter(prefix="/v1/uploads", tags=["models"])
+router = Router(prefix="/v1/uploads", tags=["models"])
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_WRITE])]
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 

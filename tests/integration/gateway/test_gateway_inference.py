@@ -80,9 +80,9 @@ def test_a_request_goes_through_as_it_is(through: Callable[..., Iterator[TestCli
     with listening(peer) as url, through(url) as client:
         headers = {"Inference-Header-Content-Length": "3", "X-Request-ID": "abc", "Cookie": "c=d", "X-Other": "1"}
         headers["Content-Type"] = "application/octet-stream"
-        answer = client.post("/v2/models/cats/infer?top_k=2&x=a%2Fb", content=b"\xff\xfe\xfd", headers=headers)
+        answer = client.post("/v1/classify/cats?top_k=2", content=b"\xff\xfe\xfd", headers=headers)
     line, sent, body = seen[0]
-    assert (line, body) == ("POST /v2/models/cats/infer?top_k=2&x=a%2Fb HTTP/1.1", b"\xff\xfe\xfd")
+    assert (line, body) == ("POST /v1/classify/cats?top_k=2 HTTP/1.1", b"\xff\xfe\xfd")
     assert sent["authorization"] == admin["Authorization"]
     assert (sent["inference-header-content-length"], sent["x-request-id"]) == ("3", "abc")
     assert sent.keys() & {"cookie", "x-other"} == set()

@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import Engine, func, text, update
 from starlette.testclient import TestClient
 
@@ -38,6 +40,34 @@ def test_gc_takes_what_no_row_names_and_a_rehearsal_takes_nothing(
     assert path.exists()
     assert client.post("/v1/storage/gc").json() == {"jobs": 0, "files": 1, "size_bytes": 6, "dry_run": False}
     assert not path.exists()
+
+
+@pytest.mark.parametrize("told", [{"json": {"dry_run": True}}, {"params": {"dry_run": "1"}}])
+def test_a_rehearsal_is_asked_for_in_the_body_or_in_the_query(
+    client: TestClient, settings: GatewaySettings, tmp_path: Path, told: dict[str, Any]
+):
+    uri = stored_long_ago(settings, tmp_path, b"orphan")
+    answer = client.post("/v1/storage/gc", **told)
+    assert (answer.status_code, answer.json()["dry_run"], answer.json()["files"]) == (200, True, 1)
+    assert Path(uri.removeprefix("file://")).exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "pointer"),
+    [
+        ({"json": {"x": 1}}, "/x"),
+        ({"json": []}, ""),
+        ({"params": {"dry-run": True}}, "/dry-run"),
+        ({"json": {"dry_run": True}, "params": {"dry_run": False}}, "/dry_run"),
+    ],
+)
+def test_gc_collects_nothing_when_it_does_not_understand(
+    client: TestClient, settings: GatewaySettings, tmp_path: Path, told: dict[str, Any], pointer: str
+):
+    uri = stored_long_ago(settings, tmp_path, b"orphan")
+    answer = client.post("/v1/storage/gc", **told)
+    assert (answer.status_code, [one["pointer"] for one in answer.json()["errors"]]) == (422, [pointer])
+    assert Path(uri.removeprefix("file://")).exists()
 
 
 def test_a_rehearsal_keeps_the_rows_that_gc_would_forget(client: TestClient, engine: Engine, digits: str):
