@@ -39,7 +39,7 @@ class FolderTar:
         self.folder = folder
         self._members: list[_Member] = []
         start = 0
-        for path in _files(folder):
+        for path in visible_files(folder):
             size_bytes = path.stat().st_size
             member = _Member(path, start, len(_header(folder, path, size_bytes)), size_bytes)
             self._members.append(member)
@@ -64,7 +64,12 @@ class FolderTar:
         yield _END[tail:]
 
 
-def _files(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """The regular files below a folder by name; hidden ones and links left out.
+
+    Raises:
+        LocalFileError: it cannot be read.
+    """
     try:
         found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     except OSError as error:

@@ -114,11 +114,7 @@ class Models:
             LocalFileError: the file cannot be read, or is a pickle (`octavo convert` makes a safetensors file of it).
             InvalidRequestError: it is neither ONNX nor safetensors, or labels and recipe do not fit.
         """
-        if file.suffix.lower() in PICKLES:
-            raise LocalFileError(
-                f"{file} may hold a pickle, which can run any program when it is opened, so Octavo takes none. "
-                f"On your own machine: octavo convert {file} {file.with_suffix('.safetensors').name}"
-            )
+        check_file(file)
         uploaded = self._upload(file)
         config = {"artifact": uploaded["id"], "labels": list(labels), "recipe": recipe, "temperature": temperature}
         if uploaded["kind"] == "safetensors":
@@ -143,6 +139,19 @@ class Models:
         """Delete a model, or one version of it."""
         suffix = f"/versions/{version}" if version is not None else ""
         self._http.json("DELETE", f"/v1/models/{name}{suffix}")
+
+
+def check_file(file: Path) -> None:
+    """Refuse a pickle before anything is sent.
+
+    Raises:
+        LocalFileError: it may be one, by its name.
+    """
+    if file.suffix.lower() in PICKLES:
+        raise LocalFileError(
+            f"{file} may hold a pickle, which can run any program when it is opened, so Octavo takes none. "
+            f"On your own machine: octavo convert {file} {file.with_suffix('.safetensors').name}"
+        )
 
 
 def _path(version: ModelVersion) -> str:

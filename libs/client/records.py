@@ -2,21 +2,24 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
-JOB_STATES = (
-    "waiting",
-    "queued",
-    "starting",
-    "running",
-    "cancelling",
-    "pausing",
-    "paused",
-    "retry_wait",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RETRY_WAIT = "retry_wait"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)

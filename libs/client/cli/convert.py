@@ -1,5 +1,6 @@
 """`octavo convert weights.pth out.safetensors`: on the user's own machine, never on the platform."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,12 +39,14 @@ def read_weights(source: Path) -> dict[str, Any]:
     except ImportError:
         raise LocalFileError("This needs torch: pip install torch safetensors.") from None
     try:
-        found = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with the file is said below
+            found = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
         raise LocalFileError(f"{source} cannot be read: {error.strerror or error}.") from None
-    except Exception as error:
+    except Exception:  # torch's own words recommend to run what the file holds: not repeated
         raise LocalFileError(
-            f"{source} holds more than weights, or is no PyTorch file: {str(error).splitlines()[0]} "
+            f"{source} holds more than weights, or is no PyTorch file; nothing in it was run. "
             "Save the state_dict alone where it was trained: torch.save(model.state_dict(), 'weights.pth')."
         ) from None
     inner = _unwrapped(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table, size
+from libs.client.cli.submission import write
 
 if TYPE_CHECKING:
     from libs.client.client import Octavo
@@ -70,6 +71,10 @@ def _send(
 
 def _finish(octavo: "Octavo", version: "DatasetVersion", wait: bool, as_json: bool) -> None:
     if wait:
+        if not as_json and version.status != "ready":
+            console().print(
+                f"{version.reference} has arrived; validating it, as soon as a worker is free …", style="dim"
+            )
         with _bar("validating", as_json) as show:
             version = octavo.datasets.wait_ready(version, lambda fraction, note: show(fraction, 1.0))
     if as_json:
@@ -152,7 +157,7 @@ def _version(octavo: "Octavo", reference: str) -> "DatasetVersion":
 
 @app.command()
 def show(reference: Reference, as_json: AsJson = False) -> None:
-    """One version: classes, splits, sizes, and what validation found."""
+    """One version: what validation found, classes, splits, sizes."""
     from libs.client.errors import NotFoundError
 
     with connect() as octavo:
@@ -164,10 +169,10 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**version.raw, "report": report})
         return
-    import yaml
+    from libs.client.cli.validation_report import show_report
 
-    console().print(f"[bold]{version.reference}[/] is {version.status}  {_summary(version)}")
-    console().print(yaml.safe_dump(report, sort_keys=False, allow_unicode=True) if report else "", markup=False)
+    console().print(f"[bold]{version.reference}[/] is {version.status}  {_summary(version)}".rstrip())
+    show_report(report)
 
 
 def _summary(version: "DatasetVersion") -> str:
@@ -189,7 +194,7 @@ def preview(
         version = _version(octavo, reference)
         content = octavo.datasets.preview(version.dataset, version.version)
     target = output or Path(f"{version.dataset}.png")
-    target.write_bytes(content)
+    write(target, content)
     console().print(f"Written: {target}", markup=False)
 
 

@@ -1,11 +1,13 @@
 """A job, live: a bar with metrics and the time left on a terminal, plain lines elsewhere."""
 
+import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from libs.client.cli.output import console, figure
+from libs.client.cli.output import console, duration, figure, in_order, print_metrics, seconds_between
 from libs.client.records import Event
 
 if TYPE_CHECKING:
@@ -24,34 +26,81 @@ class View(Protocol):
         """One event has happened."""
 
 
-def follow(octavo: "Octavo", job_id: str, *, as_json: bool = False, after: int = 0) -> "Job":
+def follow(octavo: "Octavo", job_id: str, *, as_json: bool = False) -> "Job":
     """Show a job until it has ended; Ctrl-C stops the showing, not the job.
 
     Raises:
         JobFailedError: it failed or was cancelled.
     """
+    job = watch(octavo, job_id, as_json=as_json)
+    job.raise_for_status()
+    return job
+
+
+def watch(octavo: "Octavo", job_id: str, *, as_json: bool = False) -> "Job":
+    """Show a job until it has ended, well or not; Ctrl-C stops the showing, not the job."""
     try:
         if as_json:
-            _run(octavo, job_id, after, JsonView())
+            _run(octavo, job_id, JsonView())
         elif console().is_terminal:
             with BarView() as view:
-                _run(octavo, job_id, after, view)
+                _run(octavo, job_id, view)
         else:
-            _run(octavo, job_id, after, PlainView())
+            _run(octavo, job_id, PlainView())
     except KeyboardInterrupt:
         console().print(
             f"\nNot following any more; the job goes on. `octavo jobs follow {job_id}` shows it again, "
             f"`octavo jobs cancel {job_id}` stops it."
         )
         raise SystemExit(130) from None
-    job = octavo.jobs.get(job_id)
-    job.raise_for_status()
-    return job
+    return octavo.jobs.get(job_id)
 
 
-def _run(octavo: "Octavo", job_id: str, after: int, view: View) -> None:
-    for event in octavo.jobs.events(job_id, after=after):
+def _run(octavo: "Octavo", job_id: str, view: View) -> None:
+    for event in octavo.jobs.events(job_id):
+        if event.kind == "status" and event.data.get("to") in _AFTER_A_FAILURE:
+            event = explained(event, octavo.jobs.get(job_id))
         view.show(event)
+
+
+_AFTER_A_FAILURE = ("retry_wait", "failed")
+
+
+def explained(event: Event, job: "Job") -> Event:
+    """A status event after a failed attempt, with the attempt's own words in place of `error`."""
+    if event.kind != "status" or event.data.get("to") not in _AFTER_A_FAILURE:
+        return event
+    for attempt in job.raw.get("attempts", []):
+        message = (attempt.get("error") or {}).get("message")
+        if message and attempt["epoch"] == event.data.get("epoch"):
+            return replace(event, data={**event.data, "reason": message})
+    return event
+
+
+def follow_to_end(octavo: "Octavo", job_id: str, as_json: bool) -> None:
+    """Show a job until it has ended, then what came out and what can be done with it.
+
+    Raises:
+        JobFailedError: it failed or was cancelled.
+    """
+    job = follow(octavo, job_id, as_json=as_json)
+    if not as_json:
+        _show_result(octavo, job)
+
+
+def _show_result(octavo: "Octavo", job: "Job") -> None:
+    result = job.result or {}
+    took = duration(seconds_between(job.started_at, job.finished_at))
+    console().print(f"[bold green]{job.name} succeeded[/] in {took}")
+    print_metrics(result.get("metrics", {}))
+    made = result.get("model")
+    if made:
+        reason = f" ({made['status_reason']})" if made.get("status_reason") else ""
+        console().print(f"model {made['name']}@{made['version']} is {made['status']}{reason}", markup=False)
+    if any(file.name == "report.html" for file in octavo.jobs.artifacts(job.id)):
+        console().print(f"Its report: octavo jobs report {job.id[:8]} --open", markup=False)
+    if made and made["status"] == "ready":
+        console().print(f"Serve it with: octavo deploy {made['name']}", markup=False)
 
 
 class JsonView:
@@ -59,7 +108,6 @@ class JsonView:
 
     def show(self, event: Event) -> None:
         """One event has happened."""
-        import json
 
         print(json.dumps(event.raw, separators=(",", ":")), flush=True)  # noqa: T201
 
@@ -190,3 +238,13 @@ def line_of(event: Event) -> str:
         reason = f" ({data['status_reason']})" if data.get("status_reason") else ""
         return f"{event.kind} {name}@{version} is {data.get('status')}{reason}".replace(" @", " version ")
     return ""
+
+
+def described(event: Event) -> str:
+    """An event in words, also one that `line_of` leaves out."""
+    if event.kind == "progress":
+        return f"{float(event.data.get('fraction', 0.0)):.0%} {event.data.get('note', '')}".rstrip()
+    if event.kind == "metrics":
+        found = values_of(event.data)
+        return "  ".join(f"{name} {figure(found[name])}" for name in in_order(found))
+    return line_of(event) or "  ".join(f"{name} {value}" for name, value in event.data.items())

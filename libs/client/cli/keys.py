@@ -54,6 +54,7 @@ def revoke(key: Annotated[str, typer.Argument(help="Id, or its first letters.")]
     with connect() as octavo:
         fitting = [one for one in octavo.keys.list() if one.id.startswith(key)]
         if len(fitting) != 1:
-            raise NotFoundError(404, "key_not_found", f"{len(fitting)} keys have an id that begins with {key!r}.")
+            found = f"{len(fitting)} keys have ids that begin" if fitting else "No key has an id that begins"
+            raise NotFoundError(404, "key_not_found", f"{found} with {key!r}.")
         octavo.keys.revoke(fitting[0].id)
     console().print(f"Revoked: {fitting[0].name}", markup=False)

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from libs.client.cli.output import AsJson, ago, connect, console, figure, print_json, print_table, size
+from libs.client.cli import model_views
+from libs.client.cli.output import AsJson, ago, connect, console, figure, in_order, print_json, print_table, size
+from libs.client.errors import LocalFileError
 
 app = typer.Typer(no_args_is_help=True, help="Look at models and their versions; download and import them.")
 Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="cats, cats@3 or cats@production.")]
@@ -32,14 +34,7 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     if as_json:
         print_json(version.raw)
         return
-    import yaml
-
-    reason = f" ({version.status_reason})" if version.status_reason else ""
-    console().print(f"[bold]{version.reference}[/] is {version.status}{reason}  {size(version.size_bytes)}")
-    shown = {name: version.raw.get(name) for name in ("method", "task", "job_id", "digest", "metrics", "gates")}
-    bundle = version.bundle or {}
-    shown |= {name: bundle[name] for name in ("architecture", "labels", "parameters", "latency") if name in bundle}
-    console().print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), markup=False)
+    model_views.show_version(version)
 
 
 @app.command()
@@ -54,7 +49,7 @@ def versions(name: str, as_json: AsJson = False) -> None:
     named: dict[int, list[str]] = {}
     for alias in aliases:
         named.setdefault(alias["version"], []).append(alias["alias"])
-    names = sorted({key for one in found for key in one.metrics if key.startswith("test/")})[:4]
+    names = in_order({key for one in found for key in one.metrics})[:4]
     rows = (
         (
             one.version,
@@ -104,12 +99,7 @@ def compare(
     if as_json:
         print_json(found)
         return
-    columns = [f"{one['model']}@{one['version']}" for one in found["versions"]]
-    rows: list[tuple[object, ...]] = [("parameters", *found["parameters"])]
-    rows.append(("latency p50, ms", *(figure(value) if value else "" for value in found["latency_p50_ms"])))
-    rows += [(name, *("" if v is None else figure(v) for v in values)) for name, values in found["metrics"].items()]
-    rows += [(f"--set {name}", *values) for name, values in found["config"].items()]
-    print_table(("", *columns), rows)
+    model_views.show_comparison(found)
 
 
 @app.command()
@@ -133,9 +123,7 @@ def lineage(reference: Reference, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    import yaml
-
-    console().print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), markup=False)
+    model_views.show_lineage(found)
 
 
 @app.command("import")
@@ -152,7 +140,8 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Register a model made elsewhere. It is checked and tried before it can be served; pickles are refused."""
-    from libs.client.cli.jobs import follow_to_end
+    from libs.client.cli.follow import follow_to_end
+    from libs.client.models import check_file
 
     recipe = {
         "channels": channels,
@@ -162,10 +151,24 @@ def import_(
         "mean": _numbers("--mean", mean),
         "std": _numbers("--std", std),
     }
-    names = [line.strip() for line in labels.read_text("utf-8").splitlines() if line.strip()]
+    check_file(file)
+    names = _labels(labels)
     with connect() as octavo:
         job = octavo.models.import_file(name, file, labels=names, recipe=recipe, architecture=architecture)
         follow_to_end(octavo, job.id, as_json)
+
+
+def _labels(file: Path) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        found = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise LocalFileError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise LocalFileError(f"{file} is no text in UTF-8; write one label a line.") from None
+    if not found:
+        raise LocalFileError(f"{file} is empty; write one label a line, in the order of the outputs.")
+    return found
 
 
 def _numbers(option: str, text: str) -> list[float]:

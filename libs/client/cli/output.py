@@ -1,7 +1,7 @@
 """What every command shares: the client, tables, JSON, times."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +47,27 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
         console().print(table)
     else:
         console().print(empty, markup=False)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and what they are, one a line; those that are empty are left out."""
+    for name, value in facts:
+        if value not in (None, ""):
+            console().print(f"  {name:<14}{value}", markup=False, soft_wrap=True)
+
+
+_SPLITS = ("test/", "val/", "train/")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Metrics as people look for them: of the test split, of the validation split, of training, the rest."""
+    return sorted(names, key=lambda name: (next((i for i, p in enumerate(_SPLITS) if name.startswith(p)), 3), name))
+
+
+def print_metrics(metrics: Mapping[str, object]) -> None:
+    """Print a table of metrics; nothing when there are none."""
+    if metrics:
+        print_table(("metric", "value"), ((name, figure(metrics[name])) for name in in_order(metrics)))
 
 
 def size(count: int | None) -> str:

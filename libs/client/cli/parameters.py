@@ -40,9 +40,12 @@ def parse_seeds(text: str | None) -> list[int]:
     if text is None:
         return []
     try:
-        return [seed for part in text.split(",") for seed in _seed_range(part)]
+        seeds = [seed for part in text.split(",") for seed in _seed_range(part)]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2 or 0-4.") from None
+    if len(set(seeds)) < len(seeds):
+        raise typer.BadParameter(f"{text!r} names a seed twice; the two jobs would be the same.")
+    return seeds
 
 
 def parse_age(text: str) -> float:

@@ -9,7 +9,7 @@ from libs.client.cli.output import AsJson, ago, connect, console, print_json, pr
 
 if TYPE_CHECKING:
     from libs.client.client import Octavo
-    from libs.client.records import Deployment
+    from libs.client.records import Classification, Deployment
 
 
 def deploy(
@@ -91,7 +91,7 @@ def predict(
         predict_folder(model, folders[0], out or Path("predictions.csv"), top, as_json)
         return
     with connect() as octavo:
-        answers = [(picture, octavo.predict(model, picture, top_k=top)) for picture in pictures]
+        answers = [(picture, _ask(octavo, model, picture, top)) for picture in pictures]
     if as_json:
         print_json([{"picture": str(picture), **answer.raw} for picture, answer in answers])
         return
@@ -102,6 +102,21 @@ def predict(
     print_table(("picture", *("" for _ in range(top))), ((*row, *[""] * (top + 1 - len(row))) for row in rows))
 
 
+def _ask(octavo: "Octavo", model: str, picture: Path, top_k: int) -> "Classification":
+    """One answer; a refusal says which file it is about."""
+    from libs.client.errors import InvalidRequestError
+
+    try:
+        return octavo.predict(model, picture, top_k=top_k)
+    except InvalidRequestError as error:
+        hint = " To predict what is in it, unpack it and name the folder." if picture.suffix in _ARCHIVES else ""
+        detail = f"{picture}: {error.detail}{hint}"
+        raise InvalidRequestError(error.status, error.code, detail, error.request_id, error.fields) from None
+
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".npz")
+
+
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="NAME[@VERSION]")],
@@ -109,7 +124,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a data set: metrics, confusion, the worst pictures. A job, shown until it has ended."""
-    from libs.client.cli.jobs import submit_and_follow
+    from libs.client.cli.job_submit import submit_and_follow
 
     spec = {"method": "evaluate", "models": {"model": model}, "datasets": {"data": dataset}, "config": {"split": split}}
     submit_and_follow(spec, as_json)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from libs.client.cli import parameters
-from libs.client.errors import LocalFileError, NotFoundError
+from libs.client.errors import LocalFileError
 
 if TYPE_CHECKING:
     from libs.client.client import Octavo
-    from libs.client.jobs import Job
     from libs.client.records import Method
 
 _FILE_LIMIT_BYTES = 1 << 20
@@ -100,10 +99,18 @@ def read_spec(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise LocalFileError(f"{file} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LocalFileError(f"{file} is neither YAML nor JSON: {error}") from None
+        raise LocalFileError(f"{file} is neither YAML nor JSON{_where(error)}.") from None
     if not isinstance(found, dict):
         raise LocalFileError(f"{file} holds no job request; `octavo jobs export JOB` shows what one looks like.")
     return found
+
+
+def _where(error: Exception) -> str:
+    """Line, column and what is wrong there, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+    problem = getattr(error, "problem", None)
+    return f"{place}: {problem}" if problem else place
 
 
 def vary(octavo: "Octavo", spec: dict[str, Any], seeds: str | None, grid: Sequence[str]) -> list[dict[str, Any]]:
@@ -118,28 +125,6 @@ def vary(octavo: "Octavo", spec: dict[str, Any], seeds: str | None, grid: Sequen
     ]
 
 
-def find_job(octavo: "Octavo", text: str) -> "Job":
-    """The job of this id, whose id begins like this, or the newest of this name.
-
-    Raises:
-        NotFoundError: there is none, or the beginning fits several.
-    """
-    if len(text) == 36 and text.count("-") == 4:
-        return octavo.jobs.get(text)
-    named = next(octavo.jobs.list(name=text.lower(), limit=1), None) if _is_name(text) else None
-    if named is not None:
-        return octavo.jobs.get(named.id)
-    fitting = [job for job in octavo.jobs.list(limit=200) if job.id.startswith(text.lower())]
-    if len(fitting) == 1:
-        return octavo.jobs.get(fitting[0].id)
-    what = f"{len(fitting)} jobs whose ids begin with" if fitting else "no job called"
-    raise NotFoundError(404, "job_not_found", f"There is {what} {text!r}.".replace("There is 2", "There are 2"))
-
-
-def _is_name(text: str) -> bool:
-    return bool(text) and len(text) <= 64 and all(letter.isalnum() or letter in "._-" for letter in text)
-
-
 def inside(folder: Path, name: str) -> Path:
     """`folder/name`, refused when the name leads elsewhere.
 
@@ -150,3 +135,15 @@ def inside(folder: Path, name: str) -> Path:
     if not target.is_relative_to(folder.resolve()):
         raise LocalFileError(f"The file name {name!r} leads out of {folder}; it was not written.")
     return target
+
+
+def write(target: Path, content: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        LocalFileError: it cannot be written.
+    """
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise LocalFileError(f"{target} cannot be written: {error.strerror or error}.") from None

@@ -44,6 +44,13 @@ def test_shared_tensors_are_written_apart(tmp_path: Path):
     assert set(load_file(tmp_path / "w.safetensors")) == {"a", "b"}
 
 
+def test_weights_in_an_odd_pickle_are_refused_in_our_own_words(tmp_path: Path):
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": 1}, protocol=0))
+    with pytest.raises(LocalFileError, match="nothing in it was run") as caught:
+        convert(tmp_path / "w.pth", tmp_path / "w.safetensors")
+    assert "weights_only" not in str(caught.value)
+
+
 def test_a_pickled_program_is_refused_and_not_run(tmp_path: Path):
     (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": Bomb(tmp_path / "ran")}))
     with pytest.raises(LocalFileError, match="holds more than weights"):

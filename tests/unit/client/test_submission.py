@@ -1,17 +1,14 @@
 """From options and files to the request of a job."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import typer
 
 from libs.client.cli import submission
 from libs.client.cli.submission import Given
-from libs.client.errors import LocalFileError, NotFoundError
+from libs.client.errors import LocalFileError
 from libs.client.records import Method
-from libs.jobs.tasks import TASKS
-from libs.models.catalog import METHODS
 from services.gateway.methods.service import detail
 
 OTHERS = {
@@ -22,19 +19,13 @@ OTHERS = {
 
 
 class Gateway:
-    """Knows the methods' schemas, and some jobs."""
+    """Knows the methods' schemas."""
 
-    def __init__(self, *jobs: tuple[str, str]) -> None:
-        self._jobs = [SimpleNamespace(id=job_id, name=name) for job_id, name in jobs]
-        self.methods = self.jobs = self
+    def __init__(self) -> None:
+        self.methods = self
 
-    def get(self, key: str) -> SimpleNamespace | Method:
-        if key in METHODS or key in TASKS or key in OTHERS:
-            return OTHERS.get(key) or Method.of(detail(key).model_dump())
-        return next(job for job in self._jobs if job.id == key)
-
-    def list(self, *, name: str | None = None, limit: int = 50):
-        return (job for job in self._jobs if name is None or job.name == name)
+    def get(self, key: str) -> Method:
+        return OTHERS.get(key) or Method.of(detail(key).model_dump())
 
 
 def test_options_become_a_request_with_nothing_that_was_not_said():
@@ -105,6 +96,18 @@ def test_a_file_that_is_no_request_is_refused(tmp_path: Path, content: str, mess
         submission.read_spec(tmp_path / "job.yaml")
 
 
+def test_a_broken_file_is_told_by_its_place_alone(tmp_path: Path):
+    (tmp_path / "b.yaml").write_text("method: frskd\nconfig: {lr: 0.1\nseed: 1\n")
+    with pytest.raises(LocalFileError, match=r"b\.yaml is neither YAML nor JSON \(line 3, column 5\): ") as caught:
+        submission.read_spec(tmp_path / "b.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(LocalFileError, match=r"r\.html cannot be written: No such file"):
+        submission.write(tmp_path / "nowhere" / "r.html", b"")
+
+
 def test_a_yaml_file_runs_nothing(tmp_path: Path):
     file = tmp_path / "job.yaml"
     file.write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
@@ -122,33 +125,6 @@ def test_seeds_and_grid_multiply():
     specs = submission.vary(Gateway(), {"method": "frskd", "config": {"epochs": 2}}, "0,1", ["lr=0.1,0.2"])
     assert [(spec["seed"], spec["config"]["lr"]) for spec in specs] == [(0, 0.1), (1, 0.1), (0, 0.2), (1, 0.2)]
     assert all(spec["config"]["epochs"] == 2 for spec in specs)
-
-
-JOBS = Gateway(
-    ("aaaa1111-0000-0000-0000-000000000000", "cats-frskd"),
-    ("aaaa2222-0000-0000-0000-000000000000", "cats-frskd"),
-    ("bbbb0000-0000-0000-0000-000000000000", "dogs-frskd"),
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("bbbb0000-0000-0000-0000-000000000000", "bbbb0000"),
-        ("bb", "bbbb0000"),
-        ("aaaa2", "aaaa2222"),
-        ("cats-frskd", "aaaa1111"),
-        ("AAAA2", "aaaa2222"),
-    ],
-)
-def test_a_job_is_found_by_id_beginning_or_name(text: str, found: str):
-    assert submission.find_job(JOBS, text).id.startswith(found)
-
-
-@pytest.mark.parametrize(("text", "message"), [("cc", "no job called 'cc'"), ("aaaa", "2 jobs whose ids begin")])
-def test_a_job_that_is_not_clear_is_not_guessed(text: str, message: str):
-    with pytest.raises(NotFoundError, match=message):
-        submission.find_job(JOBS, text)
 
 
 def test_names_from_the_platform_do_not_lead_out_of_the_folder(tmp_path: Path):
