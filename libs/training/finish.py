@@ -46,10 +46,17 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
-    """What a method adds to the report: sections of the page, and JSON values for the details of the run."""
+    """What a method adds to the report.
+
+    Attributes:
+        sections: of the page.
+        details: JSON values for `report.json` and the outcome's details.
+        data: JSON values for `report.json` alone, where they are too large for a job's row.
+    """
 
     sections: Sequence["Section"] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finish_classifier(trained: Trained, run: Run, method_part: Callable[[], ReportPart] = ReportPart) -> Outcome:
@@ -151,7 +158,7 @@ def _report(trained: Trained, folder: Path, bundle: Bundle, metrics: Mapping[str
         bundle=bundle,
         metrics=metrics,
         sections=part.sections,
-        method_details=part.details,
+        method_details={**part.details, **part.data},
     )
     write_training_report(folder, content)
 

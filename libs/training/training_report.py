@@ -1,10 +1,18 @@
-"""The report every classifier training leaves: `report.html`, `report.json`, `metrics.csv`, TensorBoard events."""
+"""The report every classifier training leaves.
+
+`report.html`, `report.json`, `metrics.csv`, `augmented.png` and TensorBoard events.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.data.augmentation_preview import augmentation_preview
+from libs.data.contact_sheet import picture_grid
 from libs.data.images import ImageSplit
 from libs.serving.bundle import Bundle
 from libs.training.calibration import ReliabilityBins, reliability_bins
@@ -16,10 +24,12 @@ from libs.training.history import History
 from libs.training.metrics import confusion_matrix, per_class_figures
 from libs.training.report.classification import Bins, ClassifierResult, classifier_sections, worst_positions
 from libs.training.report.files import write_json, write_metrics_csv, write_tensorboard
-from libs.training.report.page import Section, Tile, render_page
+from libs.training.report.page import Gallery, Section, Thumbnail, Tile, render_page
+from libs.training.report.pictures import picture_uri
 from libs.training.report.training import course_section, settings_section
 
 WORST_IN_JSON = 50
+PREVIEW_COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +55,28 @@ class ReportContent:
 def write_training_report(folder: Path, content: ReportContent) -> None:
     """Write all files of the report into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    history = content.fitted.history
+    data, history = content.data, content.fitted.history
     result = _result(content)
     sections = [course_section(history, _chosen_step(content.fitted)), *content.sections]
     if result is not None:
         sections += classifier_sections(result, content.bundle.temperature)
-    sections.append(settings_section(content.config.model_dump(mode="json")))
+    preview = augmentation_preview(data.train, data.recipe, content.config, seed=content.bundle.lineage.seed)
+    sections += [_augmentation_section(preview, data.classes), settings_section(content.config.model_dump(mode="json"))]
     page = render_page(content.title, _subtitle(content), _tiles(content), sections)
+    (folder / "augmented.png").write_bytes(picture_grid([picture for picture, _ in preview], PREVIEW_COLUMNS))
     (folder / "report.html").write_text(page, encoding="utf-8")
     write_json(folder / "report.json", _as_json(content, result))
     write_metrics_csv(folder / "metrics.csv", history)
     write_tensorboard(folder / "tensorboard", history)
+
+
+def _augmentation_section(preview: Sequence[tuple[NDArray[np.uint8], int]], classes: Sequence[str]) -> Section:
+    pictures = [Thumbnail(picture_uri(picture), classes[label]) for picture, label in preview]
+    return Section(
+        "What the training sees",
+        "Training pictures after the random changes of the first epoch, before any mixing; also in augmented.png.",
+        [Gallery(pictures, columns=2 * PREVIEW_COLUMNS)],
+    )
 
 
 def _measured(content: ReportContent) -> tuple[ImageSplit, Measured] | None:

@@ -118,7 +118,7 @@ def test_what_is_served_passes_the_checks_of_graphs_from_outside(
 def test_report_is_complete(method: Method, finished: Mapping[str, Finished]) -> None:
     folder = finished[method.name].outcome.report
     assert folder is not None
-    assert {"report.html", "report.json", "metrics.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"report.html", "report.json", "metrics.csv", "augmented.png"} <= {path.name for path in folder.iterdir()}
     assert list(folder.glob("tensorboard/events.out.tfevents.*"))
 
 

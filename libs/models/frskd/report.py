@@ -1,5 +1,9 @@
 """What FRSKD adds to the training report: fusion weights, attention maps, and what the self-teacher cost."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,11 +29,26 @@ Line = tuple[list[float], list[float]]
 """Steps and values."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Pictures of a split, and their attention maps [N, H, W] by level."""
+
+    split: ImageSplit
+    positions: Sequence[int]
+    maps: AttentionMaps
+
+    @property
+    def levels(self) -> list[tuple[Tensor, Tensor]]:
+        """(classifier's, self-teacher's) map of each level, finest first."""
+        return list(zip(self.maps.classifier, self.maps.self_teacher, strict=True))
+
+
 def frskd_report(
     method: FRSKD, data: ClassificationData, config: FrskdConfig, history: History, run: Run
 ) -> ReportPart:
     """Sections and details of a finished training."""
     cost = training_cost(method, data, config, run)
+    sample = _sample(method, data, run.device)
     sections = [
         Section(
             "Fusion weights",
@@ -41,7 +60,7 @@ def frskd_report(
             "Attention maps",
             "Mean channel energy phi of every level, finest first: the classifier's feature F, then the self-teacher's "
             "refined map T that it is drawn towards. Bright is strong; each map has its own scale.",
-            [_attention_gallery(method, data, run.device)],
+            [_attention_gallery(data, sample)],
         ),
         Section(
             "What the self-teacher cost",
@@ -49,7 +68,7 @@ def frskd_report(
             [_cost_table(cost)],
         ),
     ]
-    return ReportPart(sections, cost)
+    return ReportPart(sections, cost, {"attention": _attention_json(data, sample)})
 
 
 def training_cost(method: FRSKD, data: ClassificationData, config: FrskdConfig, run: Run) -> dict[str, float]:
@@ -101,24 +120,41 @@ def _named(node: str, lines: list[Line]) -> dict[str, Line]:
     return dict(zip(names, lines, strict=True))
 
 
-def _attention_gallery(method: FRSKD, data: ClassificationData, device: str) -> Gallery:
-    """One row a picture: the picture, then F and T of each level."""
+def _sample(method: FRSKD, data: ClassificationData, device: str) -> Sample:
+    """Some pictures of the test split, evenly spread, with their maps."""
     split = data.test or data.val or data.train
     positions = np.linspace(0, len(split) - 1, min(SAMPLE_PICTURES, len(split))).round().astype(int).tolist()
     prepared = np.stack([apply(data.recipe, split.picture(position)) for position in positions])
-    maps = method.eval().attention_maps(torch.from_numpy(prepared).to(device))
-    rows = [_attention_row(split, data, position, maps, row) for row, position in enumerate(positions)]
-    return Gallery([thumbnail for row in rows for thumbnail in row], columns=1 + 2 * len(maps.classifier))
+    return Sample(split, positions, method.eval().attention_maps(torch.from_numpy(prepared).to(device)))
 
 
-def _attention_row(
-    split: ImageSplit, data: ClassificationData, position: int, maps: AttentionMaps, row: int
-) -> list[Thumbnail]:
-    label = data.classes[int(split.labels[position])]
-    shown = [Thumbnail(picture_uri(fit(data.recipe, split.picture(position))), label)]
-    for level, (feature, refined) in enumerate(zip(maps.classifier, maps.self_teacher, strict=True)):
-        shown += [_heat(feature[row], f"F{level}"), _heat(refined[row], f"T{level}")]
-    return shown
+def _attention_gallery(data: ClassificationData, sample: Sample) -> Gallery:
+    """One row a picture: the picture, then F and T of each level."""
+    thumbnails: list[Thumbnail] = []
+    for row, position in enumerate(sample.positions):
+        label = data.classes[int(sample.split.labels[position])]
+        thumbnails.append(Thumbnail(picture_uri(fit(data.recipe, sample.split.picture(position))), label))
+        for level, (feature, refined) in enumerate(sample.levels):
+            thumbnails += [_heat(feature[row], f"F{level}"), _heat(refined[row], f"T{level}")]
+    return Gallery(thumbnails, columns=1 + 2 * len(sample.levels))
+
+
+def _attention_json(data: ClassificationData, sample: Sample) -> list[dict[str, Any]]:
+    """For each picture its name and class, and the maps F and T of each level as rows of numbers."""
+    return [
+        {
+            "name": sample.split.name_of(position),
+            "class": data.classes[int(sample.split.labels[position])],
+            "levels": [
+                {"F": _numbers(feature[row]), "T": _numbers(refined[row])} for feature, refined in sample.levels
+            ],
+        }
+        for row, position in enumerate(sample.positions)
+    ]
+
+
+def _numbers(attention: Tensor) -> list[list[float]]:
+    return [[float(f"{value:.4g}") for value in row] for row in attention.float().cpu().tolist()]
 
 
 def _heat(attention: Tensor, title: str) -> Thumbnail:
