@@ -1,0 +1,229 @@
+"""RKSA, relation-aware kernelised self-attention (Ji et al., AAAI 2020, arXiv 1911.06478), our reconstruction.
+
+SASRec's blocks, whose attention logits are a skew-normal variable: correlated between items that go together, spread
+as the query sees fit, skewed towards items that co-occur. No public code exists; what the paper leaves open is named
+in docs/methods/rksa.md. With `relations` empty it is SASRec (Kang and McAuley, ICDM 2018). Item 0 is padding, user 0
+the unknown user.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from libs.models.rksa.attention import Correlation, LowRank, attend, mean_logits, sample_logits
+from libs.models.rksa.kernels import mixed_factor, unit_rows
+
+Relation = Literal["cooccurrence", "item", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class PairData:
+    """What the training set knows of the items of sequences; the loader computes it, without the user's own share.
+
+    Attributes:
+        factors: rows of the co-occurrence kernel's factor, [B, n, R], norms at most 1; zero for padding.
+        shape: `libs.models.rksa.shape.cooccurrence_shape` of the counts, [B, n, n].
+    """
+
+    factors: Tensor
+    shape: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RelationSettings:
+    """Which parts of the latent logits there are.
+
+    Attributes:
+        relations: kernels in the mixture; none makes plain attention.
+        mixture: `user` lets the weights depend on the user, `fixed` learns one set.
+        skew: off leaves a Gaussian.
+        start_scale: w0 in omega = softplus(w0 + q . k); 0 is the paper's form and starts at 0.69, -1.1 at 0.29.
+        noise: `row` draws afresh for each row, `sequence` once.
+        rank: width of the item and user factors.
+    """
+
+    relations: tuple[Relation, ...] = ("cooccurrence", "item", "user")
+    mixture: Literal["user", "fixed"] = "user"
+    skew: bool = True
+    start_scale: float = -1.1
+    noise: Literal["row", "sequence"] = "row"
+    rank: int = 16
+
+
+class Kernels(nn.Module):
+    """The correlation between the items of a sequence: a mixture of kernels that depends on the user."""
+
+    def __init__(self, settings: RelationSettings, item_dim: int, num_users: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.users: nn.Embedding | None = None
+        if settings.mixture == "user" or "user" in settings.relations:
+            self.users = nn.Embedding(num_users + 1, item_dim)
+            nn.init.normal_(self.users.weight, std=0.02)
+        self.start = nn.Parameter(torch.zeros(len(settings.relations)))
+        self.of_user = (
+            nn.Parameter(torch.zeros(len(settings.relations), item_dim)) if settings.mixture == "user" else None
+        )
+        self.projections = nn.ModuleDict(
+            {
+                relation: nn.Linear(item_dim, settings.rank, bias=False)
+                for relation in settings.relations
+                if relation != "cooccurrence"
+            }
+        )
+
+    def weights(self, users: Tensor) -> Tensor:
+        """Mixture r of each user, [B, relations]; equal at the start."""
+        if self.of_user is None or self.users is None:
+            return torch.softmax(self.start, -1).expand(len(users), -1)
+        return torch.softmax(self.start + self.users(users) @ self.of_user.T, -1)
+
+    def factors(self, embedded: Tensor, users: Tensor, pairs: PairData) -> dict[Relation, Tensor]:
+        """Factor of each kernel over the items [B, n, d] of sequences, rows of norm at most 1.
+
+        The user's view of an item is its embedding, scaled by 1 + the user's row: at the start all users see alike.
+        """
+        built: dict[Relation, Tensor] = {}
+        for relation in self.settings.relations:
+            if relation == "cooccurrence":
+                built[relation] = pairs.factors
+                continue
+            seen = embedded
+            if relation == "user":
+                assert self.users is not None
+                seen = embedded * (1 + self.users(users)).unsqueeze(1)
+            built[relation] = unit_rows(self.projections[relation](seen))
+        return built
+
+    def forward(self, embedded: Tensor, users: Tensor, pairs: PairData) -> LowRank:
+        """Correlation of the items [B, n, d] of sequences."""
+        return LowRank(mixed_factor(self.weights(users), list(self.factors(embedded, users, pairs).values())))
+
+
+class Attention(nn.Module):
+    """One head of self-attention, plain or with latent logits."""
+
+    def __init__(self, width: int, settings: RelationSettings, dropout: float) -> None:
+        super().__init__()
+        self.settings = settings
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        latent = bool(settings.relations)
+        self.scale_query, self.scale_key = (nn.Linear(width, width, bias=False) if latent else None for _ in range(2))
+        skewed = latent and settings.skew
+        self.shape_query, self.shape_key = (nn.Linear(width, width, bias=False) if skewed else None for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+        for module in (self.scale_query, self.scale_key):
+            if module is not None:  # small, so that the start bias decides the first spread
+                nn.init.normal_(module.weight, std=0.02)
+
+    def forward(
+        self, queries: Tensor, inputs: Tensor, correlation: Correlation | None, pairs: PairData | None
+    ) -> Tensor:
+        """Read [B, n, d] for queries [B, n, d] over inputs [B, n, d], causally; a sample in training, else the mean."""
+        if correlation is None or pairs is None:
+            probability = self.dropout.p if self.training else 0.0
+            return F.scaled_dot_product_attention(
+                self.query(queries), self.key(inputs), self.value(inputs), dropout_p=probability, is_causal=True
+            )
+        logits = self._latent_logits(queries, inputs, correlation, pairs)
+        read: Tensor = self.dropout(attend(logits)) @ self.value(inputs)
+        return read
+
+    def _latent_logits(self, queries: Tensor, inputs: Tensor, correlation: Correlation, pairs: PairData) -> Tensor:
+        location, scale, shape = self.parameters_of_rows(queries, inputs, pairs)
+        if not self.training:
+            return mean_logits(location, scale, shape, correlation)
+        noise = correlation.noise(inputs.shape[1] if self.settings.noise == "row" else 1)
+        return sample_logits(location, scale, shape, correlation, noise)
+
+    def parameters_of_rows(self, queries: Tensor, inputs: Tensor, pairs: PairData) -> tuple[Tensor, Tensor, Tensor]:
+        """xi, omega and alpha of every row, each [B, n, n]."""
+        assert self.scale_query is not None
+        assert self.scale_key is not None
+        location = _products(self.query(queries), self.key(inputs))
+        scale = F.softplus(self.settings.start_scale + _products(self.scale_query(queries), self.scale_key(inputs)))
+        if self.shape_query is None or self.shape_key is None:
+            return location, scale, torch.zeros_like(location)
+        return location, scale, _products(self.shape_query(queries), self.shape_key(inputs)) * pairs.shape
+
+
+def _products(queries: Tensor, keys: Tensor) -> Tensor:
+    return queries @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
+
+
+class Block(nn.Module):
+    """Attention and a position-wise network, as in SASRec: the residual of the attention is the normalised query."""
+
+    def __init__(self, width: int, settings: RelationSettings, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=1e-8)
+        self.attention = Attention(width, settings, dropout)
+        self.network_norm = nn.LayerNorm(width, eps=1e-8)
+        self.network = nn.Sequential(
+            nn.Linear(width, width), nn.Dropout(dropout), nn.ReLU(), nn.Linear(width, width), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Tensor, correlation: Correlation | None, pairs: PairData | None) -> Tensor:
+        """[B, n, d] to [B, n, d]."""
+        queries = self.attention_norm(x)
+        attended = self.network_norm(queries + self.attention(queries, x, correlation, pairs))
+        result: Tensor = attended + self.network(attended)
+        return result
+
+
+class RKSA(nn.Module):
+    """The network over right-padded sequences; positions count from the first item of the window.
+
+    Args:
+        num_items: items without padding. num_users: users without the unknown one.
+        max_length: most items of a sequence.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        num_users: int,
+        width: int = 64,
+        *,
+        max_length: int = 50,
+        blocks: int = 2,
+        dropout: float = 0.2,
+        settings: RelationSettings | None = None,
+    ) -> None:
+        super().__init__()
+        settings = settings or RelationSettings()
+        self.items = nn.Embedding(num_items + 1, width, padding_idx=0)
+        self.positions = nn.Embedding(max_length, width)
+        for table in (self.items, self.positions):
+            nn.init.xavier_normal_(table.weight)
+        with torch.no_grad():
+            self.items.weight[0] = 0
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, settings, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width, eps=1e-8)
+        self.kernels = Kernels(settings, width, num_users) if settings.relations else None
+
+    def forward(self, items: Tensor, users: Tensor, pairs: PairData | None = None) -> Tensor:
+        """Features [B, n, d], one a position; those of padding mean nothing.
+
+        Args:
+            items: ids [B, n], right-padded with 0.
+            users: ids [B], 0 for unknown.
+            pairs: of the sequences; needed unless the network is plain SASRec.
+        """
+        embedded = self.items(items)
+        correlation = None
+        if self.kernels is not None:
+            if pairs is None:
+                raise ValueError("This network has relations between items: give it their pair data.")
+            correlation = self.kernels(embedded, users, pairs)
+        places = torch.arange(items.shape[1], device=items.device)
+        x = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(places))
+        for block in self.blocks:
+            x = block(x, correlation, pairs)
+        features: Tensor = self.norm(x)
+        return features
