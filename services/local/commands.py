@@ -18,10 +18,11 @@ from rich.table import Table
 from libs.settings import PlatformSettings
 from services.local import process as servers
 from services.local.doctor import Finding, examine
-from services.local.errors import LocalStackError
+from services.local.errors import LocalStackError, StillStopsError
 from services.local.layout import Layout, StackState
 from services.local.service import http_ready
 from services.local.stack import Stack
+from services.local.stopping import stop_and_wait
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
@@ -105,20 +106,22 @@ def start_detached(layout: Layout) -> StackState:
 def down() -> None:
     """Stop the stack. Running jobs write a checkpoint and are queued again."""
     settings = local_settings()
-    lock = Layout(settings.home).lock
-    holder = servers.lock_holder(lock)
+    layout = Layout(settings.home)
+    holder = servers.lock_holder(layout.lock)
     if holder is None:
         console.print("Octavo does not run.")
         return
-    timeout_s = settings.stop_grace_s + 90.0
     try:
-        supervisor = psutil.Process(holder)
-        supervisor.terminate()
-        supervisor.wait(timeout_s)
+        stop_and_wait(
+            psutil.Process(holder),
+            layout.running(),
+            settings.stop_grace_s + 90.0,
+            lambda line: console.print(line, markup=False, soft_wrap=True),
+        )
     except psutil.NoSuchProcess:
         pass
-    except psutil.TimeoutExpired:
-        raise fail(f"Process {holder} still stops after {timeout_s:g} s; see `octavo logs stack`.") from None
+    except StillStopsError as error:
+        raise fail(str(error)) from None
     console.print("Stopped. Your data and queued jobs are kept.")
 
 

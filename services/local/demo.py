@@ -18,6 +18,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from libs.client.cli.datasets import summary_of
 from libs.client.cli.failures import report
 from libs.client.cli.follow import follow
 from libs.client.client import Octavo
@@ -88,7 +89,7 @@ def show_everything(steps: Steps) -> None:
         with steps.step(f"Uploading {len(pictures)} pictures of handwritten digits and validating them"):
             write_zip(pictures, answers, archive)
             version = octavo.datasets.wait_ready(octavo.datasets.upload(NAME, archive))
-            console.print(f"{version.reference} is ready: {version.summary}")
+            console.print(f"{version.reference} is ready: {summary_of(version)}")
         with steps.step("Training a classifier with FRSKD"):
             job = octavo.jobs.submit("frskd", datasets={"train": version.reference}, config=SETTINGS)
             made = (follow(octavo, job.id).result or {})["model"]
@@ -96,7 +97,7 @@ def show_everything(steps: Steps) -> None:
         with steps.step("Serving it"):
             deploy(octavo, made["name"], made["version"])
         with steps.step("Asking it about one picture"):
-            ask(octavo, made["name"], pictures[0], answers[0])
+            ask(octavo, made["name"], pictures[0], answers[0])  # of the test split: the model has not seen it
 
 
 def digits() -> tuple[Any, Any]:
@@ -117,10 +118,11 @@ def png(pixels: Any) -> bytes:
 
 
 def write_zip(pictures: Any, answers: Any, archive: Path) -> None:
-    """One folder a class, as a user would pack it."""
+    """Folders as a user would pack them: one a class below `train` and `test`; every fifth picture is for the test."""
     with zipfile.ZipFile(archive, "w") as packed:
         for number, (pixels, answer) in enumerate(zip(pictures, answers, strict=True)):
-            packed.writestr(f"{answer}/{number:04d}.png", png(pixels))
+            split = "train" if number % 5 else "test"
+            packed.writestr(f"{split}/{answer}/{number:04d}.png", png(pixels))
 
 
 def deploy(octavo: Octavo, model: str, version: int) -> None:

@@ -4,6 +4,7 @@ LocalStackError
 ├── NotInstalledError       a wheel, a binary or an account is missing
 ├── AlreadyRunningError     another process holds this folder
 ├── StartError              a service ended or did not answer in time; carries the end of its log
+├── StillStopsError         it needs longer to stop than it may
 └── ClusterVersionError     the database files belong to another major version of Postgres
 """
 
@@ -22,6 +23,10 @@ class AlreadyRunningError(LocalStackError):
 
 class StartError(LocalStackError):
     """A service ended at once or did not become ready in time."""
+
+
+class StillStopsError(LocalStackError):
+    """The stack needs longer to stop than it may."""
 
 
 class ClusterVersionError(LocalStackError):

@@ -151,7 +151,7 @@ class Stack:
 
     def _prepare(self, environment: Mapping[str, str]) -> None:
         self.tell("migrating the database")
-        log = self.layout.logs / "prepare.log"
+        log = self.layout.logs / "migration.log"
         command = [sys.executable, "-m", "services.local.prepare", str(self.layout.key_file)]
         process = servers.spawn(command, log, environment={**os.environ, **environment})
         try:

@@ -84,6 +84,7 @@ class Supervisor:
         """Stop everything, last started first."""
         while self.watched:
             one = self.watched.pop()
+            self.tell(f"stopping {one.name}")
             one.server.stop()
 
     def _look_at(self, one: Watched) -> bool:

@@ -80,7 +80,7 @@ def _finish(octavo: "Octavo", version: "DatasetVersion", wait: bool, as_json: bo
     if as_json:
         print_json(version.raw)
     elif version.status == "ready":
-        console().print(f"[bold green]{version.reference} is ready[/]  {_summary(version)}")
+        console().print(f"[bold green]{version.reference} is ready[/]  {summary_of(version)}")
     else:
         console().print(f"{version.reference} is {version.status}; see `octavo datasets show {version.dataset}`")
 
@@ -171,11 +171,12 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         return
     from libs.client.cli.validation_report import show_report
 
-    console().print(f"[bold]{version.reference}[/] is {version.status}  {_summary(version)}".rstrip())
+    console().print(f"[bold]{version.reference}[/] is {version.status}  {summary_of(version)}".rstrip())
     show_report(report)
 
 
-def _summary(version: "DatasetVersion") -> str:
+def summary_of(version: "DatasetVersion") -> str:
+    """Classes, splits and size in a line; empty until it is ready."""
     summary = version.summary or {}
     splits = summary.get("splits") or {}
     counts = [f"{name} {one['pictures'] if isinstance(one, dict) else one}" for name, one in splits.items()]

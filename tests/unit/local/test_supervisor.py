@@ -67,6 +67,7 @@ def test_what_ended_is_started_again_after_its_wait(tmp_path: Path):
     assert (server.starts, one.watched[0].restarts) == (2, 1)
     assert one.watched[0].state().pid == server.process.pid
     one.stop_all()
+    assert lines[-1] == "stopping scribe"
     assert server.process is None
 
 
