@@ -60,7 +60,7 @@ def write_training_report(folder: Path, content: ReportContent) -> None:
     sections = [course_section(history, _chosen_step(content.fitted)), *content.sections]
     if result is not None:
         sections += classifier_sections(result, content.bundle.temperature)
-    preview = augmentation_preview(data.train, data.recipe, content.config, seed=content.bundle.lineage.seed)
+    preview = augmentation_preview(data.train, data.recipe, content.config, seed=content.bundle.lineage.seed or 0)
     sections += [_augmentation_section(preview, data.classes), settings_section(content.config.model_dump(mode="json"))]
     page = render_page(content.title, _subtitle(content), _tiles(content), sections)
     (folder / "augmented.png").write_bytes(picture_grid([picture for picture, _ in preview], PREVIEW_COLUMNS))
