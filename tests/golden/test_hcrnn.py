@@ -52,9 +52,9 @@ def published_parameters(network, d, h, version):
         "bh": (cell.from_input.bias, candidate, False),
         "bz": (cell.from_input.bias, update, False),
         "Wz_c": (cell.update_from_local.weight, every, True),
-        "A_loc_key": (read.temporary_key.weight, every, False),
-        "A_loc_query": (read.temporary_query.weight, every, False),
-        "v_loc": (read.temporary_score, every, False),
+        "A_loc_key": (read.temporary.key.weight, every, False),
+        "A_loc_query": (read.temporary.query.weight, every, False),
+        "v_loc": (read.temporary.score, every, False),
         "B_out": (read.to_item.weight, every, False),
     }
     if version == 1:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from libs.models.hcrnn.topics import glorot_
+from libs.models.sequences.additive import glorot_
 
 Version = Literal[1, 2, 3]
 _LEAST_DRIFT_WEIGHT = 1e-12

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from libs.models.hcrnn.cell import CellStates, HierarchicalCell, Version
 from libs.models.hcrnn.readout import Attention, ReadOut
 from libs.models.hcrnn.topics import TopicEncoder, running_bags, topic_noise
+from libs.models.sequences.recurrent import item_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,7 @@ class HCRNN(nn.Module):
         output_dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.items = nn.Embedding(num_items + 1, item_dim, padding_idx=0)
-        nn.init.normal_(self.items.weight, std=0.1)
-        with torch.no_grad():
-            self.items.weight[0] = 0
+        self.items = item_table(num_items, item_dim)
         self.contexts = nn.Parameter(torch.empty(num_topics, item_dim))
         nn.init.xavier_uniform_(self.contexts)
         self.topics = TopicEncoder(item_dim, num_topics)

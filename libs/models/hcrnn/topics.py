@@ -1,7 +1,5 @@
 """The topic encoder of HCRNN: which of the K global contexts a sequence is about."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,9 +74,3 @@ def first_occurrences(items: Tensor) -> Tensor:
 def topic_noise(rows: int, num_topics: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """One standard-normal draw a sequence, [rows, 1, K]: every position of a sequence shares it."""
     return torch.randn(rows, 1, num_topics, generator=generator, dtype=like.dtype, device=like.device)
-
-
-def glorot_(weight: Tensor) -> None:
-    """Uniform in +-sqrt(6 / (fan in + fan out)), the initialisation of the published code."""
-    bound = math.sqrt(6 / (weight.shape[0] + weight.shape[1]))
-    nn.init.uniform_(weight, -bound, bound)
