@@ -14,13 +14,14 @@ from pydantic import (
     SerializeAsAny,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
 from libs.jobs.tasks import TASKS
-from libs.models.catalog import METHODS, UnknownMethodError, method
+from libs.models.catalog import METHODS, UnknownMethodError
 from libs.registry.errors import BadReference
-from libs.registry.references import check_name
+from libs.registry.references import check_name, parse_reference
 
 
 def _usable(name: str) -> str:
@@ -30,15 +31,39 @@ def _usable(name: str) -> str:
         raise ValueError(str(error)) from None
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"), AfterValidator(_usable)]
+def _readable(reference: str) -> str:
+    try:
+        parse_reference(reference)
+    except BadReference as error:
+        raise ValueError(str(error)) from None
+    return reference
+
+
+_NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
+
+Name = Annotated[
+    str,
+    AfterValidator(_usable),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME_PATTERN}$", "maxLength": 64}),
+]
 """Lower-case letters, digits, dot, dash, underscore; at most 64; no word of the API's own addresses."""
 
 Reference = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?(@[a-z0-9._-]{1,64})?$", max_length=129),
+    AfterValidator(_readable),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME_PATTERN}(@[a-z0-9._-]{{1,64}})?$", "maxLength": 129}),
 ]
 """`name`, `name@3` (a version) or `name@production` (an alias). Without a suffix: the newest ready version."""
 
+
+def _known(method: str) -> str:
+    if method in TASKS or method in METHODS:
+        return method
+    raise ValueError(str(UnknownMethodError(method, [*METHODS, *TASKS])))
+
+
+MethodName = Annotated[str, AfterValidator(_known)]
+"""A training method or one of the platform's own tasks."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -70,7 +95,7 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: str = Field(description="A training method, or one of: " + ", ".join(sorted(TASKS)) + ".")
+    method: MethodName = Field(description="A training method, or one of: " + ", ".join(sorted(TASKS)) + ".")
     name: Name | None = Field(default=None, description="A name for people. Default: method and data set.")
     datasets: dict[str, Reference] = Field(
         default_factory=dict,
@@ -95,16 +120,6 @@ class JobSpec(BaseModel):
     timeout_s: float | None = Field(default=None, gt=0, le=30 * 86400)
     max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts before the job fails.")
     config: SerializeAsAny[BaseModel] = Field(description="Hyper-parameters; schema at /v1/methods/{name}.")
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value in TASKS:
-            return value
-        try:
-            return method(value).name
-        except UnknownMethodError as error:
-            raise ValueError(str(error)) from None
 
     @field_validator("config", mode="before")
     @classmethod

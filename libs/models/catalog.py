@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,11 +18,12 @@ Task = Literal["image-classification"]
 class UnknownMethodError(LookupError):
     """No method of that name; the message names the nearest ones."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, known: Iterable[str] | None = None) -> None:
+        names = sorted(METHODS if known is None else known)
         self.name = name
-        self.nearest = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4)
+        self.nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
-        super().__init__(f"There is no method {name!r}.{hint} Methods: {', '.join(sorted(METHODS))}.")
+        super().__init__(f"There is no method {name[:80]!r}.{hint} Methods: {', '.join(names)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What an estimate is asked for. Imports no torch: the gateway serves the schema."""
 
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from libs.models.catalog import UnknownMethodError, method
 
@@ -15,13 +15,20 @@ class EstimateConfig(BaseModel):
     of: str = Field(max_length=64, description="A training method.", examples=["frskd"])
     config: dict[str, Any] = Field(default_factory=dict, description="Its hyper-parameters; missing ones: defaults.")
 
-    @model_validator(mode="after")
-    def _valid_for_its_method(self) -> Self:
+    @field_validator("of")
+    @classmethod
+    def _known(cls, value: str) -> str:
         try:
-            self.parsed()
+            return method(value).name
         except UnknownMethodError as error:
             raise ValueError(str(error)) from None
-        return self
+
+    @field_validator("config")
+    @classmethod
+    def _valid_for_its_method(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "of" in info.data:
+            method(info.data["of"]).config.model_validate(value)
+        return value
 
     def parsed(self) -> BaseModel:
         """The hyper-parameters as the method's own class.

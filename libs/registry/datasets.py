@@ -130,7 +130,10 @@ def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool =
     if version is None:
         raise DatasetVersionNotFound(f"Data set {dataset.name!r} has no version {parsed.version}.")
     if ready and version.status != "ready":
-        raise NotReady(f"Data set {dataset.name}@{version.version} is {version.status}; see its report.")
+        raise NotReady(
+            f"Data set {dataset.name}@{version.version} is {version.status}; "
+            f"`octavo datasets show {dataset.name}@{version.version}` says why."
+        )
     return version
 
 
@@ -157,7 +160,9 @@ def _newest_ready(session: Session, dataset: Dataset) -> DatasetVersion:
         return newest
     versions = list_versions(session, dataset)
     states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
-    raise NotReady(f"Data set {dataset.name!r} has no ready version: {states}.")
+    raise NotReady(
+        f"Data set {dataset.name!r} has no ready version: {states}. `octavo datasets show {dataset.name}` says why."
+    )
 
 
 def _move(session: Session, version_id: UUID, allowed: set[str], status: str) -> DatasetVersion:

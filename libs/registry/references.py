@@ -32,11 +32,17 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadReference(
             f"{name[:80]!r} is not a name. Names are lower-case letters, digits, '.', '-' and '_', at most 64 of them, "
-            "and begin and end with a letter or digit."
+            f"and begin and end with a letter or digit{_like(name)}."
         )
     if name in RESERVED_NAMES:
         raise BadReference(f"{name!r} is a word of the API's own addresses. Choose another name.")
     return name
+
+
+def _like(text: str) -> str:
+    """The nearest name to a text, as the end of a sentence; nothing when none of its characters can stay."""
+    kept = re.sub(r"[^a-z0-9._-]+", "-", text[:200].lower()).strip("._-")[:64].rstrip("._-")
+    return f", like {kept!r}" if kept and kept not in RESERVED_NAMES else ""
 
 
 def check_alias(alias: str) -> str:

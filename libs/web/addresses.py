@@ -5,21 +5,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from fastapi.routing import iter_route_contexts
 from starlette.routing import Match, Route
 
 
 @cache
 def routes_of(app: Any) -> tuple[Route, ...]:
     """Every route of an application, those of its routers included."""
-    return tuple(_routes(app.routes))
-
-
-def _routes(entries: Any) -> Iterator[Route]:
-    for entry in entries:
-        if isinstance(entry, Route):
-            yield entry
-        elif hasattr(entry, "original_router"):  # what `include_router` leaves
-            yield from _routes(entry.original_router.routes)
+    found = (context.original_route for context in iter_route_contexts(app.routes))
+    return tuple(route for route in found if isinstance(route, Route))
 
 
 def _at(app: Any, path: str) -> Iterator[Route]:

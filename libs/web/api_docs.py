@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from libs.web.auth import Public
@@ -18,6 +18,11 @@ def install(app: FastAPI) -> None:
     async def page() -> FileResponse:
         """The API, to read and to try."""
         return FileResponse(_OURS / "api_docs.html", media_type="text/html")
+
+    @app.get("/", include_in_schema=False, dependencies=[Public])
+    async def root() -> RedirectResponse:
+        """The documentation is what there is to see."""
+        return RedirectResponse("/docs")
 
     files = StaticFiles(directory=_OURS, packages=[("fastapi_offline", "static")])
     app.mount("/docs/static", files, name="docs-static")

@@ -14,6 +14,21 @@ def etag(revision: int) -> str:
     return f'"{revision}"'
 
 
+def wants_absent(if_none_match: str | None) -> bool:
+    """Whether the thing must not exist yet: `If-None-Match: *`.
+
+    Raises:
+        UnprocessableError: the header is something else.
+    """
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() != "*":
+        message = "If-None-Match is only *: there must be no such thing yet."
+        field = FieldProblem(pointer="/If-None-Match", message=message, location="header")
+        raise UnprocessableError(message, errors=[field])
+    return True
+
+
 def expected_revision(if_match: str | None) -> int | None:
     """The revision the caller read: `ANY` for `*`, None when no header came (it should not exist yet).
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import cast, func, select
+from sqlalchemy.dialects.postgresql import JSONPATH, distinct_on
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Dataset, DatasetVersion
+from libs.database.tables import Dataset, DatasetVersion, Job
+from libs.jobs.states import TERMINAL, JobStatus
 from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
@@ -27,6 +28,16 @@ def newest_versions(session: Session, dataset_ids: Sequence[UUID]) -> dict[UUID,
         .order_by(DatasetVersion.dataset_id, DatasetVersion.version.desc())
     )
     return {version.dataset_id: version for version in session.scalars(query)}
+
+
+def unfinished_users(session: Session, project_id: UUID, name: str, count: int) -> Sequence[Job]:
+    """Jobs that have not ended and read a version of the data set, oldest first; its validation among them."""
+    of_this = func.jsonb_path_exists(
+        Job.spec, cast("$.datasets.* ? (@ starts with $name)", JSONPATH), func.jsonb_build_object("name", f"{name}@")
+    )
+    unfinished = Job.status.in_(sorted(set(JobStatus) - TERMINAL))
+    query = select(Job).where(Job.project_id == project_id, unfinished, of_this).order_by(Job.created_at, Job.id)
+    return session.scalars(query.limit(count)).all()
 
 
 def version(session: Session, dataset_id: UUID, number: int) -> DatasetVersion | None:

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Path, Response, Security
+from fastapi import Path, Query, Response, Security
 from starlette.responses import StreamingResponse
 
+from libs.jobs.spec import Name
 from libs.registry import datasets as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
@@ -26,7 +27,7 @@ from services.gateway.downloads import download_of, stream_file
 router = Router(prefix="/v1/datasets", tags=["data sets"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_WRITE])]
-DatasetName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]
+DatasetName = Annotated[Name, Path(examples=["cats"])]
 Number = Annotated[int, Path(ge=1, le=10**9, examples=[1])]
 
 
@@ -72,11 +73,19 @@ def get_dataset(caller: Reader, gateway: Gw, name: DatasetName) -> DatasetDetail
         return service.detail(session, caller.project_id, name)
 
 
-@router.delete("/{name}", status_code=204, responses=responses(404))
-def delete_dataset(caller: Writer, gateway: Gw, name: DatasetName) -> None:
-    """Delete a data set. Models trained on it keep its digest; its files go with the next `octavo gc`."""
+@router.delete("/{name}", status_code=204, responses=responses(404, 409))
+def delete_dataset(
+    caller: Writer,
+    gateway: Gw,
+    name: DatasetName,
+    force: Annotated[bool, Query(description="Even if jobs that have not ended use it; they will fail.")] = False,
+) -> None:
+    """Delete a data set that no unfinished job uses. Models trained on it keep its digest.
+
+    Its files go with an `octavo gc` a week later.
+    """
     with gateway.writing() as session:
-        registry.delete_dataset(session, caller.project_id, name)
+        service.delete(session, caller.project_id, name, force=force)
 
 
 @router.get("/{name}/versions/{number}", responses=responses(404))

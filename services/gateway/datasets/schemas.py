@@ -1,48 +1,83 @@
 """Data sets over HTTP."""
 
+import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs.data.config import ValidationConfig
+from libs.data.errors import PublicDatasetError
 from libs.jobs.spec import Name
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
-"""A plain file name; its ending says what the upload is."""
+_FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
+_ENDINGS = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+
+
+def _plain(name: str) -> str:
+    if re.fullmatch(_FILE_NAME, name) is None:
+        raise ValueError(
+            "This is not a plain file name: letters, digits, '.', '-' and '_', at most 128 of them, no dot first, "
+            "no folders."
+        )
+    return name
+
+
+def _archive(name: str) -> str:
+    if not name.lower().endswith(_ENDINGS):
+        raise ValueError(f"A data set is uploaded as one archive: a name that ends in {', '.join(_ENDINGS)}.")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": _FILE_NAME})]
+"""A plain file name."""
+
+
+Place = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A path or an s3:// address."""
+
+
+def _fetchable(name: str) -> str:
+    from libs.data.public.catalog import public_dataset  # needs numpy, which the gateway otherwise does without
+
+    try:
+        return public_dataset(name).name
+    except PublicDatasetError as error:
+        raise ValueError(str(error)) from None
+
 
 PlainText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 Status = Literal["uploading", "validating", "ready", "invalid"]
 
 
-class UploadSource(BaseModel):
-    """The content will be uploaded in chunks."""
+class Source(BaseModel):
+    """Where the content of a version comes from: exactly one of these."""
 
-    model_config = ConfigDict(extra="forbid", title="UploadSource")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
-    upload: FileName = Field(description="File name; its ending says what it is.", examples=["cats.zip"])
-
-
-class PathSource(BaseModel):
-    """The content lies where the workers can read it, under one of the allowed roots (`OCTAVO_DATA_ROOTS`)."""
-
-    model_config = ConfigDict(extra="forbid", title="PathSource")
-
-    path: Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")] = Field(
-        examples=["/data/cats", "s3://bucket/cats"]
+    upload: Annotated[FileName, AfterValidator(_archive)] | None = Field(
+        default=None, description="It will be uploaded in chunks, as a file of this name.", examples=["cats.zip"]
+    )
+    path: Place | None = Field(
+        default=None,
+        description="It lies where the workers can read it, under an allowed root (`OCTAVO_DATA_ROOTS`).",
+        examples=["/data/cats", "s3://bucket/cats"],
+    )
+    public: Annotated[str, AfterValidator(_fetchable)] | None = Field(
+        default=None,
+        description="Octavo fetches it, with its checksum, from its official address or `OCTAVO_MIRROR`.",
+        examples=["digits"],
     )
 
-
-class PublicSource(BaseModel):
-    """A public data set that Octavo fetches, with its checksum, from its official address or `OCTAVO_MIRROR`."""
-
-    model_config = ConfigDict(extra="forbid", title="PublicSource")
-
-    public: Name = Field(examples=["digits"])
-
-
-Source = UploadSource | PathSource | PublicSource
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError(
+                "A source has exactly one of these fields: `upload` (a file you send), `path` (a place the workers can "
+                "read), `public` (a data set that Octavo fetches)."
+            )
+        return self
 
 
 class VersionRequest(BaseModel):

@@ -20,10 +20,9 @@ from services.gateway.datasets.schemas import (
     DatasetDetail,
     DatasetRequest,
     DatasetVersion,
-    PathSource,
     Report,
+    Source,
     Statistics,
-    UploadSource,
     VersionRequest,
 )
 from services.gateway.datasets.sources import allowed_location
@@ -31,6 +30,7 @@ from services.gateway.datasets.uploads import Upload
 from services.gateway.jobs.repository import newest_artifact
 from services.gateway.paging import page_of
 
+_NAMED_USERS = 3
 PREVIEW = "preview.png"
 """Artifact of the validation job: sample pictures on one sheet."""
 
@@ -42,13 +42,13 @@ def begin(session: Session, project_id: UUID, name: str, request: VersionRequest
         UnprocessableError: its path is not under an allowed root.
     """
     source = request.source
-    if isinstance(source, PathSource):
-        source = PathSource(path=allowed_location(source.path, data_roots))
-    stored = {**source.model_dump(), "validation": request.validation.model_dump(mode="json")}
+    if source.path is not None:
+        source = Source(path=allowed_location(source.path, data_roots))
+    stored = {**source.model_dump(exclude_none=True), "validation": request.validation.model_dump(mode="json")}
     description = request.description if isinstance(request, DatasetRequest) else ""
     row = registry.create_version(session, project_id, name, stored, description=description)
-    if not isinstance(source, UploadSource):
-        place = source.path if isinstance(source, PathSource) else f"public:{source.public}"
+    if source.upload is None:
+        place = source.path or f"public:{source.public}"
         _validate(session, row, name, place, size_bytes=0)
     session.refresh(row)
     return _version(row, name)
@@ -174,6 +174,26 @@ def preview(session: Session, project_id: UUID, name: str, number: int) -> Artif
     if sheet is None:
         raise NotFoundError(f"{name}@{number} is {row.status} and has no preview.", code="preview_not_found")
     return sheet
+
+
+def delete(session: Session, project_id: UUID, name: str, *, force: bool) -> None:
+    """Remove a data set from every list.
+
+    Raises:
+        DatasetNotFound: there is none.
+        ConflictError: jobs that have not ended use it, and it is not forced.
+    """
+    registry.find_dataset(session, project_id, name)
+    users = [] if force else repository.unfinished_users(session, project_id, name, _NAMED_USERS + 1)
+    if users:
+        named = ", ".join(f"{job.name} ({job.id}, {job.status})" for job in users[:_NAMED_USERS])
+        more = " and more" if len(users) > _NAMED_USERS else ""
+        raise ConflictError(
+            f"Data set {name!r} is used by jobs that have not ended: {named}{more}. "
+            "Wait for them or cancel them first; `?force=true` deletes it all the same.",
+            code="in_use",
+        )
+    registry.delete_dataset(session, project_id, name)
 
 
 def _find(session: Session, project_id: UUID, name: str, number: int) -> VersionRow:

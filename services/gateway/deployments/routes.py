@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Response, Security
 
+from libs.jobs.spec import Name
 from libs.registry import deployments as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
@@ -16,7 +17,7 @@ from services.gateway.deployments.schemas import Deployment, DeploymentChange, D
 router = Router(prefix="/v1/deployments", tags=["deployments"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
-DeploymentName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]
+DeploymentName = Annotated[Name, Path(examples=["cats"])]
 
 
 @router.post("", status_code=201, responses=responses(409))

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Security
 from starlette.responses import StreamingResponse
 
+from libs.jobs.spec import Name
 from libs.web.auth import Caller, Public, Scope, authenticate
 from libs.web.problems import problem_responses, responses
 from libs.web.routing import Router
@@ -15,15 +16,15 @@ router = Router(tags=["inference"])
 Infers = Annotated[Caller, Security(authenticate, scopes=[Scope.INFER])]
 ReadsDeployments = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
 WritesDeployments = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRITE])]
-Name = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats"])]
+DeploymentName = Annotated[Name, Path(examples=["cats"])]
 Number = Annotated[int, Path(ge=1, le=10**9)]
 
 
-async def _named(name: Name) -> None:
+async def _named(name: DeploymentName) -> None:
     """Declares the path parameter of routes that only pass it on."""
 
 
-async def _numbered(name: Name, number: Number) -> None:
+async def _numbered(name: DeploymentName, number: Number) -> None:
     """Declares the path parameters of routes that only pass them on."""
 
 

@@ -7,6 +7,7 @@ from fastapi import Body, Query, Security
 from fastapi.responses import JSONResponse
 
 from libs.jobs import retention, submit, wishes
+from libs.jobs.spec import MethodName, Name
 from libs.jobs.states import JobStatus
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
@@ -59,8 +60,8 @@ def list_jobs(
     caller: Reader,
     gateway: Gw,
     status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus), description="Any of these.")] = None,
-    method: Annotated[str | None, Query(max_length=100, pattern=r"^[a-z0-9_-]+$")] = None,
-    name: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9._-]+$")] = None,
+    method: Annotated[MethodName | None, Query()] = None,
+    name: Annotated[Name | None, Query()] = None,
     group: UUID | None = None,
     cursor: CursorText = None,
     limit: Limit = 50,

@@ -55,6 +55,10 @@ class JobDetail(JobSummary):
     result: dict[str, Any] | None = Field(description="Final metrics and what the job made, once it has succeeded.")
     error: dict[str, Any] | None
     last_event_seq: int
+    hint: str | None = Field(
+        default=None,
+        description="What a job that waits lacks: no live worker takes its queue. Only in answers to `GET`.",
+    )
     attempts: list[Attempt] = []
 
 

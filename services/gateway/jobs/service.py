@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,13 @@ from libs.database.tables import Artifact as ArtifactRow
 from libs.database.tables import Job
 from libs.jobs import events, reports
 from libs.jobs.errors import JobNotFound
-from libs.jobs.spec import JobSpec, parse_spec
-from libs.jobs.states import TERMINAL
+from libs.jobs.spec import JobSpec, config_class, parse_spec
+from libs.jobs.states import TERMINAL, JobStatus
 from libs.jobs.submit import default_name, submit
+from libs.web.field_errors import Path, names_in
 from libs.web.json_text import check_storable
 from libs.web.paging import Page, decode_cursor
-from libs.web.problems import FieldProblem, NotFoundError, UnprocessableError, validation_problem
+from libs.web.problems import FieldProblem, NotFoundError, UnprocessableError, summary_of, validation_problem
 from libs.web.sse import Batch, StreamEvent
 from services.gateway.jobs import repository
 from services.gateway.jobs.references import pin
@@ -37,6 +39,7 @@ from services.gateway.paging import page_of
 from services.gateway.repository import owned
 
 STREAM_BATCH = 500
+_WAITING_FOR_A_WORKER = (JobStatus.QUEUED, JobStatus.RETRY_WAIT)
 _NO_DIRECT = {"validate-dataset": "A data set is validated when it is made: POST /v1/datasets."}
 
 
@@ -50,21 +53,33 @@ def read_spec(body: dict[str, Any]) -> JobSpec:
     try:
         spec = parse_spec(body)
     except ValidationError as error:
-        raise _spec_problem(error) from None
+        raise _spec_problem(error, body) from None
     if spec.method in _NO_DIRECT:
         field = FieldProblem(pointer="/method", message=_NO_DIRECT[spec.method])
         raise UnprocessableError(field.message, errors=[field])
     return spec
 
 
-def _spec_problem(error: ValidationError) -> UnprocessableError:
+def _spec_problem(error: ValidationError, body: dict[str, Any]) -> UnprocessableError:
     """Without a known method, nothing can be said of its config."""
-    problem = validation_problem(error)
-    if any(field.pointer == "/method" for field in problem.errors):
-        problem.errors = [field for field in problem.errors if not field.pointer.startswith("/config")]
-        problem.detail = next(field.message for field in problem.errors if field.pointer == "/method")
-        problem.problem_code = "unknown_method" if "There is no method" in problem.detail else problem.problem_code
+    problem = validation_problem(error, names=partial(_field_names, body))
+    of_method = [field for field in problem.errors if field.pointer == "/method"]
+    if of_method:
+        others = [field for field in problem.errors if field.pointer.partition("/config")[0] and field not in of_method]
+        code = "unknown_method" if "There is no method" in of_method[0].message else None
+        fields = [*of_method, *others]
+        return UnprocessableError(summary_of(fields), code=code, errors=fields)
     return problem
+
+
+def _field_names(body: dict[str, Any], path: Path) -> Sequence[str]:
+    """The fields at a place in a job request; those of `config` are its method's."""
+    if path[:1] != ("config",):
+        return names_in(JobSpec)(path)
+    method, below = body["method"], path[1:]
+    if method == "estimate" and below[:1] == ("config",):
+        method, below = body["config"]["of"], below[1:]
+    return names_in(config_class(method))(below)
 
 
 def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
@@ -116,13 +131,22 @@ def find_job(session: Session, project_id: UUID, job_id: UUID) -> Job:
 def detail(session: Session, project_id: UUID, job_id: UUID) -> JobDetail:
     """A job with its attempts."""
     job = find_job(session, project_id, job_id)
-    return detail_of(job, [Attempt.model_validate(row) for row in reports.attempts(session, job_id)])
+    attempts = [Attempt.model_validate(row) for row in reports.attempts(session, job_id)]
+    return detail_of(job, attempts, _hint(session, job))
 
 
-def detail_of(job: Job, attempts: Sequence[Attempt] = ()) -> JobDetail:
+def _hint(session: Session, job: Job) -> str | None:
+    if job.status not in _WAITING_FOR_A_WORKER or repository.live_workers(session, job.queue):
+        return None
+    needs = " with a GPU" if job.queue == "gpu" else ""
+    advice = f"start a worker{needs}, or cancel it" + (" and submit it with device `auto`" if needs else "")
+    return f"No worker that is alive takes jobs of the queue {job.queue!r}; the job waits until one does: {advice}."
+
+
+def detail_of(job: Job, attempts: Sequence[Attempt] = (), hint: str | None = None) -> JobDetail:
     """A job row over HTTP."""
-    fields = {name: getattr(job, name) for name in JobDetail.model_fields if name != "attempts"}
-    return JobDetail(**fields, attempts=list(attempts))
+    fields = {name: getattr(job, name) for name in JobDetail.model_fields.keys() - {"attempts", "hint"}}
+    return JobDetail(**fields, attempts=list(attempts), hint=hint)
 
 
 def has_ended(session: Session, project_id: UUID, job_id: UUID) -> bool:

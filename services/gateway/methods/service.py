@@ -1,8 +1,7 @@
 """The catalog of methods and tasks, as the API shows it."""
 
 from libs.jobs.tasks import TASKS, PlatformTask
-from libs.models.catalog import METHODS, Method
-from libs.models.catalog import method as find_method
+from libs.models.catalog import METHODS, Method, UnknownMethodError
 from services.gateway.jobs.references import roles_of
 from services.gateway.methods.schemas import MethodDetail, MethodSummary
 
@@ -19,7 +18,9 @@ def detail(name: str) -> MethodDetail:
     Raises:
         UnknownMethodError: there is none of that name.
     """
-    entry = TASKS.get(name) or find_method(name)
+    entry = TASKS.get(name) or METHODS.get(name)
+    if entry is None:
+        raise UnknownMethodError(name, [*METHODS, *TASKS])
     schema = entry.config.model_json_schema()
     defaults = {name: field["default"] for name, field in schema["properties"].items() if "default" in field}
     roles = roles_of(entry.name)

@@ -3,7 +3,10 @@
 from typing import Annotated
 
 from fastapi import Header, Path, Response
+from pydantic import AfterValidator
 
+from libs.registry.errors import BadReference
+from libs.registry.references import check_alias
 from libs.web.etags import etag
 from libs.web.problems import responses
 from libs.web.routing import Router
@@ -13,9 +16,26 @@ from services.gateway.models.routes import ModelName, Reader, Writer
 from services.gateway.models.schemas import Alias, AliasRequest
 
 router = Router(prefix="/v1/models/{name}/aliases", tags=["models"])
-AliasName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["production"])]
+
+
+def _usable(alias: str) -> str:
+    try:
+        return check_alias(alias)
+    except BadReference as error:
+        raise ValueError(str(error)) from None
+
+
+AliasName = Annotated[
+    str,
+    AfterValidator(_usable),
+    Path(examples=["production"], json_schema_extra={"pattern": "^[a-z0-9._-]{1,64}$"}),
+]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", max_length=40, description='The ETag that was read, like "3", or `*`.')
+]
+
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=40, description="`*`: only if there is no such alias yet.")
 ]
 
 
@@ -44,13 +64,14 @@ def set_alias(
     body: AliasRequest,
     response: Response,
     if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Alias:
     """Point an alias at a ready version. One that exists is moved only with `If-Match`: 412 when it changed since.
 
     Deployments that follow the alias load the new version and switch to it when it is ready.
     """
     with gateway.writing() as session:
-        moved = service.set_alias(session, caller.project_id, name, alias, body.version, if_match)
+        moved = service.set_alias(session, caller.project_id, name, alias, body.version, if_match, if_none_match)
     response.headers["ETag"] = etag(moved.revision)
     return moved
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query, Security
 from starlette.responses import StreamingResponse
 
+from libs.jobs.spec import Name, Reference
 from libs.registry import models as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page
@@ -18,9 +19,8 @@ from services.gateway.models.schemas import Comparison, Lineage, Model, ModelDet
 router = Router(prefix="/v1/models", tags=["models"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_READ])]
 Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.MODELS_WRITE])]
-ModelName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", examples=["cats-frskd"])]
+ModelName = Annotated[Name, Path(examples=["cats-frskd"])]
 Number = Annotated[int, Path(ge=1, le=10**9 - 1, examples=[1])]
-Reference = Annotated[str, Query(max_length=129, pattern=r"^[a-z0-9._@-]+$", examples=["cats-frskd@2"])]
 
 
 @router.get("", responses=responses())

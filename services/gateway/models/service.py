@@ -12,7 +12,7 @@ from libs.registry import models as registry
 from libs.registry.errors import RegistryError
 from libs.registry.lineage import compare as compare_versions
 from libs.registry.lineage import lineage_graph
-from libs.web.etags import expected_revision
+from libs.web.etags import expected_revision, wants_absent
 from libs.web.paging import Page, decode_cursor
 from libs.web.problems import FieldProblem, PreconditionRequiredError, UnprocessableError
 from services.gateway.models import repository
@@ -76,15 +76,24 @@ def version(session: Session, project_id: UUID, name: str, number: int) -> Versi
     return VersionDetail(**_summary(row, name).model_dump(), bundle=row.bundle, gates=row.gates, lineage=row.lineage)
 
 
-def set_alias(session: Session, project_id: UUID, name: str, alias: str, target: int, if_match: str | None) -> Alias:
+def set_alias(
+    session: Session,
+    project_id: UUID,
+    name: str,
+    alias: str,
+    target: int,
+    if_match: str | None,
+    if_none_match: str | None = None,
+) -> Alias:
     """Point an alias at a version, if it is where the caller last saw it.
 
     Raises:
         PreconditionRequiredError: the alias exists and no `If-Match` came.
-        AliasConflict: it is at another revision.
+        AliasConflict: it is at another revision, or it exists and should not.
     """
+    must_be_new = wants_absent(if_none_match)
     expected = expected_revision(if_match)
-    if if_match is None and _exists(session, project_id, name, alias):
+    if if_match is None and not must_be_new and _exists(session, project_id, name, alias):
         raise PreconditionRequiredError(
             f"Alias {alias!r} exists: send its ETag as If-Match (or `If-Match: *` to move it wherever it is)."
         )

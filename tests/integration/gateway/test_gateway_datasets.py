@@ -14,6 +14,7 @@ from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, J
 from libs.registry.artifacts import ArtifactStore
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import running_gateway
+from tests.support.datasets import add_dataset
 from tests.support.waiting import until
 
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
@@ -116,9 +117,55 @@ def test_a_file_name_that_could_lead_elsewhere_is_refused(client: TestClient, na
     assert answer.status_code == 422
 
 
-def test_a_source_is_one_of_three_kinds(client: TestClient) -> None:
-    for source in ({}, {"upload": "a.zip", "path": "/x"}, {"url": "http://x"}, None):
-        assert client.post("/v1/datasets", json={"name": "cats", "source": source}).status_code == 422
+@pytest.mark.parametrize(
+    ("source", "pointer", "said"),
+    [
+        ({}, "/source", "`upload`"),
+        ({"upload": "a.zip", "path": "/x"}, "/source", "exactly one"),
+        ({"url": "http://x"}, "/source/url", "Known: path, public, upload."),
+        (None, "/source", "JSON object"),
+        ("x", "/source", "JSON object"),
+        ({"upload": "../x.zip"}, "/source/upload", "plain file name"),
+        ({"upload": "x.exe"}, "/source/upload", "ends in .zip"),
+        ({"public": "mnst"}, "/source/public", "mnist or kmnist"),
+        ({"path": "/x\0"}, "/source/path", "pattern"),
+    ],
+)
+def test_a_wrong_source_is_said_once_and_in_words(client: TestClient, source: object, pointer: str, said: str) -> None:
+    answer = client.post("/v1/datasets", json={"name": "cats", "source": source})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert said in error["message"]
+    assert client.get("/v1/datasets").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "like"), [("My Cats", ", like 'my-cats'."), ("../etc", ", like 'etc'."), ("кошки", "letter or digit.")]
+)
+def test_a_wrong_name_is_explained_with_one_that_fits(client: TestClient, name: str, like: str) -> None:
+    answer = client.post("/v1/datasets", json={"name": name, "source": {"upload": "cats.zip"}})
+    assert answer.status_code == 422
+    assert "lower-case letters, digits, '.', '-' and '_'" in answer.json()["detail"]
+    assert answer.json()["detail"].endswith(like)
+
+
+def test_a_data_set_that_an_unfinished_job_uses_is_deleted_only_by_force(client: TestClient, digits: str) -> None:
+    job = client.post("/v1/jobs", json={"method": "frskd", "datasets": {"train": "digits"}}).json()
+    refused = client.delete("/v1/datasets/digits")
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert job["id"] in refused.json()["detail"]
+    assert client.delete("/v1/datasets/digits?force=true").status_code == 204
+    assert client.get("/v1/datasets/digits").status_code == 404
+
+
+def test_an_ended_job_or_one_of_another_data_set_holds_nothing(client: TestClient, engine: Engine, digits: str) -> None:
+    with transaction(engine) as session:
+        add_dataset(session, "digits2")
+    client.post("/v1/jobs", json={"method": "frskd", "datasets": {"train": "digits2"}})
+    ended = client.post("/v1/jobs", json={"method": "frskd", "datasets": {"train": "digits"}}).json()
+    assert client.post(f"/v1/jobs/{ended['id']}/cancel").json()["status"] == "cancelled"
+    assert client.delete("/v1/datasets/digits").status_code == 204
 
 
 def test_data_in_place_is_validated_at_once(client: TestClient, settings: GatewaySettings, engine: Engine) -> None:

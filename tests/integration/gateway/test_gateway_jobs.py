@@ -98,7 +98,7 @@ def test_a_job_cannot_be_named_like_a_word_of_the_api(client: TestClient, digits
         ({"train": "digist"}, "/datasets/train", "Did you mean 'digits'?"),
         ({"train": "digits@7"}, "/datasets/train", "no version 7"),
         ({"train": "digits@best"}, "/datasets/train", "no aliases"),
-        ({"train": "Digits"}, "/datasets/train", "pattern"),
+        ({"train": "Digits"}, "/datasets/train", "like 'digits'"),
         ({}, "/datasets/train", "needs a reference"),
         ({"train": "digits", "trian": "digits"}, "/datasets/trian", "Roles: train"),
     ],

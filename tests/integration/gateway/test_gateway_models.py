@@ -86,7 +86,6 @@ def test_if_match_on_an_alias_that_does_not_exist_fails(client: TestClient, cats
 
 def test_an_alias_needs_a_ready_version_and_a_sane_name(client: TestClient, cats: list[str]) -> None:
     assert client.put(ALIAS, json={"version": 3}).json()["code"] == "not_ready"
-    assert client.put("/v1/models/cats/aliases/7", json={"version": 1}).json()["code"] == "bad_reference"
     assert client.put("/v1/models/cats/aliases/latest", json={"version": 1}).status_code == 422
 
 
@@ -218,3 +217,20 @@ def test_other_projects_see_no_models(client: TestClient, cats: list[str], other
         assert client.get(path, headers=other_project).json()["items"] == []
     answer = client.post("/v1/deployments", json={"name": "live", "model": "cats@1"}, headers=other_project)
     assert answer.status_code == 422
+
+
+def test_an_alias_that_must_be_new_is_not_moved(client: TestClient, cats: list[str]) -> None:
+    fresh = {"If-None-Match": "*"}
+    assert client.put(ALIAS, json={"version": 1}, headers=fresh).status_code == 200
+    again = client.put(ALIAS, json={"version": 2}, headers=fresh)
+    assert (again.status_code, again.json()["code"]) == (412, "alias_conflict")
+    assert client.get(ALIAS).json()["version"] == 1
+    assert client.put(ALIAS, json={"version": 2}, headers={"If-None-Match": '"1"'}).status_code == 422
+
+
+def test_what_cannot_be_an_alias_is_a_problem_of_the_address(client: TestClient, cats: list[str]) -> None:
+    answer = client.put("/v1/models/cats/aliases/7", json={"version": 1})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["location"], error["pointer"]) == ("path", "/alias")
+    assert "is no number" in error["message"]
