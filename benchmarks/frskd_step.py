@@ -7,19 +7,17 @@ interleaved rounds; wall time beside. Run:
 """
 
 import argparse
-import gc
 import json
 import platform
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.frskd_public import PublicSelfTeacher, public_loss
+from benchmarks.interleaved import Timing, measure
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import SelfTeacher
@@ -41,15 +39,6 @@ RATIOS = {
     "public NCHW / plain NCHW": ("public NCHW", "plain NCHW"),
 }
 FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds a step."""
-
-    cpu_median_ms: float
-    cpu_min_ms: float
-    wall_median_ms: float
 
 
 def plain_step(memory_format: torch.memory_format) -> Callable[[], Tensor]:
@@ -118,23 +107,6 @@ def contestants() -> dict[str, Callable[[], Tensor]]:
         steps[f"self-teacher {name}"] = self_teacher_step(SelfTeacher, memory_format)
         steps[f"self-teacher public {name}"] = self_teacher_step(PublicSelfTeacher, memory_format)
     return steps
-
-
-def measure(steps: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, Timing]:
-    """Every contestant once a round, after one round of warming up."""
-    cpu: dict[str, list[float]] = {name: [] for name in steps}
-    wall: dict[str, list[float]] = {name: [] for name in steps}
-    gc.disable()
-    for index in range(rounds + 1):
-        for name, step in steps.items():
-            wall_start, cpu_start = time.perf_counter(), time.process_time()
-            step()
-            if index:
-                cpu[name].append(1000 * (time.process_time() - cpu_start))
-                wall[name].append(1000 * (time.perf_counter() - wall_start))
-        gc.collect()
-    gc.enable()
-    return {name: Timing(statistics.median(cpu[name]), min(cpu[name]), statistics.median(wall[name])) for name in steps}
 
 
 def report(timings: dict[str, Timing], rounds: int) -> dict[str, object]:
