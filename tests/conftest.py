@@ -1,6 +1,8 @@
 """Fixtures every test may use: a real Postgres, a real Valkey, an artifact store, fresh for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,16 +12,29 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import make_engine, session
 from libs.registry.artifacts import ArtifactStore
+from services.local.postgres import installed_majors
 from services.local.valkey import LocalValkey
 from tests.support.platform import Platform, platform
 from tests.support.postgres import cloned_database, open_folder, postgres_server
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `every_postgres` run once on each major version that is installed."""
+    if metafunc.definition.get_closest_marker("every_postgres") and "postgres_server_url" in metafunc.fixturenames:
+        metafunc.parametrize("postgres_server_url", installed_majors(), ids="postgres-{}".format, indirect=True)
+
+
 @pytest.fixture(scope="session")
-def postgres_server_url() -> Iterator[str]:
-    """A Postgres server of this test session, with the migrated template database in it."""
-    with postgres_server() as server:
-        yield server.url
+def postgres_servers() -> Iterator[Callable[[int], str]]:
+    """URL of this test session's server of a major version, with the migrated template database in it."""
+    with ExitStack() as running:
+        yield cache(lambda major: running.enter_context(postgres_server(major)).url)
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url(request: pytest.FixtureRequest, postgres_servers: Callable[[int], str]) -> str:
+    """A Postgres server of this test session, of the newest version unless a test says otherwise."""
+    return postgres_servers(getattr(request, "param", max(installed_majors())))
 
 
 @pytest.fixture

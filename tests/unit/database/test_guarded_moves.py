@@ -10,6 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.jobs.states import ALLOWED_MOVES, TERMINAL, JobStatus
 
+pytestmark = pytest.mark.every_postgres
+
 _INSERT = text(
     "INSERT INTO jobs (id, project_id, name, method, spec, status, queue, priority, epoch, attempts_used, max_attempts,"
     " progress, progress_note, last_event_seq)"

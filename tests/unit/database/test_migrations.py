@@ -8,7 +8,10 @@ from sqlalchemy import Engine, inspect, text
 from libs.database import migrate
 from libs.database.engine import make_engine
 from libs.database.tables import DEFAULT_PROJECT_ID
+from services.local.postgres import installed_majors
 from tests.support.postgres import cloned_database
+
+pytestmark = pytest.mark.every_postgres
 
 
 @pytest.fixture
@@ -17,6 +20,17 @@ def empty(postgres_server_url: str) -> Iterator[Engine]:
         engine = make_engine(url)
         yield engine
         engine.dispose()
+
+
+@pytest.mark.parametrize("major", [16, 18])
+def test_both_majors_are_here_to_be_tested(major: int):
+    assert major in installed_majors()
+
+
+def test_the_server_is_of_the_version_the_test_asks_for(engine: Engine, request: pytest.FixtureRequest):
+    with engine.connect() as connection:
+        major = int(connection.scalar(text("SHOW server_version_num"))) // 10_000
+    assert f"postgres-{major}" in request.node.name
 
 
 def test_up_down_up_leaves_the_tables_of_the_orm(empty: Engine):

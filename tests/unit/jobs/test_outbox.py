@@ -11,6 +11,8 @@ from libs.database.tables import Outbox
 from libs.jobs import outbox
 from tests.support.specs import submitted
 
+pytestmark = pytest.mark.every_postgres
+
 
 def test_messages_go_out_in_order_with_their_queue_and_are_gone(db: Session):
     jobs = [submitted(db), submitted(db, resources={"queue": "gpu"}), submitted(db)]

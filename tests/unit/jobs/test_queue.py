@@ -15,6 +15,8 @@ from libs.jobs.reports import attempts
 from libs.jobs.states import ExitReason
 from tests.support.specs import LEASE_S, claimed, claimed_again, expire_lease, submitted
 
+pytestmark = pytest.mark.every_postgres
+
 ERROR = {"error": "RuntimeError", "message": "it broke"}
 
 

@@ -12,6 +12,8 @@ from libs.jobs import outbox, reaper, wishes
 from libs.jobs.reports import attempts
 from tests.support.specs import claimed, claimed_again, expire_lease, submitted
 
+pytestmark = pytest.mark.every_postgres
+
 
 def published(db: Session) -> None:
     outbox.publish(db, lambda job_id, queue: None)
