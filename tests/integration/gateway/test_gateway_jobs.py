@@ -77,7 +77,13 @@ def test_an_unknown_method_names_the_nearest_ones(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("config", "pointer"),
-    [({"beta": -1}, "/config/beta"), ({"betta": 1}, "/config/betta"), ({"milestones": [0.7, 0.5]}, "/config")],
+    [
+        ({"beta": -1}, "/config/beta"),
+        ({"betta": 1}, "/config/betta"),
+        ({"model": "resnet9000"}, "/config/model"),
+        ({"milestones": [2.0]}, "/config/milestones/0"),
+        ({"milestones": [0.7, 0.5]}, "/config"),
+    ],
 )
 def test_a_wrong_hyper_parameter_is_pointed_to(client: TestClient, digits: str, config: dict, pointer: str) -> None:
     answer = client.post("/v1/jobs", json={**SPEC, "config": config})
