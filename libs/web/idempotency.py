@@ -34,6 +34,12 @@ class Answer:
     status_code: int
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Fields of the body that are never stored: a repeat gets null for them."""
+
+    def storable(self) -> "Answer":
+        """The answer without its secrets."""
+        return Answer(self.status_code, {**self.body, **dict.fromkeys(self.secrets)}, self.headers)
 
     def response(self, replayed: bool = False) -> JSONResponse:
         """The answer on the wire."""
@@ -79,7 +85,7 @@ def answer_once(store: AnswerStore, key: str | None, digest: str, work: Callable
     stored = store.find(key)
     if stored is None:
         answer = work()
-        store.save(key, StoredAnswer(digest, answer))
+        store.save(key, StoredAnswer(digest, answer.storable()))
         return answer.response()
     if stored.request_digest != digest:
         message = "This key was used for a different request; use a new key for a new request."

@@ -13,8 +13,8 @@ from libs.web.problems import Problem
 DESCRIPTION = """Train, distil, compress, adapt and serve models behind one REST API.
 
 Send an API key with every request: `Authorization: Bearer oct_…`. Errors are `application/problem+json` (RFC 9457)
-with a stable `code`, the `request_id` and a JSON pointer to each wrong field. Lists page by `cursor`. `POST` takes an
-`Idempotency-Key`, so that a request may be sent again when its answer was lost.
+with a stable `code`, the `request_id` and a JSON pointer to each wrong field. Lists page by `cursor`. Every `POST`
+that creates something takes an `Idempotency-Key`, so that it may be sent again when its answer was lost.
 """
 _REFS = "#/components/schemas/{model}"
 

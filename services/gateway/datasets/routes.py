@@ -2,16 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query, Response, Security
+from fastapi import Path, Query, Security
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
 from libs.jobs.spec import Name
 from libs.registry import datasets as registry
 from libs.web.auth import Caller, Scope, authenticate
+from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
 from libs.web.routing import Router
-from services.gateway.context import Gw
+from services.gateway.context import Gateway, Gw
 from services.gateway.datasets import service
 from services.gateway.datasets.schemas import (
     Dataset,
@@ -23,6 +26,7 @@ from services.gateway.datasets.schemas import (
     VersionRequest,
 )
 from services.gateway.downloads import download_of, stream_file
+from services.gateway.idempotency.once import Creates
 
 router = Router(prefix="/v1/datasets", tags=["data sets"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DATASETS_READ])]
@@ -31,32 +35,31 @@ DatasetName = Annotated[Name, Path(examples=["cats"])]
 Number = Annotated[int, Path(ge=1, le=10**9, examples=[1])]
 
 
-@router.post("", status_code=201, responses=responses(409))
-def create_dataset(caller: Writer, gateway: Gw, body: DatasetRequest, response: Response) -> DatasetVersion:
+@router.post("", status_code=201, response_model=DatasetVersion, responses=responses(409))
+def create_dataset(caller: Writer, body: DatasetRequest, creation: Creates) -> JSONResponse:
     """Make a data set, or the next version of one that exists.
 
     With an `upload` source, send the content to `upload_url` and complete it. With a `path` or a `public` source,
     validation is queued at once; its job is `validation_job_id`.
     """
-    return _begin(caller, gateway, body.name, body, response)
+    return creation.once(caller, lambda session: _begun(session, creation.gateway, caller, body.name, body))
 
 
-@router.post("/{name}/versions", status_code=201, responses=responses(404, 409))
-def create_version(
-    caller: Writer, gateway: Gw, name: DatasetName, body: VersionRequest, response: Response
-) -> DatasetVersion:
+@router.post("/{name}/versions", status_code=201, response_model=DatasetVersion, responses=responses(404, 409))
+def create_version(caller: Writer, name: DatasetName, body: VersionRequest, creation: Creates) -> JSONResponse:
     """Make the next version of a data set."""
-    with gateway.reading() as session:
+
+    def work(session: Session) -> Answer:
         registry.find_dataset(session, caller.project_id, name)
-    return _begin(caller, gateway, name, body, response)
+        return _begun(session, creation.gateway, caller, name, body)
+
+    return creation.once(caller, work)
 
 
-def _begin(caller: Caller, gateway: Gw, name: str, body: VersionRequest, response: Response) -> DatasetVersion:
-    roots = gateway.settings.platform.data_roots
-    with gateway.writing() as session:
-        made = service.begin(session, caller.project_id, name, body, roots)
-    response.headers["Location"] = f"/v1/datasets/{made.dataset}/versions/{made.version}"
-    return made
+def _begun(session: Session, gateway: Gateway, caller: Caller, name: str, body: VersionRequest) -> Answer:
+    made = service.begin(session, caller.project_id, name, body, gateway.settings.platform.data_roots)
+    location = f"/v1/datasets/{made.dataset}/versions/{made.version}"
+    return Answer(201, made.model_dump(mode="json"), {"Location": location})
 
 
 @router.get("", responses=responses())

@@ -2,17 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Path, Response, Security
+from fastapi import Path, Security
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from libs.jobs.spec import Name
 from libs.registry import deployments as registry
 from libs.web.auth import Caller, Scope, authenticate
+from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
 from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.deployments import service
 from services.gateway.deployments.schemas import Deployment, DeploymentChange, DeploymentRequest
+from services.gateway.idempotency.once import Creates
 
 router = Router(prefix="/v1/deployments", tags=["deployments"])
 Reader = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_READ])]
@@ -20,13 +24,15 @@ Writer = Annotated[Caller, Security(authenticate, scopes=[Scope.DEPLOYMENTS_WRIT
 DeploymentName = Annotated[Name, Path(examples=["cats"])]
 
 
-@router.post("", status_code=201, responses=responses(409))
-def create_deployment(caller: Writer, gateway: Gw, body: DeploymentRequest, response: Response) -> Deployment:
+@router.post("", status_code=201, response_model=Deployment, responses=responses(409))
+def create_deployment(caller: Writer, body: DeploymentRequest, creation: Creates) -> JSONResponse:
     """Serve a model under a name. It is `loading` until a model server reports it `ready`."""
-    with gateway.writing() as session:
+
+    def work(session: Session) -> Answer:
         made = service.create(session, caller.project_id, body)
-    response.headers["Location"] = f"/v1/deployments/{made.name}"
-    return made
+        return Answer(201, made.model_dump(mode="json"), {"Location": f"/v1/deployments/{made.name}"})
+
+    return creation.once(caller, work)
 
 
 @router.get("", responses=responses())

@@ -3,14 +3,15 @@
 from uuid import UUID
 
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from libs.jobs import wishes
-from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
+from libs.web.idempotency import Answer
 from libs.web.json_text import check_storable
 from libs.web.problems import responses
 from libs.web.routing import Router
 from services.gateway.context import Gw
-from services.gateway.idempotency.repository import PostgresAnswers
+from services.gateway.idempotency.once import Creates
 from services.gateway.job_groups import service
 from services.gateway.job_groups.schemas import Group, GroupRequest
 from services.gateway.jobs.routes import Reader, Writer
@@ -19,21 +20,16 @@ router = Router(prefix="/v1/job-groups", tags=["jobs"])
 
 
 @router.post("", status_code=202, response_model=Group, responses=responses(409))
-def submit_group(
-    caller: Writer, gateway: Gw, body: GroupRequest, idempotency_key: IdempotencyHeader = None
-) -> JSONResponse:
+def submit_group(caller: Writer, body: GroupRequest, creation: Creates) -> JSONResponse:
     """Submit several jobs at once: all of them, or none when one is not valid."""
-    sent = body.model_dump(mode="json")
-    check_storable(sent)
+    check_storable(body.model_dump(mode="json"))
     specs = service.read_specs(body)
 
-    def work() -> Answer:
+    def work(session: Session) -> Answer:
         group = service.submit_group(session, caller.project_id, specs)
         return Answer(202, group.model_dump(mode="json"), {"Location": f"/v1/job-groups/{group.id}"})
 
-    with gateway.writing() as session:
-        answers = PostgresAnswers(session, caller.project_id)
-        return answer_once(answers, idempotency_key, request_digest("POST /v1/job-groups", sent), work)
+    return creation.once(caller, work)
 
 
 @router.get("/{group_id}", responses=responses(404))

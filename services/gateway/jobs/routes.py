@@ -6,16 +6,17 @@ from uuid import UUID
 from fastapi import Body, Query, Security
 from fastapi.responses import JSONResponse
 
+from libs.database.tables import Job
 from libs.jobs import retention, submit, wishes
 from libs.jobs.spec import MethodName, Name
 from libs.jobs.states import JobStatus
 from libs.web.auth import Caller, Scope, authenticate
-from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
+from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
 from libs.web.routing import Router
-from services.gateway.context import Gateway, Gw
-from services.gateway.idempotency.repository import PostgresAnswers
+from services.gateway.context import Gw
+from services.gateway.idempotency.once import Creates
 from services.gateway.jobs import service, waiting
 from services.gateway.jobs.repository import JobFilter
 from services.gateway.jobs.schemas import DryRun, JobDetail, JobSummary
@@ -31,8 +32,8 @@ def submit_job(
     caller: Writer,
     gateway: Gw,
     body: SpecBody,
+    creation: Creates,
     dry_run: Annotated[bool, Query(description="Check and resolve everything, queue nothing.")] = False,
-    idempotency_key: IdempotencyHeader = None,
 ) -> JSONResponse:
     """Submit a job. References to data sets and models are resolved now and pinned to a version and its digest.
 
@@ -43,16 +44,15 @@ def submit_job(
     if dry_run:
         with gateway.reading() as session:
             return JSONResponse(service.dry_run(session, caller.project_id, spec).model_dump(mode="json"))
-    digest = request_digest("POST /v1/jobs", body)
-    with gateway.writing() as session:
-        answers = PostgresAnswers(session, caller.project_id)
-        return answer_once(
-            answers, idempotency_key, digest, lambda: _accepted(service.submit_job(session, caller.project_id, spec))
-        )
+    return creation.once(caller, lambda session: _accepted(service.submit_job(session, caller.project_id, spec)))
 
 
 def _accepted(job: JobDetail) -> Answer:
     return Answer(202, job.model_dump(mode="json"), {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _new(job: Job) -> Answer:
+    return _accepted(service.detail_of(job))
 
 
 @router.get("", responses=responses())
@@ -123,24 +123,12 @@ def resume_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobDetail, responses=responses(404, 409))
-def retry_job(caller: Writer, gateway: Gw, job_id: UUID, idempotency_key: IdempotencyHeader = None) -> JSONResponse:
+def retry_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
     """A failed or cancelled job as a new job, which goes on from the newest checkpoint."""
-    return _new_from(gateway, caller, job_id, "retry", idempotency_key)
+    return creation.once(caller, lambda session: _new(submit.retry(session, caller.project_id, job_id)))
 
 
 @router.post("/{job_id}/clone", status_code=202, response_model=JobDetail, responses=responses(404, 409))
-def clone_job(caller: Writer, gateway: Gw, job_id: UUID, idempotency_key: IdempotencyHeader = None) -> JSONResponse:
+def clone_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
     """The same request as a new job, from its beginning."""
-    return _new_from(gateway, caller, job_id, "clone", idempotency_key)
-
-
-_NEW_JOBS = {"retry": submit.retry, "clone": submit.clone}
-
-
-def _new_from(gateway: Gateway, caller: Caller, job_id: UUID, action: str, key: str | None) -> JSONResponse:
-    def work() -> Answer:
-        return _accepted(service.detail_of(_NEW_JOBS[action](session, caller.project_id, job_id)))
-
-    digest = request_digest(f"POST /v1/jobs/{job_id}/{action}", None)
-    with gateway.writing() as session:
-        return answer_once(PostgresAnswers(session, caller.project_id), key, digest, work)
+    return creation.once(caller, lambda session: _new(submit.clone(session, caller.project_id, job_id)))

@@ -4,12 +4,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Security
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from libs.web.auth import Caller, Scope, authenticate
+from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses
 from libs.web.routing import Router
 from services.gateway.context import Gw
+from services.gateway.idempotency.once import Creates
 from services.gateway.keys import service
 from services.gateway.keys.schemas import CreatedKey, Key, KeyRequest
 
@@ -17,11 +21,17 @@ router = Router(prefix="/v1/keys", tags=["keys"])
 Manager = Annotated[Caller, Security(authenticate, scopes=[Scope.KEYS_MANAGE])]
 
 
-@router.post("", status_code=201, responses=responses())
-def create_key(caller: Manager, gateway: Gw, body: KeyRequest) -> CreatedKey:
-    """Make an API key. Its text is in this answer and nowhere else: only a digest is stored."""
-    with gateway.writing() as session:
-        return service.create(session, caller, body)
+@router.post("", status_code=201, response_model=CreatedKey, responses=responses())
+def create_key(caller: Manager, body: KeyRequest, creation: Creates) -> JSONResponse:
+    """Make an API key. Its text is in this answer and nowhere else: only a digest is stored.
+
+    A repeat under the same `Idempotency-Key` makes no second key, and its answer is without the text.
+    """
+
+    def work(session: Session) -> Answer:
+        return Answer(201, service.create(session, caller, body).model_dump(mode="json"), secrets=("key",))
+
+    return creation.once(caller, work)
 
 
 @router.get("", responses=responses())

@@ -37,4 +37,4 @@ class Key(BaseModel):
 class CreatedKey(Key):
     """A new key, with its text: the only time it is shown."""
 
-    key: str = Field(examples=["oct_0123456789_…"])
+    key: str | None = Field(description="null in the answer to a repeat.", examples=["oct_0123456789_…"])

@@ -25,14 +25,16 @@ def create(session: Session, caller: Caller, request: KeyRequest) -> CreatedKey:
     excess = [scope for scope in request.scopes if not caller.may(scope)]
     if excess:
         raise ForbiddenError(f"Your key cannot give away what it lacks: {', '.join(excess)}.")
-    return _add(session, caller.project_id, request.name, request.scopes)
+    made, text = _add(session, caller.project_id, request.name, request.scopes)
+    return CreatedKey(**made.model_dump(), key=text)
 
 
-def _add(session: Session, project_id: UUID, name: str, scopes: list[Scope]) -> CreatedKey:
+def _add(session: Session, project_id: UUID, name: str, scopes: list[Scope]) -> tuple[Key, str]:
+    """A new key and its text."""
     new = make_key()
     wanted = sorted({scope.value for scope in scopes})
     row = ApiKey(project_id=project_id, name=name, prefix=new.prefix, digest=new.digest, scopes=wanted)
-    return CreatedKey(**Key.model_validate(repository.add(session, row)).model_dump(), key=new.text)
+    return Key.model_validate(repository.add(session, row)), new.text
 
 
 def listing(session: Session, caller: Caller, cursor: str | None, limit: int) -> Page[Key]:
@@ -65,9 +67,9 @@ def ensure_local_key(session: Session, path: Path) -> str:
         if repository.by_digest(session, digest_of(text)) is not None:
             path.chmod(0o600)
             return text
-    created = _add(session, DEFAULT_PROJECT_ID, "local admin", [Scope.ADMIN])
-    _write_secret(path, created.key)
-    return created.key
+    _, text = _add(session, DEFAULT_PROJECT_ID, "local admin", [Scope.ADMIN])
+    _write_secret(path, text)
+    return text
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -76,3 +76,12 @@ def test_an_import_names_an_upload_of_its_own_project(
 
 def test_an_upload_needs_the_scope(client: TestClient, make_headers: KeyMaker) -> None:
     assert upload(client, "a.onnx", b"", **make_headers(Scope.MODELS_READ)).status_code == 403
+
+
+def test_a_file_sent_again_under_its_idempotency_key_is_one_upload(client: TestClient, files: dict[str, bytes]) -> None:
+    key = {"Idempotency-Key": "k"}
+    first, again = (upload(client, "m.onnx", files["onnx"], **key) for _ in range(2))
+    assert first.status_code == 201, first.text
+    assert (again.json(), again.headers["Idempotent-Replayed"]) == (first.json(), "true")
+    for name, content in (("n.onnx", files["onnx"]), ("m.onnx", files["safetensors"])):
+        assert upload(client, name, content, **key).json()["code"] == "idempotency_key_reused"
