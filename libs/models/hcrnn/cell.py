@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from libs.models.hcrnn.context_scores import context_scores
 from libs.models.sequences.additive import glorot_
 
 Version = Literal[1, 2, 3]
@@ -126,8 +127,7 @@ class HierarchicalCell(nn.Module):
         d, width = self.item_dim, self.hidden_dim
         x_gate, x_reset, x_candidate, x_update = x.split_with_sizes([d, width, width, width], -1)
         h_topic, h_gate, h_reset, h_update = self.from_temporary(h).split_with_sizes([width, d, width, width], -1)
-        scores = torch.sigmoid(theta.unsqueeze(-1) * keys + h_topic.unsqueeze(1)) @ self.topic_score
-        topic_weights = torch.softmax(scores, -1)
+        topic_weights = torch.softmax(context_scores(theta, keys, h_topic, self.topic_score), -1)
         gate = torch.sigmoid(x_gate + h_gate + self.gate_from_local(c))
         local = torch.lerp(c, topic_weights @ contexts, gate)
         reset, drift = self._reset(e, x_reset + h_reset, c, local)

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.models.hcrnn.context_scores import context_scores
 from libs.models.hcrnn.network import HCRNN
 from libs.models.hcrnn.topics import first_occurrences, running_bags
 
@@ -85,3 +86,10 @@ def test_theta_gates_and_weights_are_there_to_explain():
     assert states.topic_weights.shape == (3, 6, 3)
     assert (states.drift[1, 3:] == 0).all()
     assert ((states.drift[0] > 0) & (states.drift[0] < 1)).all()
+
+
+def test_the_gradient_written_out_is_the_gradient():
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 4), (4, 5), (3, 5), (5,))
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(context_scores, inputs)
