@@ -10,6 +10,7 @@ from libs.web.auth import Caller, Public, Scope, authenticate
 from libs.web.problems import problem_responses, responses
 from libs.web.routing import Router
 from services.gateway.context import Gw
+from services.gateway.examples import TENSORS
 from services.gateway.inference.proxy import forward
 
 router = Router(tags=["inference"])
@@ -35,7 +36,7 @@ _PICTURE = {"requestBody": {"content": {"image/*": {"schema": {"type": "string",
 _TENSORS = {
     "requestBody": {
         "content": {
-            "application/json": {"schema": {"type": "object"}},
+            "application/json": {"schema": {"type": "object"}, "example": TENSORS},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         }
     }

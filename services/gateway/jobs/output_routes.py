@@ -22,7 +22,11 @@ MetricName = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"
 @router.get(
     "/{job_id}/events",
     response_model=EventPage,
-    responses={**responses(404), 200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={
+        **responses(404),
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "A stream that was read to its end."},
+    },
 )
 def list_events(
     caller: Reader,

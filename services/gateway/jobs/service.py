@@ -40,7 +40,7 @@ from services.gateway.repository import owned
 
 STREAM_BATCH = 500
 _WAITING_FOR_A_WORKER = (JobStatus.QUEUED, JobStatus.RETRY_WAIT)
-_NO_DIRECT = {"validate-dataset": "A data set is validated when it is made: POST /v1/datasets."}
+NO_DIRECT = {"validate-dataset": "A data set is validated when it is made: POST /v1/datasets."}
 
 
 def read_spec(body: dict[str, Any]) -> JobSpec:
@@ -54,8 +54,8 @@ def read_spec(body: dict[str, Any]) -> JobSpec:
         spec = parse_spec(body)
     except ValidationError as error:
         raise _spec_problem(error, body) from None
-    if spec.method in _NO_DIRECT:
-        field = FieldProblem(pointer="/method", message=_NO_DIRECT[spec.method])
+    if spec.method in NO_DIRECT:
+        field = FieldProblem(pointer="/method", message=NO_DIRECT[spec.method])
         raise UnprocessableError(field.message, errors=[field])
     return spec
 
