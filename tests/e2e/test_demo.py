@@ -72,7 +72,7 @@ def test_everything_can_be_looked_at(served: CommandLine):
     kinds = {event["kind"] for event in served.called("jobs", "events", "halves-frskd", "--json").json}
     assert {"status", "progress", "metrics", "log", "model"} <= kinds
     assert "test/accuracy" in served.called("models", "versions", "halves-frskd").out
-    assert "passed: true" in served.called("models", "show", "halves-frskd@1").out
+    assert "gate parity     passed" in served.called("models", "show", "halves-frskd@1").out
     assert "beta" in served.called("methods", "frskd").out
     assert "halves-frskd@1" in served.called("deployments").out
     assert "0.1.0" in served.called("version").out
@@ -157,7 +157,7 @@ def test_following_goes_on_through_a_restart_of_the_gateway(served: CommandLine,
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["jobs", "submit", "frksd", "-d", "halves"], 4, "Did you mean frskd"),
+        (["jobs", "submit", "frksd", "-d", "halves"], 5, "Did you mean frskd"),
         (["jobs", "submit", "frskd", "-d", "halvs"], 4, "halvs"),
         (["jobs", "submit", "frskd"], 4, "train"),
         (["jobs", "submit", "frskd", "-d", "halves", "--set", "lr=fast"], 2, "want a number"),
@@ -178,6 +178,7 @@ def test_following_goes_on_through_a_restart_of_the_gateway(served: CommandLine,
         (["datasets", "show", "nothing"], 5, "nothing"),
         (["models", "show", "nothing"], 5, "nothing"),
         (["models", "compare", "halves-frskd@1"], 2, "at least two"),
+        (["jobs", "ls", "--status", "bogus"], 2, "--status"),
         (["deploy", "nothing"], 4, "nothing"),
         (["predict", "nothing", __file__], 5, "nothing"),
         (["predict", "halves-frskd", __file__], 4, "picture"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table, size
+from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table, size, split_order
 from libs.client.cli.submission import write
 
 if TYPE_CHECKING:
@@ -179,10 +179,14 @@ def summary_of(version: "DatasetVersion") -> str:
     """Classes, splits and size in a line; empty until it is ready."""
     summary = version.summary or {}
     splits = summary.get("splits") or {}
-    counts = [f"{name} {one['pictures'] if isinstance(one, dict) else one}" for name, one in splits.items()]
+    counts = [f"{name} {_pictures(splits[name])}" for name in split_order(splits)]
     classes = summary.get("classes") or []
     named = f"{len(classes)} classes" if isinstance(classes, list) else f"{classes} classes"
     return ", ".join([named, *counts, size(version.size_bytes)]) if summary else ""
+
+
+def _pictures(split: Any) -> Any:
+    return split["pictures"] if isinstance(split, dict) else split
 
 
 @app.command()

@@ -58,8 +58,10 @@ def watch(octavo: "Octavo", job_id: str, *, as_json: bool = False) -> "Job":
 
 def _run(octavo: "Octavo", job_id: str, view: View) -> None:
     for event in octavo.jobs.events(job_id):
-        if event.kind == "status" and event.data.get("to") in _AFTER_A_FAILURE:
+        if event.kind == "status" and event.data.get("to") == "retry_wait":
             event = explained(event, octavo.jobs.get(job_id))
+        elif event.kind == "status" and event.data.get("to") == "failed":
+            event = replace(event, data={**event.data, "reason": None})  # the error that follows says why
         view.show(event)
 
 

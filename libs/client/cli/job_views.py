@@ -16,6 +16,7 @@ from libs.client.cli.output import (
     print_facts,
     print_json,
     print_metrics,
+    print_settings,
     print_table,
     seconds_between,
 )
@@ -74,11 +75,8 @@ def _show(job: "Job") -> None:
     reason = f": {job.reason}" if job.reason else ""
     screen.print(f"{job.status}{reason}", style=_STYLES.get(job.status), markup=False, soft_wrap=True)
     print_facts(_facts(job))
-    result = job.result or {}
-    print_metrics(result.get("metrics", {}))
-    spec = job.spec or {}
-    if spec.get("config"):
-        print_table(("setting", "value"), ((name, value) for name, value in spec["config"].items()))
+    print_metrics((job.result or {}).get("metrics", {}))
+    print_settings((job.spec or {}).get("config", {}))
     error = job.error or {}
     if error.get("traceback") and not error.get("user_error"):
         screen.print(f"\n{str(error['traceback']).rstrip()}", style="dim", markup=False, soft_wrap=True)
@@ -102,8 +100,10 @@ def _facts(job: "Job") -> list[tuple[str, object]]:
     if len(attempts) > 1:
         facts += [(f"attempt {one['epoch']}", _attempt(one)) for one in attempts]
     resources = spec.get("resources", {})
-    wanted = [f"{name} {value}" for name, value in resources.items() if value not in (None, "auto")]
-    return [*facts, ("wants", ", ".join(wanted)), ("seed", spec.get("seed"))]
+    device = resources.get("device", "auto")
+    facts.append(("device", device if device != "auto" else ""))
+    facts.append(("processes", resources.get("gpus") if resources.get("gpus", 1) > 1 else ""))
+    return [*facts, ("seed", spec.get("seed"))]
 
 
 def _attempt(attempt: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from libs.client.cli import parameters
-from libs.client.cli.output import AsJson, connect, console, print_json, print_table
+from libs.client.cli.output import AsJson, connect, console, print_json, print_table, setting
 
 if TYPE_CHECKING:
     from libs.client.records import Method
@@ -37,7 +37,7 @@ def methods(
             (
                 key,
                 parameters.kind_of(parameters.resolved(one, schema)),
-                _default(one.get("default")),
+                setting(one.get("default")),
                 parameters.describe_range(parameters.resolved(one, schema)),
                 one.get("description", ""),
             )
@@ -52,9 +52,3 @@ def _show_roles(method: "Method") -> None:
     for option, roles in (("--dataset", method.datasets or []), ("--model", models)):
         if roles:
             console().print(f"{option} takes: {', '.join(roles)}", markup=False)
-
-
-def _default(value: object) -> str:
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,6 +10,7 @@ from libs.client.cli.output import (
     in_order,
     print_facts,
     print_metrics,
+    print_settings,
     print_table,
     size,
 )
@@ -21,13 +22,13 @@ _SHOWN_LABELS = 20
 
 
 def show_version(version: "ModelVersion") -> None:
-    """What one looks for first: whether it may be served, how good it is, what it takes; then where it is from."""
+    """What one looks for first: whether it may be served, and why; what it is; how good it is."""
     screen = console()
     screen.print(f"[bold]{version.reference}[/] is {version.status}")
     if version.status_reason:
         screen.print(version.status_reason, style="yellow", markup=False, soft_wrap=True)
-    print_metrics(version.metrics)
     print_facts(_facts(version))
+    print_metrics(version.metrics)
 
 
 def _facts(version: "ModelVersion") -> Iterator[tuple[str, object]]:
@@ -67,8 +68,7 @@ def show_lineage(found: Mapping[str, Any]) -> None:
     if not found["complete"]:
         screen.print("There is more than is shown.", style="yellow")
     print_facts([("seed", found["seed"]), ("code version", found["code_version"])])
-    if found["config"]:
-        print_table(("setting", "value"), found["config"].items())
+    print_settings(found["config"])
 
 
 def tree(

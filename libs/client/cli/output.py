@@ -51,9 +51,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and what they are, one a line; those that are empty are left out."""
-    for name, value in facts:
-        if value not in (None, ""):
-            console().print(f"  {name:<14}{value}", markup=False, soft_wrap=True)
+    shown = [(name, value) for name, value in facts if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        console().print(f"  {name:<{width}}  {value}", markup=False, soft_wrap=True)
 
 
 _SPLITS = ("test/", "val/", "train/")
@@ -68,6 +69,27 @@ def print_metrics(metrics: Mapping[str, object]) -> None:
     """Print a table of metrics; nothing when there are none."""
     if metrics:
         print_table(("metric", "value"), ((name, figure(metrics[name])) for name in in_order(metrics)))
+
+
+def print_settings(config: Mapping[str, object]) -> None:
+    """Print a table of hyper-parameters by name; nothing when there are none."""
+    if config:
+        print_table(("setting", "value"), ((name, setting(config[name])) for name in sorted(config)))
+
+
+def setting(value: object) -> str:
+    """A hyper-parameter as it is written after --set."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+SPLITS = ("train", "val", "test")
+
+
+def split_order(names: Iterable[str]) -> list[str]:
+    """Splits in the order they are used: train, val, test, then what else there is."""
+    return sorted(names, key=lambda name: (SPLITS.index(name) if name in SPLITS else len(SPLITS), name))
 
 
 def size(count: int | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from libs.client.cli.output import console, print_facts, print_table, size
+from libs.client.cli.output import console, print_facts, print_table, size, split_order
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_CLASSES = 50
@@ -16,7 +16,7 @@ def show_report(report: Mapping[str, Any]) -> None:
     print_facts(_facts(report))
     classes = report.get("classes", [])
     if classes:
-        splits = [name for name in classes[0] if name != "name"]
+        splits = split_order(name for name in classes[0] if name != "name")
         rows = ((one["name"], *(one.get(split) for split in splits)) for one in classes[:_SHOWN_CLASSES])
         print_table(("class", *splits), rows)
         left = report.get("class_count", len(classes)) - _SHOWN_CLASSES
@@ -43,8 +43,9 @@ def _facts(report: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "notes", " ".join(report.get("notes", []))
     if "pictures" in report:
         yield "pictures", f"{report['pictures']}, {report.get('broken', 0)} more could not be read"
-    for split, one in report.get("splits", {}).items():
-        yield split, f"{one['pictures']} pictures, {one['origin']}"
+    splits = report.get("splits", {})
+    for split in split_order(splits):
+        yield split, f"{splits[split]['pictures']} pictures, {splits[split]['origin']}"
     yield "left out", ", ".join(f"{count} with {what}" for what, count in report.get("ignored", {}).items())
     for side, one in report.get("sizes", {}).items():
         yield side, f"{one['min']} to {one['max']} px, median {one['median']}"

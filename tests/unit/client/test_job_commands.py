@@ -71,7 +71,7 @@ def test_a_job_that_failed_says_why_in_its_second_line(octavo, gateway):
     gateway.answers[f"GET /v1/jobs/{JOB_ID}"] = FAILED
     lines = octavo("jobs", "show", JOB_ID).lines
     assert lines[:2] == [f"cats-frskd  {JOB_ID}", "failed: There is no module 'nope'."]
-    assert "  method        frskd train=cats@1" in lines
+    assert "  method     frskd train=cats@1" in lines
     assert "Traceback" not in "\n".join(lines)
 
 
@@ -83,7 +83,7 @@ def test_a_fault_of_the_platform_is_shown_with_its_traceback_last(octavo, gatewa
 def test_attempts_are_listed_where_there_were_several(octavo, gateway):
     attempts = [ATTEMPT, {**ATTEMPT, "epoch": 2}]
     gateway.answers[f"GET /v1/jobs/{JOB_ID}"] = {**FAILED, "attempts": attempts}
-    assert "  attempt 2     error, 2.0 s: There is no module 'nope'." in octavo("jobs", "show", JOB_ID).lines
+    assert "  attempt 2  error, 2.0 s: There is no module 'nope'." in octavo("jobs", "show", JOB_ID).lines
 
 
 def test_metrics_of_the_test_split_come_first(octavo, gateway):
@@ -91,6 +91,13 @@ def test_metrics_of_the_test_split_come_first(octavo, gateway):
     names = [line.split()[0] for line in octavo("jobs", "show", JOB_ID).lines if line]
     shown = [name for name in names if "/" in name or name == "size"]
     assert shown == ["test/accuracy", "test/nll", "val/accuracy", "train/loss", "size"]
+
+
+def test_settings_are_listed_by_name_as_they_are_set(octavo, gateway):
+    config = {"lr": 0.1, "amp": None, "epochs": 3, "sla": False}
+    gateway.answers[f"GET /v1/jobs/{JOB_ID}"] = {**JOB, "spec": {**JOB["spec"], "config": config}}
+    rows = [line.split() for line in octavo("jobs", "show", JOB_ID).lines[-4:]]
+    assert rows == [["amp", "none"], ["epochs", "3"], ["lr", "0.1"], ["sla", "false"]]
 
 
 def test_following_ends_with_what_can_be_done_next(octavo, gateway):
@@ -105,6 +112,17 @@ def test_following_ends_with_what_can_be_done_next(octavo, gateway):
         "Its report: octavo jobs report 3f0c1e6d --open",
         "Serve it with: octavo deploy cats-frskd",
     ]
+
+
+def test_following_says_once_why_a_job_failed(octavo, gateway):
+    fails = {"from": "running", "to": "failed", "reason": "error (attempt 3 of 3)", "epoch": 1}
+    gateway.answers |= {
+        f"GET /v1/jobs/{JOB_ID}": FAILED,
+        f"GET /v1/jobs/{JOB_ID}/events": stream(("status", fails)),
+    }
+    ended = octavo("jobs", "follow", JOB_ID)
+    assert ended.lines == ["failed"]
+    assert (ended.out + ended.err).count("There is no module 'nope'.") == 1
 
 
 def test_following_says_why_an_attempt_failed(octavo, gateway):

@@ -10,8 +10,8 @@ VERSION = {"dataset": "cats", "version": 2, "status": "invalid", "size_bytes": 9
 REPORT: dict[str, Any] = {
     "upload": {"name": "cats.zip", "in_place": False, "public": None, "size_bytes": 2048},
     "format": "class-folders", "notes": [], "pictures": 60, "broken": 3, "ignored": {".txt suffix": 2},
-    "class_count": 2, "classes": [{"name": "a", "train": 30, "test": 10}, {"name": "b", "train": 15, "test": 5}],
-    "splits": {"train": {"pictures": 45, "origin": "made"}, "test": {"pictures": 15, "origin": "given"}},
+    "class_count": 2, "classes": [{"name": "a", "test": 10, "train": 30}, {"name": "b", "test": 5, "train": 15}],
+    "splits": {"test": {"pictures": 15, "origin": "given"}, "train": {"pictures": 45, "origin": "made"}},
     "sizes": {"width": {"min": 8, "median": 9, "max": 10}}, "modes": {"L": 60}, "mean": [0.5], "std": [0.25],
     "problem_counts": {"one-class": 1, "broken-picture": 3},
     "problems": [
@@ -42,8 +42,8 @@ def test_a_data_set_is_shown_with_its_problems_first(octavo, cats):
         "  warning  x.png is left out.",
         "  … and 2 more; --json lists the first hundred of each kind",
     ]
-    assert "  train         45 pictures, made" in lines
-    assert "  pictures      60, 3 more could not be read" in lines
+    assert "  train     45 pictures, made" in lines
+    assert "  pictures  60, 3 more could not be read" in lines
     assert [line.split() for line in lines[-3:]] == [["class", "train", "test"], ["a", "30", "10"], ["b", "15", "5"]]
 
 
@@ -75,10 +75,12 @@ def test_a_model_says_first_whether_it_serves_and_how_good_it_is(octavo, gateway
     gateway.answers["GET /v1/models/cats/versions/3"] = MODEL
     lines = octavo("models", "show", "cats@3").lines
     assert lines[:2] == ["cats@3 is rejected", "parity: too far"]
-    assert [line.split()[0] for line in lines[2:5]] == ["metric", "test/accuracy", "train/loss"]
-    assert "  gate parity   failed  too far" in lines
-    assert "  latency       0.5 ms, p90 0.75 ms, 1 at a time, 1 thread" in lines
-    assert "  network       resnet8, 78,042 parameters" in lines
+    assert lines[2:5] == [
+        "  gate parity  failed  too far",
+        "  latency      0.5 ms, p90 0.75 ms, 1 at a time, 1 thread",
+        "  network      resnet8, 78,042 parameters",
+    ]
+    assert [line.split()[0] for line in lines[-3:]] == ["metric", "test/accuracy", "train/loss"]
 
 
 def node(kind: str, number: int, name: str, *, deleted: bool = False) -> dict[str, Any]:
