@@ -75,3 +75,8 @@ def test_a_file_that_is_not_there_is_a_problem_like_any_other(client: TestClient
     for name in ("nothing.js", "../api_docs.py", "%2e%2e/api_docs.py"):
         answer = client.get(f"/docs/static/{name}")
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_the_root_leads_to_the_documentation(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
