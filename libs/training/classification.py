@@ -1,10 +1,10 @@
-"""The training loop of every image classifier: supervised, FRSKD, and the methods to come.
+"""The training of every image classifier: supervised, FRSKD, and the methods to come.
 
 A method hands in a step module, an `nn.Module` with `forward(pictures, targets) -> StepOutput` and an attribute
 `classifier`, the part that is kept. All else, from the order of the pictures to the choice of weights, is the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +14,13 @@ from libs.data.images import ImageSplit
 from libs.data.loading import plan_epoch, training_batches
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
-from libs.training.evaluation import Measured, SplitMeasurer
+from libs.training.evaluation import Measured, SplitMeasurer, in_memory_format
 from libs.training.history import History
+from libs.training.loop import TrainingLoop, keep_best
 from libs.training.mixing import cutmix, mixup
-from libs.training.precision import device_of
-from libs.training.processes import join_processes
+from libs.training.objective import StepOutput, hard_labels
+from libs.training.precision import device_of, precision_for
+from libs.training.processes import Processes, join_processes
 from libs.training.randomness import derived_seed
 from libs.training.ratio_warning import LossRatioWatch
 from libs.training.reporter import Reporter
@@ -28,7 +30,6 @@ from libs.training.session import TrainingSession
 Observe = Callable[[nn.Module], Mapping[str, float]]
 """Further figures of the step module, asked for at every evaluation."""
 
-REPORTS_PER_RUN = 250
 EVALUATION_BATCH_FACTOR = 2
 _MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
 
@@ -56,111 +57,71 @@ class Fitted:
     test: Measured | None
 
 
-class ClassifierTraining:
-    """One training; `fit` is the loop."""
+class ClassificationTask:
+    """Pictures with labels, and how well a classifier does on them."""
 
     def __init__(
         self,
-        module: nn.Module,
         data: ClassificationData,
         config: ImageTrainingConfig,
         run: Run,
+        processes: Processes,
         observe: Observe | None = None,
     ) -> None:
-        self.processes = join_processes(run.device)
-        self.steps_per_epoch = plan_epoch(data.train, config, seed=run.seed, world=self.processes.count).batches
-        self.total_steps = min(config.epochs * self.steps_per_epoch, config.max_steps or 10**12)
-        self.report_every = max(1, self.total_steps // REPORTS_PER_RUN)
         self.data, self.config, self.seed, self.device = data, config, run.seed, run.device
-        self.observe = observe
-        self.session = TrainingSession(module, config, device_of(run.device), self.processes, self.total_steps)
-        self.reporter = Reporter(run, config.checkpoint_every_s, self.session, self.total_steps)
-        self.ratios = LossRatioWatch(len(data.classes))
-        self.measure_val = self._measurer(data.val)
+        self.processes = processes
+        self.precision = precision_for(config.amp, device_of(run.device))
+        self.steps_per_epoch = plan_epoch(data.train, config, seed=run.seed, world=processes.count).batches
+        self._observe = observe
+        self._val = self._measurer(data.val)
 
-    def fit(self) -> Fitted:
-        """Train, or go on from the run's checkpoint; see `fit_classifier`."""
-        session, reporter = self.session, self.reporter
-        reporter.resume()
-        while not self._finished():
-            for pictures, targets in self._batches():
-                session.optimise(*self._mixed(pictures, targets))
-                if session.step == 1 or session.step % self.report_every == 0:
-                    self._report()
-                reporter.after_step(self.steps_per_epoch)
-                if session.step >= self.total_steps:
-                    break
-            self._end_epoch()
-        reporter.save_last()
-        return self._chosen()
-
-    def _finished(self) -> bool:
-        ended = self.session.step >= self.total_steps and self.session.batch == 0
-        return ended or self._stands_still()
-
-    def _stands_still(self) -> bool:
-        return self.session.selection.stands_still(self.session.epoch, self.config.patience_epochs)
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """What is left of the current epoch, this process's part of each batch."""
-        if self.session.step >= self.total_steps or self.session.batch >= self.steps_per_epoch:
-            return iter(())
-        return training_batches(
+    def batches(self, epoch: int, start_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pictures [B, C, H, W] and labels [B] or label distributions [B, K]."""
+        batches = training_batches(
             self.data.train,
             self.data.recipe,
             self.config,
             seed=self.seed,
-            epoch=self.session.epoch,
-            start_batch=self.session.batch,
+            epoch=epoch,
+            start_batch=start_batch,
             rank=self.processes.rank,
             world=self.processes.count,
             device=self.device,
         )
+        for number, (pictures, labels) in enumerate(batches, start_batch):
+            mixed, targets = self._mixed(pictures, labels, epoch, number)
+            yield in_memory_format(mixed, self.config.channels_last), targets
 
-    def _mixed(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _mixed(self, pictures: Tensor, labels: Tensor, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
         """Mixup or CutMix; what is drawn depends on seed, epoch and batch only."""
         if self.config.mix == "none":
             return pictures, labels
-        seed = derived_seed(self.seed, self.session.epoch, self.session.batch)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch, batch))
         mix = mixup if self.config.mix == "mixup" else cutmix
         alpha = self.config.mix_alpha or _MIX_ALPHA[self.config.mix]
         mixed, targets = mix(pictures, labels, alpha, generator)
         return mixed, targets.distributions(len(self.data.classes))
 
-    def _report(self) -> None:
-        if self.session.window.rows:
-            figures, weighted = self.session.window.flush(self.processes)
-            self.ratios.add(weighted)
-            self.reporter.record(figures, throughput=True)
+    def observe(self, module: nn.Module) -> Mapping[str, float]:
+        """Figures of the step module itself."""
+        return self._observe(module) if self._observe is not None else {}
 
-    def _end_epoch(self) -> None:
-        session = self.session
-        self._report()
-        session.epoch, session.batch = session.epoch + 1, 0
-        for warning in self.ratios.end_epoch():
-            self.reporter.log(warning, "warning")
-        if session.epoch % self.config.evaluate_every_epochs == 0 or session.step >= self.total_steps:
-            self._evaluate()
-        self.reporter.after_epoch()
-
-    def _evaluate(self) -> None:
-        """Measure on the validation split, keep the weights if they are the best so far."""
-        module = self.session.evaluated
-        if self.observe is not None:
-            self.reporter.record(self.observe(module))
-        if self.measure_val is None:
-            return
+    def evaluate(self, module: nn.Module) -> Mapping[str, float] | None:
+        """Figures on the validation split."""
+        if self._val is None:
+            return None
         self.processes.share_buffers(module)
-        measured = self._measure(self.measure_val, module)
+        measured = self._val(module, self.precision, channels_last=self.config.channels_last)
         from libs.training.metrics import validation_figures  # torchmetrics takes seconds to import
 
-        figures = validation_figures(measured)
-        self.reporter.record({f"val/{name}": value for name, value in figures.items()})
-        self.session.selection.offer(figures, self.session.epoch, module.state_dict())
+        return validation_figures(measured)
 
-    def _measure(self, measurer: SplitMeasurer, module: nn.Module) -> Measured:
-        return measurer(module, self.session.precision, channels_last=self.config.channels_last)
+    def measure(self, split: ImageSplit | None, module: nn.Module) -> Measured | None:
+        """The module on a split, if there is one."""
+        measurer = self._val if split is self.data.val else self._measurer(split)
+        if measurer is None:
+            return None
+        return measurer(module, self.precision, channels_last=self.config.channels_last)
 
     def _measurer(self, split: ImageSplit | None) -> SplitMeasurer | None:
         if split is None:
@@ -168,25 +129,26 @@ class ClassifierTraining:
         batch_size = self.config.batch_size // self.config.accumulate * EVALUATION_BATCH_FACTOR
         return SplitMeasurer(split, self.data.recipe, batch_size, self.device, self.processes, self.config.workers)
 
-    def _chosen(self) -> Fitted:
-        """Put the chosen weights into the module and measure them."""
-        session = self.session
-        best = session.selection if self.config.checkpoint == "best" else None
-        if best is not None and best.weights is not None:
-            session.module.load_state_dict(best.weights)
-        elif session.average is not None:
-            session.module.load_state_dict(session.evaluated.state_dict())
-        self.processes.share_buffers(session.module)
-        measure_test = self._measurer(self.data.test)
-        return Fitted(
-            history=session.history,
-            steps=session.step,
-            epochs=session.epoch,
-            chosen_epoch=best.epoch if best is not None and best.weights is not None else session.epoch,
-            stopped_early=self._stands_still() and session.step < self.total_steps,
-            val=self._measure(self.measure_val, session.module) if self.measure_val else None,
-            test=self._measure(measure_test, session.module) if measure_test else None,
-        )
+
+def classifier_session(
+    module: nn.Module, config: ImageTrainingConfig, device: str, processes: Processes, total_steps: int
+) -> TrainingSession:
+    """The training of a classifier's step module."""
+    return TrainingSession(
+        module,
+        config,
+        device_of(device),
+        processes,
+        total_steps,
+        monitor=config.monitor,
+        count=_right,
+        memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
+    )
+
+
+def _right(outputs: Sequence[StepOutput], targets: Tensor) -> dict[str, Tensor]:
+    predicted = torch.cat([output.logits.detach().argmax(1) for output in outputs])
+    return {"accuracy": (predicted == hard_labels(targets)).sum()}
 
 
 def fit_classifier(
@@ -210,4 +172,19 @@ def fit_classifier(
         NotFiniteError: a loss became NaN or infinite.
         CheckpointError: the run's checkpoint does not belong to it.
     """
-    return ClassifierTraining(module, data, config, run, observe).fit()
+    processes = join_processes(run.device)
+    task = ClassificationTask(data, config, run, processes, observe)
+    total_steps = min(config.epochs * task.steps_per_epoch, config.max_steps or 10**12)
+    session = classifier_session(module, config, run.device, processes, total_steps)
+    reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="images")
+    loop = TrainingLoop(session, task, reporter, config, total_steps, LossRatioWatch(len(data.classes)))
+    loop.run()
+    return Fitted(
+        chosen_epoch=keep_best(session, config),
+        history=session.history,
+        steps=session.step,
+        epochs=session.epoch,
+        stopped_early=loop.stopped_early,
+        val=task.measure(data.val, session.module),
+        test=task.measure(data.test, session.module),
+    )

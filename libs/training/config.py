@@ -1,4 +1,4 @@
-"""Hyper-parameters every image-classification method shares. Imports no torch: the gateway serves the schema.
+"""Hyper-parameters that methods share. Imports no torch: the gateway serves the schema.
 
 Sources of defaults: [WRN] Zagoruyko & Komodakis 2016, "Wide Residual Networks", section 3; [ours] chosen here, for
 small data sets on small machines. Other papers are named where they count.
@@ -11,24 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class ImageTrainingConfig(BaseModel):
-    """Model, data, optimisation and bookkeeping of one training run."""
+class TrainingConfig(BaseModel):
+    """Optimisation and bookkeeping of one training run, whatever it is trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    # model
-    model: str = Field(
-        default="auto",
-        max_length=200,
-        description="Network to train: a small-picture network (`wrn-16-2`, `resnet20` …), `timm/NAME` or "
-        "`torchvision/NAME`. auto: wrn-16-2 up to 64 px, else torchvision/resnet18. [ours]",
-    )
-    pretrained: bool = Field(
-        default=False, description="Start from published weights (timm/ and torchvision/ only). [ours]"
-    )
-    image_size: int = Field(
-        default=0, ge=0, le=1024, description="Side in px the network sees; 0: the data set's own. [ours]"
-    )
 
     # optimisation
     epochs: int = Field(
@@ -44,7 +30,7 @@ class ImageTrainingConfig(BaseModel):
         default=64,
         ge=2,
         le=65_536,
-        description="Pictures per optimiser step, over all processes. [ours]; [WRN] has 128.",
+        description="Examples (pictures, sequences) per optimiser step, over all processes. [ours]; [WRN] has 128.",
     )
     accumulate: int = Field(default=1, ge=1, le=1024, description="Micro-batches a step is split into. [ours]")
     optimizer: Literal["sgd", "adamw"] = Field(
@@ -95,12 +81,54 @@ class ImageTrainingConfig(BaseModel):
         description="Mixed precision (Micikevicius et al. 2018). auto: bfloat16 on GPUs that have it, else float16 "
         "on a GPU, off on a CPU [ours].",
     )
+    compile: bool = Field(default=False, description="torch.compile the training step. [ours]")
+    deterministic: bool = Field(default=True, description="Bitwise repeatable on one machine and build. [ours]")
+
+    # bookkeeping
+    evaluate_every_epochs: int = Field(
+        default=1, ge=1, le=10_000, description="Epochs between two evaluations on the validation split. [ours]"
+    )
+    checkpoint_every_s: float = Field(
+        default=60.0, ge=0, le=86_400, description="Least time between checkpoints, besides the last. [ours]"
+    )
+    checkpoint: Literal["best", "last"] = Field(default="best", description="Which weights are exported. [ours]")
+    patience_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Stop when the monitored figure has not improved for so many epochs. Empty: never. [ours]",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError("batch_size must be a multiple of accumulate")
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError("milestones must rise")
+        return self
+
+
+class ImageTrainingConfig(TrainingConfig):
+    """Model, data, optimisation and bookkeeping of one training of an image classifier."""
+
+    # model
+    model: str = Field(
+        default="auto",
+        max_length=200,
+        description="Network to train: a small-picture network (`wrn-16-2`, `resnet20` …), `timm/NAME` or "
+        "`torchvision/NAME`. auto: wrn-16-2 up to 64 px, else torchvision/resnet18. [ours]",
+    )
+    pretrained: bool = Field(
+        default=False, description="Start from published weights (timm/ and torchvision/ only). [ours]"
+    )
+    image_size: int = Field(
+        default=0, ge=0, le=1024, description="Side in px the network sees; 0: the data set's own. [ours]"
+    )
+
     channels_last: bool = Field(
         default=True,
         description="Keep pictures and weights as NHWC in memory, which is faster on most machines. [ours]",
     )
-    compile: bool = Field(default=False, description="torch.compile the training step. [ours]")
-    deterministic: bool = Field(default=True, description="Bitwise repeatable on one machine and build. [ours]")
 
     # data
     augment: Literal["auto", "none", "flip-crop", "crop", "strong"] = Field(
@@ -142,32 +170,11 @@ class ImageTrainingConfig(BaseModel):
     )
 
     # bookkeeping
-    evaluate_every_epochs: int = Field(
-        default=1, ge=1, le=10_000, description="Epochs between two evaluations on the validation split. [ours]"
-    )
-    checkpoint_every_s: float = Field(
-        default=60.0, ge=0, le=86_400, description="Least time between checkpoints, besides the last. [ours]"
-    )
-    checkpoint: Literal["best", "last"] = Field(default="best", description="Which weights are exported. [ours]")
     monitor: Literal["accuracy", "balanced_accuracy", "nll"] = Field(
         default="accuracy",
         description="Figure of the validation split that says which weights are best and when to stop early; nll is "
         "better when lower. [ours]",
     )
-    patience_epochs: int | None = Field(
-        default=None,
-        ge=1,
-        le=10_000,
-        description="Stop when the monitored figure has not improved for so many epochs. Empty: never. [ours]",
-    )
     calibrate: bool = Field(
         default=True, description="Fit a temperature on the validation split (Guo et al. 2017). On [ours]."
     )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.batch_size % self.accumulate:
-            raise ValueError("batch_size must be a multiple of accumulate")
-        if list(self.milestones) != sorted(self.milestones):
-            raise ValueError("milestones must rise")
-        return self

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from libs.data.loading import plan_epoch, training_batches
+from libs.training.classification import classifier_session
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
+from libs.training.evaluation import in_memory_format
 from libs.training.precision import device_of
 from libs.training.processes import Processes
 from libs.training.run import Outcome, Run
-from libs.training.session import TrainingSession
 
 TIMED_STEPS = 3
 EVALUATION_SHARE = 0.4
@@ -84,7 +85,8 @@ def measure_step(
 ) -> StepCost:
     """Time steps of a copy of the step module on one batch, after one that warms up and is watched for memory."""
     place = device_of(device)
-    session = TrainingSession(copy.deepcopy(module), config, place, Processes(), total_steps=TIMED_STEPS + 1)
+    session = classifier_session(copy.deepcopy(module), config, device, Processes(), total_steps=TIMED_STEPS + 1)
+    pictures = in_memory_format(pictures, config.channels_last)
     kept = _KeptBytes()
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
         session.optimise(pictures, labels)

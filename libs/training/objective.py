@@ -1,4 +1,4 @@
-"""What one training step of any classification method hands to the loop, and the cross-entropy they share."""
+"""What one training step of any method hands to the loop, and the cross-entropy that classifiers share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,21 +9,16 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
-class StepOutput:
-    """Losses and logits of one batch.
+class StepLosses:
+    """Losses of one batch.
 
     Attributes:
         losses: raw terms by name, scalars, each a mean over the batch.
         weights: factor of each term in the total; the same keys.
-        logits: the classifier's, [B, K].
-        extras: further tensors for logs and reports. One named `NAME_logits` [B, K] is measured on the validation
-            split like the classifier's, and reported as `val/NAME_accuracy`.
     """
 
     losses: Mapping[str, Tensor]
     weights: Mapping[str, float]
-    logits: Tensor
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def weighted(self) -> dict[str, Tensor]:
@@ -34,6 +29,20 @@ class StepOutput:
     def total(self) -> Tensor:
         """The scalar to differentiate."""
         return torch.stack(list(self.weighted.values())).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput(StepLosses):
+    """Losses and logits of one batch of a classifier.
+
+    Attributes:
+        logits: the classifier's, [B, K].
+        extras: further tensors for logs and reports. One named `NAME_logits` [B, K] is measured on the validation
+            split like the classifier's, and reported as `val/NAME_accuracy`.
+    """
+
+    logits: Tensor
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class CrossEntropy(nn.Module):

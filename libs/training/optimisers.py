@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from libs.training.config import ImageTrainingConfig
+from libs.training.config import TrainingConfig
 
 
-def optimiser_of(config: ImageTrainingConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
+def optimiser_of(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """SGD or AdamW over one group: weight decay on every parameter, as the methods' papers have it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if config.optimizer == "adamw":

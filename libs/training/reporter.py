@@ -12,12 +12,19 @@ _WISHES: tuple[StopReason | None, ...] = (None, "cancel", "pause", "timeout", "s
 
 
 class Reporter:
-    """Stands between a training session and its run; only the main process reports and writes."""
+    """Stands between a training session and its run; only the main process reports and writes.
 
-    def __init__(self, run: Run, checkpoint_every_s: float, session: TrainingSession, total_steps: int) -> None:
+    Args:
+        unit: what an example is, for the figure of speed: `images` makes `train/images_per_s`.
+    """
+
+    def __init__(
+        self, run: Run, checkpoint_every_s: float, session: TrainingSession, total_steps: int, unit: str
+    ) -> None:
         self._run = run
         self._session = session
         self._total_steps = total_steps
+        self._speed = f"train/{unit}_per_s"
         self._checkpoint_every_s = checkpoint_every_s
         self._main = session.processes.main
         self._saved_step = -1
@@ -44,16 +51,16 @@ class Reporter:
     def record(self, figures: Mapping[str, float], *, throughput: bool = False) -> None:
         """Keep and report figures of the current step."""
         step = self._session.step
-        timed = {**figures, "train/images_per_s": self._images_per_s()} if throughput else figures
+        timed = {**figures, self._speed: self._examples_per_s()} if throughput else figures
         self._session.history.record(timed, step)
         if self._main:
             for name, value in timed.items():
                 self._run.metric(name, value, step)
 
-    def _images_per_s(self) -> float:
+    def _examples_per_s(self) -> float:
         now = time.monotonic()
-        pictures = (self._session.step - self._window_step) * self._session.batch_pictures
-        rate = pictures / max(now - self._window_at, 1e-9)
+        examples = (self._session.step - self._window_step) * self._session.batch_examples
+        rate = examples / max(now - self._window_at, 1e-9)
         self._window_at, self._window_step = now, self._session.step
         return rate
 
@@ -89,7 +96,7 @@ class Reporter:
         )
 
     def after_epoch(self) -> None:
-        """Do not count the evaluation in the next figure of pictures per second."""
+        """Do not count the evaluation in the next figure of speed."""
         self._window_at, self._window_step = time.monotonic(), self._session.step
 
     def save(self) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from libs.training.config import ImageTrainingConfig
+from libs.training.config import TrainingConfig
 
 Schedule = Callable[[int], float]
 """Optimiser step, from 0 → factor on the peak learning rate."""
@@ -46,7 +46,7 @@ def warmed_up(schedule: Schedule, warmup_steps: int) -> Schedule:
     return factor
 
 
-def schedule_of(config: ImageTrainingConfig, total_steps: int) -> Schedule:
+def schedule_of(config: TrainingConfig, total_steps: int) -> Schedule:
     """The schedule a config asks for. One-cycle has its own rise; `warmup_steps` does not apply to it."""
     match config.schedule:
         case "one-cycle":

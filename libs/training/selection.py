@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-Monitor = Literal["accuracy", "balanced_accuracy", "nll"]
+LOWER_IS_BETTER = {"nll", "loss"}
 
 
 @dataclass(slots=True)
@@ -14,13 +14,13 @@ class Selection:
     """The best weights so far by a figure of the validation split.
 
     Attributes:
-        monitor: the figure; `nll` falls, the others rise.
+        monitor: the figure; `nll` and `loss` fall, the others rise.
         value: its best value, None before the first evaluation.
         epoch: epochs that were done then.
         weights: the module's state then, on the CPU.
     """
 
-    monitor: Monitor
+    monitor: str
     value: float | None = None
     epoch: int = 0
     weights: dict[str, Tensor] | None = None
@@ -35,7 +35,7 @@ class Selection:
         return True
 
     def _better(self, value: float, than: float) -> bool:
-        return value < than if self.monitor == "nll" else value > than
+        return value < than if self.monitor in LOWER_IS_BETTER else value > than
 
     def stands_still(self, epoch: int, patience_epochs: int | None) -> bool:
         """Whether the best is `patience_epochs` or more old."""

@@ -1,11 +1,11 @@
-"""The state of one classifier training: everything a checkpoint holds, and one optimiser step.
+"""The state of one training: everything a checkpoint holds, and one optimiser step.
 
-`libs.training.classification` has the loop over it.
+`libs.training.loop` goes over it.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from libs.training.averaging import averaged_copy
-from libs.training.config import ImageTrainingConfig
-from libs.training.evaluation import in_memory_format
+from libs.training.config import TrainingConfig
 from libs.training.history import History
-from libs.training.objective import StepOutput, hard_labels
+from libs.training.objective import StepLosses
 from libs.training.optimisers import optimiser_of, set_learning_rate
 from libs.training.precision import precision_for
 from libs.training.processes import Processes
@@ -27,6 +26,9 @@ from libs.training.schedules import schedule_of
 from libs.training.selection import Selection
 from libs.training.window import StepFigures, Window
 
+Count = Callable[[Sequence[Any], Tensor], Mapping[str, Tensor]]
+"""Outputs of the micro-batches and the last tensor of the batch → counts over its examples, scalars."""
+
 _NOT_OF_THE_RESULT = {"workers", "checkpoint_every_s"}
 """Settings that change no weight: a run may be resumed with others."""
 
@@ -35,24 +37,35 @@ class TrainingSession:
     """Module, optimiser and position of one training.
 
     Attributes:
-        module: the step module, `(pictures, targets) -> StepOutput`, with a `classifier`.
+        module: the step module, tensors of a batch → `StepLosses`.
         epoch: epochs that are done.
         batch: batches of the current epoch that are done.
         step: optimiser steps that are done.
         history: figures reported so far.
         selection: the best weights so far.
-        batch_pictures: pictures of the last batch, over all processes.
+        batch_examples: examples of the last batch, over all processes.
+
+    Args:
+        monitor: figure of the validation split by which weights are kept.
+        count: what to count over the examples of a batch, from the outputs of its micro-batches and the last of its
+            tensors; reported as shares of the examples.
+        after_step: called after each optimiser step, to restore a constraint on the weights.
+        memory_format: of the module's weights.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        config: ImageTrainingConfig,
+        config: TrainingConfig,
         device: torch.device,
         processes: Processes,
         total_steps: int,
+        *,
+        monitor: str,
+        count: Count | None = None,
+        after_step: Callable[[], None] | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.module: nn.Module = module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         self.config = config
         self.processes = processes
@@ -64,14 +77,16 @@ class TrainingSession:
         if config.ema_decay is not None:
             self.average = averaged_copy(module, config.ema_decay)
         self._wrapped = processes.wrap(module)
-        self._forward: Callable[[Tensor, Tensor], StepOutput] = self._wrapped
+        self._forward: Callable[..., StepLosses] = self._wrapped
         if config.compile:
             self._forward = torch.compile(self._wrapped)
+        self._count = count
+        self._after_step = after_step
         self.epoch = self.batch = self.step = 0
-        self.batch_pictures = 0
+        self.batch_examples = 0
         self.history = History()
         self.window = Window()
-        self.selection = Selection(config.monitor)
+        self.selection = Selection(monitor)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -80,39 +95,41 @@ class TrainingSession:
             return self.module
         return self.average.module
 
-    def optimise(self, pictures: Tensor, targets: Tensor) -> None:
+    def optimise(self, *inputs: Tensor) -> None:
         """One optimiser step on this process's part of a batch, in `accumulate` micro-batches.
 
         Args:
-            pictures: [B, C, H, W].
-            targets: labels [B] or label distributions [B, K].
+            inputs: what the module takes, each [B, ...]: pictures and targets, say.
         """
         rate = self.config.lr * self.learning_rate(self.step)
         set_learning_rate(self.optimiser, rate)
         self.module.train()
-        outputs = self._backward(in_memory_format(pictures, self.config.channels_last), targets)
+        outputs = self._backward(inputs)
         if self.config.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_grad_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
+        if self._after_step is not None:
+            self._after_step()
         if self.average is not None:
             self.average.update_parameters(self.module)
         self.step += 1
         self.batch += 1
-        self.batch_pictures = len(targets) * self.processes.count
-        self.window.add(self.step, _figures(outputs, targets, rate))
+        self.batch_examples = len(inputs[0]) * self.processes.count
+        counts = self._count([output for _, output in outputs], inputs[-1]) if self._count is not None else {}
+        self.window.add(self.step, _figures(outputs, counts, len(inputs[0]), rate))
 
-    def _backward(self, pictures: Tensor, targets: Tensor) -> list[tuple[float, StepOutput]]:
+    def _backward(self, inputs: Sequence[Tensor]) -> list[tuple[float, StepLosses]]:
         """Gradients of the whole batch; returns each micro-batch's share and output."""
-        parts = list(zip(pictures.chunk(self.config.accumulate), targets.chunk(self.config.accumulate), strict=True))
-        outputs: list[tuple[float, StepOutput]] = []
-        for number, (x, y) in enumerate(parts):
-            share = len(x) / len(pictures)
+        parts = list(zip(*(tensor.chunk(self.config.accumulate) for tensor in inputs), strict=True))
+        outputs: list[tuple[float, StepLosses]] = []
+        for number, part in enumerate(parts):
+            share = len(part[0]) / len(inputs[0])
             with self._gradient_exchange(last=number == len(parts) - 1):
                 with self.precision.autocast():
-                    output = self._forward(x, y)
+                    output = self._forward(*part)
                 torch.autograd.backward(self.scaler.scale(output.total * share))
             outputs.append((share, output))
         return outputs
@@ -165,18 +182,18 @@ class TrainingSession:
         restore_random_state(state["random"][self.processes.rank])
 
 
-def config_digest(config: ImageTrainingConfig) -> str:
+def config_digest(config: TrainingConfig) -> str:
     """SHA-256 over the settings that decide the weights."""
     settings = config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _figures(outputs: list[tuple[float, StepOutput]], targets: Tensor, learning_rate: float) -> StepFigures:
+def _figures(
+    outputs: Sequence[tuple[float, StepLosses]], counts: Mapping[str, Tensor], examples: int, learning_rate: float
+) -> StepFigures:
     """Figures of a step from its micro-batches."""
     terms = {
         name: torch.stack([share * output.losses[name].detach() for share, output in outputs]).sum()
         for name in outputs[0][1].losses
     }
-    predicted = torch.cat([output.logits.detach().argmax(1) for _, output in outputs])
-    right = (predicted == hard_labels(targets)).sum()
-    return StepFigures(terms, outputs[0][1].weights, right, len(targets), learning_rate)
+    return StepFigures(terms, outputs[0][1].weights, counts, examples, learning_rate)

@@ -23,15 +23,16 @@ class StepFigures:
     Attributes:
         terms: raw losses by name, scalars.
         weights: their factors.
-        right: pictures the classifier got right, a scalar.
-        pictures: pictures of this process's part of the batch.
+        counts: what is counted over the examples, by the name of the share it is reported as: `accuracy` → how many
+            the classifier got right. Scalars.
+        examples: of this process's part of the batch.
         learning_rate: it ran at.
     """
 
     terms: Mapping[str, Tensor]
     weights: Mapping[str, float]
-    right: Tensor
-    pictures: int
+    counts: Mapping[str, Tensor]
+    examples: int
     learning_rate: float
 
 
@@ -40,29 +41,31 @@ class Window:
     """The steps since the last report. Saved in checkpoints, so that a resumed run reports the same figures."""
 
     names: Sequence[str] = ()
+    counted: Sequence[str] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     rows: list[Tensor] = field(default_factory=list)
     first_step: int = 0
-    pictures: int = 0
+    examples: int = 0
     learning_rate: float = 0.0
 
     def add(self, step: int, figures: StepFigures) -> None:
         """Take in the figures of `step` (counted from 1)."""
         if not self.rows:
             self.first_step = step
-        self.names, self.weights = tuple(figures.terms), dict(figures.weights)
-        self.rows.append(torch.stack([*figures.terms.values(), figures.right.float()]).detach())
-        self.pictures += figures.pictures
+        self.names, self.weights, self.counted = tuple(figures.terms), dict(figures.weights), tuple(figures.counts)
+        counts = [count.float() for count in figures.counts.values()]
+        self.rows.append(torch.stack([*figures.terms.values(), *counts]).detach())
+        self.examples += figures.examples
         self.learning_rate = figures.learning_rate
 
     def check(self) -> Tensor:
-        """The rows [steps, terms + 1] on the CPU.
+        """The rows [steps, terms + counts] on the CPU.
 
         Raises:
             NotFiniteError: a term of a step is NaN or infinite.
         """
         table = torch.stack(self.rows).cpu()
-        broken = ~table[:, :-1].isfinite()
+        broken = ~table[:, : len(self.names)].isfinite()
         if broken.any():
             row = int(broken.any(1).nonzero()[0])
             terms = [f"{name}={value:g}" for name, value in zip(self.names, table[row], strict=False)]
@@ -82,25 +85,29 @@ class Window:
             NotFiniteError: as `check`.
         """
         table = self.check()
-        mean = processes.average(table[:, :-1].double().mean(0)).tolist()
-        accuracy = float(processes.average(table[:, -1].double().sum() / self.pictures))
+        terms_count = len(self.names)
+        mean = processes.average(table[:, :terms_count].double().mean(0)).tolist()
         terms = dict(zip(self.names, mean, strict=True))
         figures = {"train/loss": sum(self.weights[name] * value for name, value in terms.items())}
         figures |= {f"train/{name}": value for name, value in terms.items()}
         figures |= {f"train/weighted/{name}": self.weights[name] * value for name, value in terms.items()}
-        figures |= {"train/accuracy": accuracy, "train/lr": self.learning_rate}
+        if self.counted:
+            shares = processes.average(table[:, terms_count:].double().sum(0) / self.examples).tolist()
+            figures |= {f"train/{name}": share for name, share in zip(self.counted, shares, strict=True)}
+        figures["train/lr"] = self.learning_rate
         weighted = {name: self.weights[name] * table[:, column] for column, name in enumerate(self.names)}
-        self.rows, self.pictures = [], 0
+        self.rows, self.examples = [], 0
         return figures, weighted
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
             "names": list(self.names),
+            "counted": list(self.counted),
             "weights": dict(self.weights),
             "rows": [row.cpu() for row in self.rows],
             "first_step": self.first_step,
-            "pictures": self.pictures,
+            "examples": self.examples,
             "learning_rate": self.learning_rate,
         }
 

@@ -41,7 +41,7 @@ class Watched(LocalRun):
 
 def config(**changes: Any) -> ImageTrainingConfig:
     return ImageTrainingConfig.model_validate(
-        {"epochs": 2, "batch_size": 12, "lr": 0.05, "checkpoint_every_s": 1e6, **changes}
+        {"epochs": 2, "batch_size": 12, "lr": 0.05, "checkpoint_every_s": 86_400, **changes}
     )
 
 

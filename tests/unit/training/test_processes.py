@@ -21,7 +21,7 @@ from libs.training.randomness import prepare_randomness
 PROGRAM = Path(__file__).parent / "rank_program.py"
 ROOT = Path(__file__).parents[3]
 CONFIG = ImageTrainingConfig(
-    epochs=2, batch_size=12, accumulate=2, lr=0.05, checkpoint="last", clip_grad_norm=1.0, checkpoint_every_s=1e6
+    epochs=2, batch_size=12, accumulate=2, lr=0.05, checkpoint="last", clip_grad_norm=1.0, checkpoint_every_s=86_400
 )
 
 

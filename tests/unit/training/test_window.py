@@ -5,9 +5,9 @@ from libs.training.processes import Processes
 from libs.training.window import NotFiniteError, StepFigures, Window
 
 
-def step(ce: float, kd: float, right: int, pictures: int = 4) -> StepFigures:
+def step(ce: float, kd: float, right: int, examples: int = 4) -> StepFigures:
     terms = {"ce": torch.tensor(ce), "kd": torch.tensor(kd)}
-    return StepFigures(terms, {"ce": 1.0, "kd": 2.0}, torch.tensor(right), pictures, 0.1)
+    return StepFigures(terms, {"ce": 1.0, "kd": 2.0}, {"accuracy": torch.tensor(right)}, examples, 0.1)
 
 
 def test_flush_reports_means_and_starts_anew() -> None:
@@ -48,3 +48,10 @@ def test_an_interrupted_window_reports_the_same() -> None:
     for window in (whole, second):
         window.add(2, step(2.0, 0.1, 3))
     assert second.flush(Processes())[0] == whole.flush(Processes())[0]
+
+
+def test_nothing_need_be_counted() -> None:
+    window = Window()
+    window.add(1, StepFigures({"ce": torch.tensor(2.0)}, {"ce": 0.5}, {}, 4, 0.1))
+    figures, _ = window.flush(Processes())
+    assert figures == {"train/loss": 1.0, "train/ce": 2.0, "train/weighted/ce": 1.0, "train/lr": 0.1}

@@ -10,9 +10,9 @@ from libs.models.backbones.build import build_classifier
 from libs.models.frskd.config import FrskdConfig
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.objective import kd_loss
+from libs.training.classification import classifier_session
 from libs.training.mixing import MixedTargets
 from libs.training.processes import Processes
-from libs.training.session import TrainingSession
 from libs.training.taps import UnknownTapError
 
 CLASSES = 4
@@ -152,7 +152,7 @@ def test_losses_are_float32_under_autocast(feature_loss):
 
 def test_training_in_bfloat16_stays_finite():
     config = FrskdConfig(model="resnet8", amp="bfloat16", lr=0.05)
-    session = TrainingSession(model_of("resnet8", size=8), config, torch.device("cpu"), Processes(), total_steps=5)
+    session = classifier_session(model_of("resnet8", size=8), config, "cpu", Processes(), total_steps=5)
     for seed in range(5):
         session.optimise(*batch(8, 8, seed))
     assert session.window.check().shape == (5, len(GRADIENT_TABLE) + 1)
