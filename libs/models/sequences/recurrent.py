@@ -4,13 +4,33 @@ GRU4Rec (Hidasi et al., ICLR 2016) with full or sampled objectives, its item tab
 (Li et al., CIKM 2017), a GRU whose states are read by additive attention. Sequences are right-padded with item 0.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 
 from libs.models.sequences.additive import AdditiveAttention
+from libs.models.sequences.step import Features
 
 
-class GRU4Rec(nn.Module):
+class _Recurrent(nn.Module):
+    """A next-item model whose features depend on the items alone."""
+
+    outputs: nn.Embedding
+    penalty_weights: Mapping[str, float] = MappingProxyType({})
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """What features are multiplied with, [num_items + 1, d]."""
+        return self.outputs.weight
+
+    def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
+        """Features of ids [B, n]; padding stands behind them, and the state at a position knows nothing of it."""
+        return Features(self(items))
+
+
+class GRU4Rec(_Recurrent):
     """One GRU layer; its state scores the items.
 
     Args:
@@ -32,7 +52,7 @@ class GRU4Rec(nn.Module):
         return features
 
 
-class NARM(nn.Module):
+class NARM(_Recurrent):
     """A GRU, an attention over its states, and a bilinear map to the item table."""
 
     def __init__(self, num_items: int, width: int = 64, *, dropout: float = 0.25, output_dropout: float = 0.5) -> None:

@@ -1,0 +1,58 @@
+"""Hyper-parameters every next-item method shares. Imports no torch: the gateway serves the schema.
+
+Sources of defaults: [SASRec] Kang & McAuley 2018, "Self-attentive sequential recommendation"; [gSASRec] Petrov &
+Macdonald 2023; [ours] chosen here.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from libs.training.config import TrainingConfig
+
+
+class SequenceTrainingConfig(TrainingConfig):
+    """One training of a next-item model on sequences of events."""
+
+    epochs: int = Field(default=200, ge=1, le=10_000, description="Passes over the training windows. [ours]")
+    batch_size: int = Field(
+        default=128, ge=1, le=65_536, description="Windows per optimiser step, over all processes. [SASRec]"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(
+        default="adamw", description="adamw, which without decay is Adam [SASRec]; sgd."
+    )
+    lr: float = Field(default=1e-3, gt=0, le=100, description="Peak learning rate. [SASRec]")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="On every parameter. None [SASRec].")
+    schedule: Literal["one-cycle", "cosine", "multi-step", "constant"] = Field(
+        default="constant", description="Course of the learning rate. constant [SASRec]."
+    )
+    patience_epochs: int | None = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="Stop when the monitored figure has not improved for so many epochs. Empty: never. [ours]",
+    )
+
+    max_length: int = Field(
+        default=50, ge=1, le=2000, description="Most events of a history that the model reads. [SASRec]"
+    )
+    objective: Literal["softmax", "bce", "gbce"] = Field(
+        default="softmax",
+        description="softmax: cross-entropy over all items; bce: against sampled negatives [SASRec]; gbce: bce that "
+        "takes back the overconfidence of sampling [gSASRec]. softmax [ours].",
+    )
+    negatives: int = Field(
+        default=1, ge=1, le=10_000, description="bce, gbce: items sampled for each target. 1 [SASRec]; [gSASRec] 256."
+    )
+    gbce_calibration: float = Field(
+        default=0.75, ge=0, le=1, description="gbce: t; 0 is bce, 1 makes probabilities calibrated. [gSASRec]"
+    )
+    exclude_seen: bool = Field(
+        default=True,
+        description="Items of the history are no candidates in evaluation. Turn it off where people come back to the "
+        "same items, as in music. [ours]",
+    )
+    monitor: Literal["ndcg@10", "hr@10", "mrr@20", "hr@20"] = Field(
+        default="ndcg@10",
+        description="Figure of the validation split, over the full ranking, that says which weights are best. [ours]",
+    )

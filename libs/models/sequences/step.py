@@ -1,0 +1,87 @@
+"""One training step of a next-item model: what it makes of windows, and the objective over their targets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.losses import gbce_loss, sampled_bce_loss, softmax_loss, uniform_negatives
+from libs.training.objective import StepLosses
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a model makes of a batch.
+
+    Attributes:
+        features: one a position, [B, n, d]; scores are products with the item vectors.
+        penalties: further terms of the loss by name, scalars.
+    """
+
+    features: Tensor
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class NextItemModel(Protocol):
+    """A model that reads windows; an `nn.Module`.
+
+    Attributes:
+        item_vectors: what features are multiplied with, [num_items + 1, d]; row 0 is padding.
+        penalty_weights: factor of each penalty.
+    """
+
+    penalty_weights: Mapping[str, float]
+
+    @property
+    def item_vectors(self) -> Tensor: ...
+
+    def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
+        """Features of windows: ids [B, n] right-padded with 0, inputs of each row [B], users [B]."""
+
+
+class NextItemStep(nn.Module):
+    """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep."""
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, config: SequenceTrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(self, items: Tensor, targets: Tensor, lengths: Tensor, users: Tensor) -> StepLosses:
+        """Losses of windows.
+
+        Args:
+            items: [B, n]. targets: the item after each, [B, n]; 0 where none is to be foretold.
+            lengths: [B]. users: [B].
+        """
+        model: NextItemModel = self.model  # type: ignore[assignment]
+        made = model.encode(items, lengths, users)
+        wanted = targets != 0
+        loss = self._objective(made.features[wanted], model.item_vectors, targets[wanted])
+        weights = {name: model.penalty_weights[name] for name in made.penalties}
+        return StepLosses({"next_item": loss, **made.penalties}, {"next_item": 1.0, **weights})
+
+    def _objective(self, features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
+        if self.config.objective == "softmax":
+            return softmax_loss(features, items, positives)
+        negatives = uniform_negatives(positives, len(items) - 1, self.config.negatives)
+        if self.config.objective == "bce":
+            return sampled_bce_loss(features, items, positives, negatives)
+        return gbce_loss(features, items, positives, negatives, self.config.gbce_calibration)
+
+
+def parameters_of(module: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def encode_windows(model: nn.Module, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+    """Features [B, n, d] in evaluation; the caller sets the mode."""
+    encoder: NextItemModel = model  # type: ignore[assignment]
+    return encoder.encode(items, lengths, users).features

@@ -1,0 +1,153 @@
+"""Training of every next-item model: windows of events through the loop that all trainings share."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from libs.data.errors import DataError
+from libs.data.events.store import EventStore
+from libs.data.events.windows import Split, batches, read, windows_of
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import Ranked, RankingMeasurer, tensors_of
+from libs.models.sequences.ranking import Popularity, figures_of
+from libs.models.sequences.step import NextItemStep
+from libs.training.history import History
+from libs.training.loop import TrainingLoop, keep_best
+from libs.training.precision import device_of, precision_for
+from libs.training.processes import Processes, join_processes
+from libs.training.randomness import derived_seed
+from libs.training.reporter import Reporter
+from libs.training.run import Run
+from libs.training.session import TrainingSession
+
+MONITORED = (10, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedSequences:
+    """What training left; the module holds the chosen weights.
+
+    Attributes:
+        history: every figure of the run.
+        steps: optimiser steps done. epochs: epochs done. chosen_epoch: when the chosen weights were made.
+        stopped_early: whether `patience_epochs` ended the run.
+        val: the chosen weights on the validation split, if there is one.
+        test: and on the test split, which is read here for the first time.
+    """
+
+    history: History
+    steps: int
+    epochs: int
+    chosen_epoch: int
+    stopped_early: bool
+    val: Ranked | None
+    test: Ranked | None
+
+
+class SequenceTask:
+    """Windows of events, and how well a model foretells the held-out ones.
+
+    Raises:
+        DataError: there is nothing to learn from.
+    """
+
+    def __init__(self, events: EventStore, config: SequenceTrainingConfig, run: Run, processes: Processes) -> None:
+        self.events, self.config, self.seed, self.device = events, config, run.seed, run.device
+        self.processes = processes
+        self.precision = precision_for(config.amp, device_of(run.device))
+        self.windows = windows_of(events, "train", config.max_length)
+        if not len(self.windows):
+            raise DataError("No user has two training events, so there is no next item to learn.")
+        self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
+        self._val = self._measurer("val")
+
+    def batches(self, epoch: int, start_batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Inputs [B, n], targets [B, n], lengths [B], users [B] of this process."""
+        chosen = batches(self.windows, self.config.batch_size, seed=derived_seed(self.seed, epoch))
+        for number, windows in enumerate(chosen):
+            if number < start_batch:
+                continue
+            mine = windows.take(np.arange(self.processes.rank, len(windows), self.processes.count))
+            batch = read(self.events, mine if len(mine) else windows.take(np.zeros(1, np.int64)))
+            inputs, lengths, users = tensors_of(batch)
+            parts = (inputs, batch.targets, lengths, users)
+            yield tuple(torch.from_numpy(part).to(self.device) for part in parts)
+
+    def observe(self, module: nn.Module) -> Mapping[str, float]:
+        """Nothing further."""
+        return {}
+
+    def evaluate(self, module: nn.Module) -> Mapping[str, float] | None:
+        """Figures on the validation split, over the full ranking."""
+        ranked = self.measure("val", module)
+        return None if ranked is None else figures_of(ranked.ranks, MONITORED)
+
+    def measure(self, split: Split, module: nn.Module) -> Ranked | None:
+        """The model of a step module on a split; None when it holds no target."""
+        measurer = self._val if split == "val" else self._measurer(split)
+        return None if measurer is None else measurer(module.get_submodule("model"), self.precision)
+
+    def _measurer(self, split: Split) -> RankingMeasurer | None:
+        config = self.config
+        measurer = RankingMeasurer(
+            self.events,
+            split,
+            config.max_length,
+            config.batch_size,
+            exclude_seen=config.exclude_seen,
+            device=self.device,
+        )
+        return measurer if len(measurer.windows) else None
+
+    def popularity(self) -> Popularity:
+        """Of the training events."""
+        return Popularity(torch.from_numpy(self.events.training_counts()))
+
+
+def fit_sequences(
+    model: nn.Module,
+    events: EventStore,
+    config: SequenceTrainingConfig,
+    run: Run,
+    after_step: Callable[[], None] | None = None,
+) -> FittedSequences:
+    """Train a next-item model; afterwards it holds the chosen weights, on the run's device.
+
+    Goes on from the run's checkpoint if there is one, and is then bitwise what it would have been without the
+    interruption (on a CPU, with the same build and number of threads).
+
+    Args:
+        model: a `NextItemModel`.
+        after_step: restores a constraint on its weights.
+
+    Raises:
+        DataError: there is nothing to learn from.
+        Stopped, NotFiniteError, CheckpointError: as `libs.training.loop.TrainingLoop.run`.
+    """
+    processes = join_processes(run.device)
+    task = SequenceTask(events, config, run, processes)
+    total_steps = min(config.epochs * task.steps_per_epoch, config.max_steps or 10**12)
+    session = TrainingSession(
+        NextItemStep(model, config),
+        config,
+        device_of(run.device),
+        processes,
+        total_steps,
+        monitor=config.monitor,
+        after_step=after_step,
+    )
+    reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="sequences")
+    loop = TrainingLoop(session, task, reporter, config, total_steps)
+    loop.run()
+    return FittedSequences(
+        chosen_epoch=keep_best(session, config),
+        history=session.history,
+        steps=session.step,
+        epochs=session.epoch,
+        stopped_early=loop.stopped_early,
+        val=task.measure("val", session.module),
+        test=task.measure("test", session.module),
+    )

@@ -1,0 +1,134 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from libs.data.errors import DataError
+from libs.data.events.splits import by_user, leave_last_out
+from libs.data.events.store import EventStore
+from libs.models.hcrnn.model import HcrnnModel
+from libs.models.hcrnn.network import HCRNN
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import RankingMeasurer
+from libs.models.sequences.ranking import ranks_of
+from libs.models.sequences.recurrent import NARM, GRU4Rec
+from libs.models.sequences.task import SequenceTask, fit_sequences
+from libs.training.local_run import LocalRun
+from libs.training.precision import precision_for
+from libs.training.processes import Processes
+from libs.training.randomness import prepare_randomness
+from libs.training.run import Stopped, StopReason
+
+ITEMS = 9
+
+
+class StopsAt(LocalRun):
+    """Stops when asked for the `stop_at`-th time."""
+
+    def __init__(self, folder: Path, stop_at: int | None = None) -> None:
+        super().__init__(folder, seed=5, quiet=True)
+        self.asked, self.stop_at = 0, stop_at
+
+    def stop_reason(self) -> StopReason | None:
+        self.asked += 1
+        return "pause" if self.asked == self.stop_at else None
+
+
+def cycles(users: int = 40, held_out: str = "last") -> EventStore:
+    """Every user walks round the items, from a place of their own, for a while of their own."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(4, 9, users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    starts = random.integers(0, ITEMS, users)
+    items = np.concatenate([(start + np.arange(n)) % ITEMS + 1 for start, n in zip(starts, lengths, strict=True)])
+    ends = leave_last_out(offsets) if held_out == "last" else by_user(offsets, (0.2, 0.2), seed=0)
+    return EventStore(offsets, items.astype(np.int32), np.arange(len(items), dtype=np.int64), ends, ITEMS)
+
+
+def config(**changes: Any) -> SequenceTrainingConfig:
+    fields = {"epochs": 3, "batch_size": 8, "lr": 0.02, "max_length": 6, "checkpoint_every_s": 86_400, **changes}
+    return SequenceTrainingConfig.model_validate(fields)
+
+
+def model(kind: str = "gru") -> torch.nn.Module:
+    prepare_randomness(3, deterministic=True)
+    if kind == "hcrnn":
+        return HcrnnModel(HCRNN(ITEMS, 12, 12, 3, input_dropout=0.1, output_dropout=0.1))
+    return NARM(ITEMS, 12) if kind == "narm" else GRU4Rec(ITEMS, 12, dropout=0.1)
+
+
+@pytest.mark.parametrize("kind", ["gru", "narm", "hcrnn"])
+@pytest.mark.parametrize("changes", [{}, {"objective": "bce", "negatives": 3}, {"objective": "gbce", "negatives": 4}])
+def test_it_learns_the_cycle(kind: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    run = LocalRun(tmp_path, seed=1, quiet=True)
+    fitted = fit_sequences(model(kind), cycles(), config(epochs=30, exclude_seen=False, **changes), run)
+    assert fitted.test is not None
+    assert len(fitted.test.ranks) == 40
+    assert float((fitted.test.ranks <= 2).double().mean()) > 0.9
+    assert run.latest("train/next_item") < run.metrics[0][1]
+
+
+@pytest.mark.parametrize("kind", ["gru", "hcrnn"])
+@pytest.mark.parametrize("stop_at", [2, 5, 9])
+def test_interrupted_is_bitwise_uninterrupted(kind: str, stop_at: int, tmp_path: Path) -> None:
+    settings = config(objective="bce", accumulate=2)
+    whole = model(kind)
+    fit_sequences(whole, cycles(), settings, StopsAt(tmp_path / "a"))
+    with pytest.raises(Stopped):
+        fit_sequences(model(kind), cycles(), settings, StopsAt(tmp_path / "b", stop_at))
+    resumed = model(kind)
+    torch.manual_seed(99)
+    fit_sequences(resumed, cycles(), settings, StopsAt(tmp_path / "b"))
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("held_out", ["last", "users"])
+def test_ranks_are_those_of_one_case_at_a_time(exclude_seen: bool, held_out: str) -> None:
+    events = cycles(held_out=held_out)
+    network = model().eval()
+    measure = RankingMeasurer(events, "test", 6, 4, exclude_seen=exclude_seen, device="cpu")
+    ranked = measure(network, precision_for("off", torch.device("cpu")))
+    expected = []
+    for user in range(events.num_users):
+        first, last = events.offsets[user], events.offsets[user + 1]
+        for row in range(max(events.ends[user, 1], first + 1), last):
+            windows = [w for w in range(len(measure.windows)) if covers(measure, w, row)]
+            assert len(windows) == 1
+            start = measure.windows.starts[windows[0]]
+            history = torch.from_numpy(events.items[start:row].astype(np.int64)).unsqueeze(0)
+            scores = network(history)[:, -1] @ network.item_vectors.T
+            seen = torch.from_numpy(events.items[first:row].astype(np.int64)).unsqueeze(0) if exclude_seen else None
+            expected.append(
+                (int(events.items[row]), float(ranks_of(scores, torch.tensor([events.items[row]]), excluded=seen)))
+            )
+    assert sorted(expected) == sorted(zip(ranked.targets.tolist(), ranked.ranks.tolist(), strict=True))
+    assert ranked.cold.all() == (held_out == "users")
+
+
+def covers(measure: RankingMeasurer, window: int, row: int) -> bool:
+    windows = measure.windows
+    start = windows.starts[window]
+    return bool(start + windows.first_targets[window] <= row < start + windows.lengths[window])
+
+
+def test_figures_say_what_they_are_of(tmp_path: Path) -> None:
+    events = cycles()
+    run = LocalRun(tmp_path, quiet=True)
+    task = SequenceTask(events, config(), run, Processes())
+    ranked = task.measure("val", torch.nn.ModuleDict({"model": model()}))
+    assert ranked is not None
+    figures = ranked.figures(task.popularity())
+    assert {"hr@10", "ndcg@10", "mrr@20", "coverage@10", "novelty_bits@10", "popular/hr@10"} <= figures.keys()
+    assert not any(name.startswith("cold_users") for name in figures)
+    assert task.measure("test", torch.nn.ModuleDict({"model": model()})) is not None
+
+
+def test_nothing_to_learn_from(tmp_path: Path) -> None:
+    offsets = np.array([0, 1, 2], np.int64)
+    events = EventStore(offsets, np.array([1, 2], np.int32), np.zeros(2, np.int64), leave_last_out(offsets), 2)
+    with pytest.raises(DataError, match="no next item to learn"):
+        fit_sequences(model(), events, config(), LocalRun(tmp_path, quiet=True))
