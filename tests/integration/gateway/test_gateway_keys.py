@@ -44,7 +44,7 @@ def test_every_route_declares_one_scope_or_is_public() -> None:
 def test_public_routes_are_these_and_no_others() -> None:
     contexts = iter_route_contexts(create_app().routes)
     found = {c.path for c in contexts if c.path not in FRAMEWORK_ROUTES and declared(c) == ["public"]}
-    assert found == {"/livez", "/readyz", "/version", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready"}
+    assert found == {"/", "/livez", "/readyz", "/version", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready"}
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer nonsense", "Basic abc", "Bearer oct_0123456789_abc"])
