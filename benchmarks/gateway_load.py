@@ -27,7 +27,7 @@ from uuid import uuid4
 import httpx2
 import psutil
 
-from libs.data.manifest import Manifest, SplitCounts
+from libs.data.manifest import ImagesManifest, SplitCounts
 from libs.database.engine import make_engine, transaction
 from libs.database.migrate import upgrade
 from libs.database.tables import DEFAULT_PROJECT_ID
@@ -96,7 +96,7 @@ def prepare(url: str, folder: Path) -> str:
     engine = make_engine(url)
     upgrade(engine)
     counts = SplitCounts(pictures=100, by_class=[50, 50])
-    manifest = Manifest(
+    manifest = ImagesManifest(
         storage="arrays",
         classes=["a", "b"],
         splits={"train": counts},

@@ -12,7 +12,7 @@ from PIL import Image
 
 from libs.data.errors import PictureError
 from libs.data.images.decode import decode
-from libs.data.manifest import Manifest
+from libs.data.manifest import ImagesManifest
 from libs.data.recipe import Recipe
 
 __all__ = ["apply", "apply_batch", "decode", "default_recipe", "fit", "normalise"]
@@ -25,7 +25,7 @@ _RESAMPLING = {
 }
 
 
-def default_recipe(manifest: Manifest, image_size: int = 0) -> Recipe:
+def default_recipe(manifest: ImagesManifest, image_size: int = 0) -> Recipe:
     """The recipe of a data set.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from libs.data.errors import DataError
 from libs.data.images.arrays import ArraysWriter
 from libs.data.images.index import SPLITS, Row, write_index
-from libs.data.manifest import InPlace, Manifest, Split, SplitCounts
+from libs.data.manifest import ImagesManifest, InPlace, Split, SplitCounts
 from libs.data.splits import stratified_split
 from libs.data.statistics import PixelSums
 
@@ -29,7 +29,7 @@ def write_arrays_dataset(
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     split_seed: int = 0,
-) -> Manifest:
+) -> ImagesManifest:
     """Write a data set of storage `arrays`.
 
     Args:
@@ -89,7 +89,7 @@ def write_manifest(
     uniform_size: bool,
     size_bytes: int,
     in_place: InPlace | None = None,
-) -> Manifest:
+) -> ImagesManifest:
     """Write `index.csv.gz` and `manifest.json` of a data set whose pictures are written.
 
     Args:
@@ -105,7 +105,7 @@ def write_manifest(
     """
     index = folder / "index.csv.gz"
     index_digest = write_index(index, rows)
-    manifest = Manifest(
+    manifest = ImagesManifest(
         storage=storage,
         in_place=in_place,
         classes=list(classes),

@@ -71,14 +71,14 @@ def mark_ready(
 ) -> DatasetVersion:
     """Validation succeeded; from here on the version never changes.
 
-    The row's `digest` is the stored folder's, by which `FolderCache` finds it; `manifest.digest` covers the pictures.
+    The row's `digest` is the stored folder's, by which `FolderCache` finds it; `manifest.digest` covers the content.
 
     Raises:
         ConflictError: the version is not `validating`.
     """
     version = _move(session, version_id, {"validating"}, "ready")
     version.uri, version.digest, version.size_bytes = folder.uri, folder.digest, folder.size_bytes
-    version.manifest = manifest.model_dump(mode="json")
+    version.kind, version.manifest = manifest.kind, manifest.model_dump(mode="json")
     version.report = dict(report)
     session.flush()
     return version

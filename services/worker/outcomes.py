@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from libs.data.manifest import Manifest
+from libs.data.manifest import Manifest, read_manifest
 from libs.database.engine import transaction
 from libs.database.tables import Artifact, Job
 from libs.jobs import events, queue
@@ -119,7 +119,7 @@ class OutcomeRecorder:
             stored.bundle_folder = self._store.put_folder(path)
         if outcome.dataset is not None:
             path = _inside(folder, outcome.dataset)
-            stored.manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
+            stored.manifest = read_manifest(path)
             stored.dataset_folder = self._store.put_folder(path)
             stored.dataset_report = dict(outcome.details.get("report", {}))
         return stored

@@ -9,7 +9,7 @@ import fsspec
 
 from libs.data.errors import DataError
 from libs.data.images.index import Index
-from libs.data.manifest import Manifest
+from libs.data.manifest import read_manifest
 from libs.registry.cache import FolderCache
 from libs.registry.digests import FolderContent, folder_content, folder_digest
 
@@ -23,8 +23,8 @@ def with_pictures(stored: Path, cache: FolderCache, scratch: Path) -> Iterator[P
     Raises:
         DataError: a picture is gone or has changed since validation.
     """
-    manifest = Manifest.model_validate_json((stored / "manifest.json").read_bytes())
-    if manifest.in_place is None or manifest.in_place.root.startswith("file://"):
+    manifest = read_manifest(stored)
+    if manifest.kind != "images" or manifest.in_place is None or manifest.in_place.root.startswith("file://"):
         yield stored
         return
     root = manifest.in_place.root

@@ -4,12 +4,12 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from libs.data.manifest import Manifest, SplitCounts
+from libs.data.manifest import ImagesManifest, SplitCounts
 from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.registry import datasets
 from libs.registry.artifacts import StoredFolder
 
-MANIFEST = Manifest(
+MANIFEST = ImagesManifest(
     storage="arrays",
     classes=["cat", "dog"],
     splits={"train": SplitCounts(pictures=6, by_class=[3, 3]), "val": SplitCounts(pictures=2, by_class=[1, 1])},

@@ -5,6 +5,6 @@ Nothing is trusted: not names, not declared sizes, not entry counts. Every refus
 
 from libs.data.archives.files import SourceFile, Sources, scan_folder
 from libs.data.archives.limits import ArchiveLimits
-from libs.data.archives.unpack import archive_kind, unpack
+from libs.data.archives.unpack import archive_kind, member_names, unpack
 
-__all__ = ["ArchiveLimits", "SourceFile", "Sources", "archive_kind", "scan_folder", "unpack"]
+__all__ = ["ArchiveLimits", "SourceFile", "Sources", "archive_kind", "member_names", "scan_folder", "unpack"]

@@ -51,6 +51,21 @@ def unpack_tar(file: Path, compression: str, target: Path, limits: ArchiveLimits
     return sources.complete()
 
 
+def tar_names(file: Path, compression: str, limits: ArchiveLimits) -> Iterator[str]:
+    """Names of a tar's regular files, one by one, as they come; nothing is written.
+
+    Raises:
+        ArchiveError: unsafe, broken or too large.
+    """
+    meter = Meter(limits, max(file.stat().st_size, 1))
+    with file.open("rb") as packed, _decompressed(packed, compression) as plain:
+        stream = ForwardStream(plain, meter)
+        with _broken_named(stream):
+            for _, info in _members(stream, meter):
+                if info.isreg():
+                    yield info.name
+
+
 def _members(stream: "ForwardStream", meter: Meter) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     archive = tarfile.TarFile(fileobj=cast("IO[bytes]", stream), errors="surrogateescape")
     while (info := archive.next()) is not None:

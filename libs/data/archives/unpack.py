@@ -6,14 +6,14 @@ import lzma
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from libs.data.archives.files import Sources
 from libs.data.archives.limits import ArchiveLimits, Tick
-from libs.data.archives.tars import unpack_tar
-from libs.data.archives.zips import unpack_zip
+from libs.data.archives.tars import tar_names, unpack_tar
+from libs.data.archives.zips import open_zip, unpack_zip
 from libs.data.errors import ArchiveError
 
 Kind = Literal["zip", "tar", "tar.gz", "tar.xz", "tar.bz2"]
@@ -47,7 +47,10 @@ def archive_kind(file: Path) -> Kind:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise ArchiveError(f"The file is {what}, which is not read; send a zip, a tar (.gz, .xz, .bz2) or an npz.")
-    raise ArchiveError("The file is no archive; send a zip, a tar (plain, .gz, .xz or .bz2) or an npz of arrays.")
+    raise ArchiveError(
+        "The file is no archive; send a zip, a tar (plain, .gz, .xz or .bz2), an npz of arrays, or a table of events "
+        "(.csv, .tsv, .parquet)."
+    )
 
 
 def unpack(file: Path, target: Path, limits: ArchiveLimits, tick: Tick = lambda fraction: None) -> Sources:
@@ -72,6 +75,20 @@ def unpack(file: Path, target: Path, limits: ArchiveLimits, tick: Tick = lambda 
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def member_names(file: Path, limits: ArchiveLimits) -> Iterator[str]:
+    """Names of an archive's files, as they stand there, one by one; nothing is unpacked.
+
+    Raises:
+        ArchiveError: no archive, unsafe, broken, encrypted or too large.
+    """
+    kind = archive_kind(file)
+    if kind == "zip":
+        with open_zip(file, limits) as archive:
+            yield from (info.filename for info in archive.infolist() if not info.is_dir())
+    else:
+        yield from tar_names(file, kind.removeprefix("tar").removeprefix("."), limits)
 
 
 def _is_tar(head: bytes) -> bool:

@@ -6,9 +6,10 @@ All three protocols are rows of one form, [U, 2], so that whoever reads events n
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Longs = NDArray[np.int64]
+from libs.data.events.chunks import user_chunks
+from libs.data.events.store import Longs
+
 LEAST_EVENTS = 3
 """A user with fewer has nothing to hold out under leave-last-out: one to train on, one to validate, one to test."""
 
@@ -54,7 +55,10 @@ def by_time(offsets: Longs, times: Longs, validate_from: int, test_from: int) ->
     """
     if test_from < validate_from:
         raise ValueError("Testing begins before validation does.")
-    moments = (validate_from, test_from)
-    before = [np.concatenate([[0], np.cumsum(np.asarray(times) < moment)])[np.asarray(offsets)] for moment in moments]
-    first = np.asarray(offsets[:-1])
-    return np.stack([first + np.diff(counts) for counts in before], axis=1).astype(np.int64)
+    ends = np.empty((len(offsets) - 1, 2), np.int64)
+    for chunk in user_chunks(offsets):
+        bounds = np.asarray(offsets[chunk.users.start : chunk.users.stop + 1])
+        for column, moment in enumerate((validate_from, test_from)):
+            before = np.concatenate([[0], np.cumsum(times[chunk.rows] < moment)])[bounds - bounds[0]]
+            ends[chunk.users, column] = bounds[:-1] + np.diff(before)
+    return ends

@@ -12,7 +12,7 @@ from libs.data.errors import DataError, PictureError
 from libs.data.images.arrays import map_pictures
 from libs.data.images.decode import decode
 from libs.data.images.index import SPLITS, Index
-from libs.data.manifest import Manifest, Split
+from libs.data.manifest import ImagesManifest, Split, read_images_manifest
 
 
 class ImageData:
@@ -25,7 +25,7 @@ class ImageData:
         pictures: folder that the paths in the index begin at (storage `pictures`).
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, index: Index, pictures: Path) -> None:
+    def __init__(self, folder: Path, manifest: ImagesManifest, index: Index, pictures: Path) -> None:
         self.folder = folder
         self.pictures = pictures
         self.manifest = manifest
@@ -64,7 +64,7 @@ class ImageSplit:
         self._arrays: NDArray[np.uint8] | None = None
 
     @property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> ImagesManifest:
         """The manifest of the data set."""
         return self.data.manifest
 
@@ -129,12 +129,9 @@ def open_images(folder: Path, pictures: Path | None = None) -> ImageData:
             `folder/pictures`, which is where a worker lays pictures that are used in place on S3.
 
     Raises:
-        DataError: the folder holds none, its files contradict each other, or the folder used in place is not here.
+        DataError: it holds no pictures, its files contradict each other, or the folder used in place is not here.
     """
-    try:
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{folder.name} is no validated data set: it has no manifest.json") from None
+    manifest = read_images_manifest(folder)
     index = Index.read(folder / "index.csv.gz")
     expected = sum(counts.pictures for counts in manifest.splits.values())
     if len(index) != expected:
@@ -142,7 +139,7 @@ def open_images(folder: Path, pictures: Path | None = None) -> ImageData:
     return ImageData(folder, manifest, index, pictures or _pictures_folder(folder, manifest))
 
 
-def _pictures_folder(folder: Path, manifest: Manifest) -> Path:
+def _pictures_folder(folder: Path, manifest: ImagesManifest) -> Path:
     if manifest.in_place is None or not manifest.in_place.root.startswith("file://"):
         return folder / "pictures"
     place = Path(unquote(urlsplit(manifest.in_place.root).path))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from libs.data.images.index import SPLITS
-from libs.data.manifest import Manifest
-from libs.data.validation.collect import Upload
+from libs.data.manifest import ImagesManifest
 from libs.data.validation.entries import Collected
 from libs.data.validation.problems import Problems
+from libs.data.validation.upload import Upload
 
 _LISTED_CLASSES = 1000
 
@@ -44,7 +44,7 @@ def content_report(collected: Collected, origin: dict[str, str]) -> dict[str, An
     }
 
 
-def manifest_report(manifest: Manifest) -> dict[str, Any]:
+def manifest_report(manifest: ImagesManifest) -> dict[str, Any]:
     """What the data set is."""
     return manifest.model_dump(include={"channels", "mean", "std", "digest", "size_bytes"})
 

@@ -12,7 +12,9 @@ from libs.data.errors import PublicDatasetError
 from libs.jobs.spec import Name
 
 _FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
-_ENDINGS = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_ARCHIVES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+_ENDINGS = _ARCHIVES + _TABLES
 
 
 def _plain(name: str) -> str:
@@ -26,7 +28,9 @@ def _plain(name: str) -> str:
 
 def _archive(name: str) -> str:
     if not name.lower().endswith(_ENDINGS):
-        raise ValueError(f"A data set is uploaded as one archive: a name that ends in {', '.join(_ENDINGS)}.")
+        raise ValueError(
+            f"A data set is uploaded as one archive or one table of events: a name that ends in {', '.join(_ENDINGS)}."
+        )
     return name
 
 
@@ -120,7 +124,7 @@ class DatasetVersion(BaseModel):
     size_bytes: int
     digest: str | None
     validation_job_id: UUID | None
-    summary: dict[str, Any] | None = Field(description="Classes, splits and sizes, once it is ready.")
+    summary: dict[str, Any] | None = Field(description="What it holds, by its kind, once it is ready.")
     created_at: datetime
 
 

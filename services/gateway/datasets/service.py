@@ -229,6 +229,10 @@ def _version(row: VersionRow, name: str) -> DatasetVersion:
 def _summary(manifest: dict[str, Any] | None) -> dict[str, Any] | None:
     if manifest is None:
         return None
+    if manifest["kind"] == "events":
+        shown = ("users", "items", "events", "first_time", "last_time", "item_features")
+        splits = {name: counts["events"] for name, counts in manifest["splits"].items()}
+        return {**{name: manifest[name] for name in shown}, "splits": splits, "protocol": manifest["split"]["protocol"]}
     splits = {name: counts["pictures"] for name, counts in manifest["splits"].items()}
     size = {name: manifest[name] for name in ("channels", "height", "width")}
     return {"classes": len(manifest["classes"]), "pictures": sum(splits.values()), "splits": splits, **size}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy.orm import Session
 
-from libs.data.manifest import Manifest
+from libs.data.manifest import ImagesManifest
 from libs.data.write import write_arrays_dataset
 from libs.database.tables import DEFAULT_PROJECT_ID, DatasetVersion
 from libs.registry.artifacts import ArtifactStore, StoredFolder
@@ -27,7 +27,7 @@ P = DEFAULT_PROJECT_ID
 
 
 @pytest.fixture
-def validated(tmp_path: Path) -> tuple[StoredFolder, Manifest]:
+def validated(tmp_path: Path) -> tuple[StoredFolder, ImagesManifest]:
     folder = tmp_path / "validated"
     pictures = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8)
     manifest = write_arrays_dataset(folder, pictures, np.arange(12) % 2, ["a", "b"])
@@ -39,7 +39,7 @@ def begin(db: Session) -> DatasetVersion:
     return mark_uploaded(db, version.id, "file:///store/uploads/1", 100, uuid4())
 
 
-def test_from_upload_to_ready(db: Session, validated: tuple[StoredFolder, Manifest]) -> None:
+def test_from_upload_to_ready(db: Session, validated: tuple[StoredFolder, ImagesManifest]) -> None:
     folder, manifest = validated
     version = begin(db)
     with pytest.raises(NotReady, match="1 is validating"):
@@ -50,11 +50,11 @@ def test_from_upload_to_ready(db: Session, validated: tuple[StoredFolder, Manife
     found = resolve(db, P, "digits")
     assert (found.id, found.version, found.status) == (version.id, 1, "ready")
     assert (found.digest, found.uri, found.size_bytes) == (folder.digest, folder.uri, folder.size_bytes)
-    assert Manifest.model_validate(found.manifest) == manifest
+    assert ImagesManifest.model_validate(found.manifest) == manifest
     assert resolve(db, P, "digits@1").id == version.id
 
 
-def test_a_version_that_ended_never_changes(db: Session, validated: tuple[StoredFolder, Manifest]) -> None:
+def test_a_version_that_ended_never_changes(db: Session, validated: tuple[StoredFolder, ImagesManifest]) -> None:
     ready, invalid = begin(db), begin(db)
     mark_ready(db, ready.id, *validated, {})
     mark_invalid(db, invalid.id, {"problems": []})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from libs.data.errors import PictureError
-from libs.data.manifest import Manifest
+from libs.data.manifest import ImagesManifest
 from libs.data.preprocess import apply, apply_batch, default_recipe, fit, normalise
 from libs.data.recipe import Recipe
 
@@ -22,12 +22,12 @@ def recipe(channels: int = 3, height: int = 8, width: int = 8, **options: object
     )
 
 
-def manifest(**changes: object) -> Manifest:
+def manifest(**changes: object) -> ImagesManifest:
     fields = {
         "storage": "arrays", "classes": ["a"], "splits": {}, "channels": 1, "height": 28, "width": 20,
         "uniform_size": True, "mean": [0.1], "std": [0.3], "digest": "", "size_bytes": 0,
     }  # fmt: skip
-    return Manifest.model_validate(fields | changes)
+    return ImagesManifest.model_validate(fields | changes)
 
 
 pictures = st.tuples(st.integers(1, 24), st.integers(1, 24), st.sampled_from([1, 3])).flatmap(

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from libs.data.errors import InvalidDatasetError
 from libs.data.images import open_images
 from libs.data.images.index import SPLITS
-from libs.data.manifest import Manifest
+from libs.data.manifest import ImagesManifest
 from libs.training.run import Outcome, Stopped
 
 Upload = Callable[[bytes, str], Path]
@@ -42,7 +42,7 @@ def tarred(root: Path) -> bytes:
     return stream.getvalue()
 
 
-def manifest_of(outcome: Outcome) -> Manifest:
+def manifest_of(outcome: Outcome) -> ImagesManifest:
     assert outcome.dataset is not None
     return open_images(outcome.dataset).manifest
 

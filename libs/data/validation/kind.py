@@ -1,0 +1,48 @@
+"""Telling an upload of pictures from one of events."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from libs.data.archives import ArchiveLimits, member_names, scan_folder
+from libs.data.config import ValidationConfig
+from libs.data.errors import ArchiveError
+from libs.data.events.reading import is_parquet
+from libs.data.events.upload import SURE_SUFFIXES, is_table_name
+from libs.data.images.decode import SUFFIXES as PICTURE_SUFFIXES
+from libs.data.validation.upload import Upload
+
+Kind = Literal["images", "events"]
+
+
+def kind_of(upload: Upload, config: ValidationConfig) -> Kind:
+    """As the config says, else events if the upload is a table, or holds tables and neither pictures nor arrays.
+
+    What cannot be opened counts as pictures, whose validation says what is wrong.
+    """
+    if config.kind != "auto":
+        return config.kind
+    if config.format != "auto" or upload.public:
+        return "images"
+    if upload.url is None and (is_table_name(upload.name, SURE_SUFFIXES) or is_parquet(upload.path)):
+        return "events"
+    try:
+        return _kind_of_names(_names(upload, ArchiveLimits(config.max_files, config.max_unpacked_bytes)))
+    except ArchiveError:
+        return "images"
+
+
+def _names(upload: Upload, limits: ArchiveLimits) -> Iterator[str]:
+    if upload.url is None:
+        yield from member_names(upload.path, limits)
+    else:
+        yield from (file.name for file in scan_folder(upload.path, limits.max_files).files)
+
+
+def _kind_of_names(names: Iterable[str]) -> Kind:
+    found: Kind = "images"
+    for name in names:
+        if name.casefold().endswith((*PICTURE_SUFFIXES, ".npy")):
+            return "images"
+        if is_table_name(name, SURE_SUFFIXES):
+            found = "events"
+    return found

@@ -1,0 +1,217 @@
+"""From an upload of events to a validated folder."""
+
+import gzip
+import io
+import json
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+
+from libs.data.errors import InvalidDatasetError
+from libs.data.events.dataset import open_event_data
+from libs.data.images import open_images
+
+HEADER = "user_id,item_id,timestamp\n"
+
+
+def table(users=6, items=5, length=6, header=HEADER):
+    """Every user meets the items in turn, one a minute from 2001 on."""
+    rows = [
+        f"u{user},i{(user + step) % items},{1_000_000_000 + 60 * step}"
+        for step in range(length)
+        for user in range(users)
+    ]
+    return header + "\n".join(rows) + "\n"
+
+
+@pytest.fixture
+def events_of(upload, validated):
+    """Validate a table; the data set and its report."""
+
+    def run(content, name="events.csv", **options):
+        content = content.encode() if isinstance(content, str) else content
+        shared = {key: options.pop(key) for key in ("val_fraction", "test_fraction", "split_seed") if key in options}
+        outcome = validated(upload(content, name), events=options, **shared)
+        return open_event_data(outcome.dataset), outcome.details["report"]
+
+    return run
+
+
+@pytest.fixture
+def problems_of(upload, validated):
+    """Validate a table that is invalid; its problems by code."""
+
+    def run(content, name="events.csv", **options):
+        content = content.encode() if isinstance(content, str) else content
+        with pytest.raises(InvalidDatasetError) as error:
+            validated(upload(content, name), events=options)
+        return {problem["code"]: problem for problem in error.value.problems}
+
+    return run
+
+
+def by_code(report):
+    return {problem["code"]: problem for problem in report["problems"]}
+
+
+def test_a_table_becomes_a_data_set(events_of):
+    data, report = events_of(table())
+    manifest = data.manifest
+    assert (manifest.users, manifest.items, manifest.events) == (6, 5, 36)
+    assert manifest.first_time.isoformat() == "2001-09-09T01:46:40+00:00"
+    assert {name: counts.events for name, counts in manifest.splits.items()} == {"train": 24, "val": 6, "test": 6}
+    first = slice(*data.events.offsets[:2])
+    assert data.items.ids(data.events.items[first]) == ["i0", "i1", "i2", "i3", "i4", "i0"]
+    assert np.diff(data.events.times[first]).tolist() == [60_000_000] * 5
+    assert data.users.numbers(["u0", "nobody", "u5"]).tolist() == [0, -1, 5]
+    assert report["preview"][0] == {"user": "u0", "item": "i0", "time": "2001-09-09T01:46:40+00:00", "type": None}
+    assert report["leakage"]["events_out_of_order"] == 0
+    assert report["rows"] == 36
+    assert report["bad_rows"] == {}
+
+
+def test_items_are_numbered_by_training_events(events_of):
+    rows = ["a,rare,1000000000", "a,often,1000000001", "b,often,1000000002", "b,other,1000000003"]
+    data, _ = events_of(HEADER + "\n".join(rows))
+    assert data.items.all_ids() == ["often", "other", "rare"]
+    assert data.events.training_counts().tolist() == [0, 2, 1, 1]
+
+
+def test_the_same_events_have_the_same_digest_in_any_format_and_order(events_of, tmp_path):
+    plain, _ = events_of(table())
+    header, *rows = table().splitlines()
+    shuffled = [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
+    one = (header, *shuffled)
+    frame = pl.read_csv(table().encode()).rename({"timestamp": "time"})
+    frame = frame.with_columns(pl.from_epoch("time", time_unit="s"))
+    parquet = io.BytesIO()
+    frame.write_parquet(parquet)
+    iso = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv()
+    millis = table().replace("\n", "000\n").replace("timestamp000", "timestamp")
+    others = {
+        "shuffled.csv": "\n".join(one),
+        "events.tsv": table().replace(",", "\t"),
+        "events.csv.gz": gzip.compress(table().encode()),
+        "events.parquet": parquet.getvalue(),
+        "iso.csv": iso,
+        "millis.csv": millis,
+        "dos.csv": table().replace("\n", "\r\n"),
+        "mark.csv": b"\xef\xbb\xbf" + table().encode(),
+    }
+    for name, content in others.items():
+        (tmp_path / "run").rename(tmp_path / f"run before {name}")
+        (tmp_path / "run").mkdir()
+        again, _ = events_of(content, name)
+        assert again.manifest.digest == plain.manifest.digest, name
+
+
+def test_events_and_item_features_in_an_archive(upload, validated):
+    content = io.BytesIO()
+    features = "item,price,genre,text\ni0,1.5,a,an apple\ni1,NaN,a,a boat\ni2,3,b,a car\ni9,4,b,a dog\n"
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("shop/part-1.csv", table(users=3))
+        archive.writestr("shop/part-2.csv", table(users=6).replace("u0", "v0").replace("u1", "v1").replace("u2", "v2"))
+        archive.writestr("shop/items.csv", features)
+        archive.writestr("shop/users.csv", "user_id,age\nu0,7\n")
+        archive.writestr("README.md", "nothing")
+    outcome = validated(upload(content.getvalue(), "shop.zip"))
+    data, report = open_event_data(outcome.dataset), outcome.details["report"]
+    assert data.manifest.users == 9
+    assert [(feature.name, feature.type) for feature in data.manifest.item_features] == [
+        ("price", "number"),
+        ("genre", "category"),
+        ("text", "text"),
+    ]
+    frame = data.items.features(["id", "price"]).sort("id")
+    assert frame.rows() == [("i0", 1.5), ("i1", None), ("i2", 3.0), ("i3", None), ("i4", None)]
+    found = by_code(report)
+    assert "1 items" in found["not-finite"]["message"]
+    assert found["not-finite"]["column"] == "price"
+    assert found["item-without-features"]["message"].startswith("2 of 5")
+    assert report["ignored"] == {"other endings": 1, "neither events nor items": 1}
+
+
+def test_one_bad_row_is_left_out_and_named(events_of):
+    lines = table(users=40).splitlines()
+    lines[100] = "u3,i1,yesterday"
+    data, report = events_of("\n".join(lines))
+    bad = by_code(report)["unreadable-time"]
+    assert (bad["row"], bad["message"]) == (99, "Line 101 of 'events.csv' has a time that cannot be read.")
+    assert data.manifest.events == 239
+    assert report["bad_rows"] == {"unreadable-time": 1}
+
+
+def test_rows_are_counted_over_blocks(tmp_path):
+    from libs.data.archives import ArchiveLimits
+    from libs.data.config import EventOptions
+    from libs.data.events.reading import Table
+
+    lines = table(users=50).splitlines()
+    lines[200] = ",i1,1000000000"
+    lines[120] = '"a,\n""quoted""",i1,1000000000'
+    path = tmp_path / "events.csv"
+    path.write_text("\n".join(lines))
+    found = Table(path, "events.csv", EventOptions(), ArchiveLimits(), block_bytes=64)
+    batches = list(found.events(2 * 10**15, lambda fraction: None))
+    rows = pl.concat([batch.rows for batch in batches])
+    assert len(batches) > 50
+    assert rows["row"].to_list() == list(range(300))
+    assert rows.filter(pl.col("wrong").is_not_null()).select("row", "wrong").rows() == [(199, "missing-user")]
+    assert rows["user"][119] == 'a,\n"quoted"'
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        (",i,1000000000", "missing-user"),
+        ("u,,1000000000", "missing-item"),
+        ("u,i,", "missing-time"),
+        ("u,i", "missing-time"),
+        ("u,i,soon", "unreadable-time"),
+        ("u,i,nan", "unreadable-time"),
+        ("u,i,1e300", "unreadable-time"),
+        ("u,i,1000000000000", "unreadable-time"),
+        ("u,i,4102444800", "future-time"),
+        ("u" * 513 + ",i,1000000000", "long-id"),
+        ("u\udcff,i,1000000000", "not-utf8"),
+    ],
+)
+def test_what_a_row_can_have_wrong(problems_of, recording_run, row, code):
+    content = (table() + row + "\n").encode("utf-8", "surrogateescape")
+    found = problems_of(content, max_bad_fraction=0)
+    assert list(found) == ["too-many-bad-rows"]
+    assert "1 of 37 rows" in found["too-many-bad-rows"]["message"]
+    report = json.loads((recording_run.folder / "report.json").read_text())
+    assert report["problem_counts"][code] == 1
+    assert by_code(report)[code]["row"] == 36
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (HEADER, "no-events", "no rows"),
+        ("", "archive", "empty"),
+        ("\n", "broken-table", "empty"),
+        ("who,what,when\na,b,1\n", "missing-column", "user_column and item_column and time_column"),
+        ("user,item\na,b\n", "missing-column", "no column for time"),
+        ("user,item,time,time\na,b,1,2\n", "broken-table", "two columns called 'time'"),
+        (b"user,item,time\0\n", "broken-table", "no text"),
+        (HEADER.encode("utf-16"), "broken-table", "UTF-16"),
+        (gzip.compress(table().encode())[:-20], "broken-table", "cut off"),
+    ],
+)
+def test_what_is_no_table_of_events(problems_of, content, code, says):
+    found = problems_of(content)
+    assert says in found[code]["message"]
+
+
+def test_options_that_fit_nothing(problems_of):
+    assert "no column 'buyer'" in problems_of(table(), user_column="buyer")["missing-column"]["message"]
+
+
+def test_a_set_of_the_other_kind_is_refused_by_name(upload, validated):
+    outcome = validated(upload(table().encode(), "events.csv"))
+    with pytest.raises(ValueError, match="holds events, and pictures are needed"):
+        open_images(outcome.dataset)
