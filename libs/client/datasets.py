@@ -25,30 +25,31 @@ class Datasets:
         self,
         name: str,
         source: Path,
-        *,
+        *beside: Path,
         options: Mapping[str, Any] | None = None,
         description: str = "",
         progress: Progress | None = None,
     ) -> DatasetVersion:
-        """Send a zip, tar, npz or folder as a new version; a folder travels as a tar that is never written to disk.
+        """Send a zip, tar, npz, table or folder as a new version; folders travel as a tar that is never on disk.
 
         Args:
+            beside: files that belong to it, such as the table of item features; they travel as one tar.
             options: how it is checked and split (`libs.data.config.ValidationConfig`).
 
         Raises:
             LocalFileError: `source` cannot be read, or changed meanwhile.
         """
-        content = source_of(source)
+        content = source_of(source, *beside)
         version = self._begin(name, {"upload": content.name}, options, description)
         upload(self._http, f"{_path(version)}/upload", content, progress)
         return self._complete(version, content.size_bytes)
 
     def resume_upload(
-        self, name: str, number: int, source: Path, *, progress: Progress | None = None
+        self, name: str, number: int, source: Path, *beside: Path, progress: Progress | None = None
     ) -> DatasetVersion:
-        """Go on with an upload that was interrupted, with the same file or folder."""
+        """Go on with an upload that was interrupted, with the same files or folder."""
         version = self.version(name, number)
-        content = source_of(source)
+        content = source_of(source, *beside)
         upload(self._http, f"{_path(version)}/upload", content, progress)
         return self._complete(version, content.size_bytes)
 
@@ -117,7 +118,7 @@ class Datasets:
         return found
 
     def statistics(self, name: str, number: int) -> dict[str, Any]:
-        """Classes, splits, sizes, mean and standard deviation."""
+        """Its manifest: what it holds, by split."""
         answer: dict[str, Any] = self._http.json("GET", f"/v1/datasets/{name}/versions/{number}/statistics")
         return answer
 

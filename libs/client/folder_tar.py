@@ -5,7 +5,7 @@ on where it stopped.
 """
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ _END = bytes(2 * tarfile.BLOCKSIZE)
 class _Member:
     """A file in the archive: header at `start`, content, padding. The header is made again when it is read."""
 
+    name: str
     path: Path
     start: int
     header_bytes: int
@@ -29,23 +30,25 @@ class _Member:
 
 
 class FolderTar:
-    """The regular files below `folder`, hidden ones left out, as an uncompressed tar.
+    """The regular files below a folder, hidden ones left out, or some files side by side, as an uncompressed tar.
+
+    Args:
+        source: the folder, or the files.
 
     Raises:
-        LocalFileError: the folder cannot be read or has no files.
+        LocalFileError: the folder cannot be read or has no files, or two files have one name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, source: Path | Sequence[Path]) -> None:
         self._members: list[_Member] = []
         start = 0
-        for path in visible_files(folder):
+        for name, path in _named(source):
             size_bytes = path.stat().st_size
-            member = _Member(path, start, len(_header(folder, path, size_bytes)), size_bytes)
+            member = _Member(name, path, start, len(_header(name, size_bytes)), size_bytes)
             self._members.append(member)
             start = member.end
         if not self._members:
-            raise LocalFileError(f"There are no files in {folder}.")
+            raise LocalFileError(f"There are no files in {source}.")
         self.size_bytes = start + len(_END)
 
     def __len__(self) -> int:
@@ -59,9 +62,18 @@ class FolderTar:
         """
         for member in self._members:
             if member.end > offset:
-                yield from _member_bytes(self.folder, member, max(0, offset - member.start), block_bytes)
+                yield from _member_bytes(member, max(0, offset - member.start), block_bytes)
         tail = max(0, offset - (self.size_bytes - len(_END)))
         yield _END[tail:]
+
+
+def _named(source: Path | Sequence[Path]) -> list[tuple[str, Path]]:
+    """Files with their names in the archive."""
+    if isinstance(source, Path):
+        return [(path.relative_to(source).as_posix(), path) for path in visible_files(source)]
+    if len({path.name for path in source}) < len(source):
+        raise LocalFileError(f"Two files are called {source[0].name!r}; rename one.")
+    return [(path.name, path) for path in source]
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -78,15 +90,15 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _header(folder: Path, path: Path, size_bytes: int) -> bytes:
-    info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+def _header(name: str, size_bytes: int) -> bytes:
+    info = tarfile.TarInfo(name)
     info.size = size_bytes
     info.mode = 0o644
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _member_bytes(folder: Path, member: _Member, skip: int, block_bytes: int) -> Iterator[bytes]:
-    yield _header(folder, member.path, member.size_bytes)[skip:]
+def _member_bytes(member: _Member, skip: int, block_bytes: int) -> Iterator[bytes]:
+    yield _header(member.name, member.size_bytes)[skip:]
     content_from = max(0, skip - member.header_bytes)
     yield from _content(member, min(content_from, member.size_bytes), block_bytes)
     padding = member.end - member.start - member.header_bytes - member.size_bytes

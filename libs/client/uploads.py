@@ -1,7 +1,7 @@
 """Uploads of any size in chunks: after an interruption the gateway says how much has arrived, and it goes on there."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,12 +55,13 @@ class FileSource:
             raise LocalFileError(f"{self.path} cannot be read: {error.strerror}.") from None
 
 
-class FolderSource:
-    """A folder, as a tar."""
+class TarSource:
+    """A folder, or some files, as a tar."""
 
-    def __init__(self, folder: Path) -> None:
-        self._tar = FolderTar(folder)
-        self.name = f"{plain_name(folder.resolve().name) or 'folder'}.tar"
+    def __init__(self, source: Path | Sequence[Path]) -> None:
+        self._tar = FolderTar(source)
+        called = source.resolve().name if isinstance(source, Path) else source[0].name
+        self.name = f"{plain_name(called) or 'folder'}.tar"
         self.size_bytes = self._tar.size_bytes
 
     def read(self, offset: int) -> Iterator[bytes]:
@@ -68,14 +69,21 @@ class FolderSource:
         return self._tar.read(offset)
 
 
-def source_of(path: Path) -> Source:
-    """The file or folder at `path`.
+def source_of(path: Path, *beside: Path) -> Source:
+    """The file or folder at `path`, or it and other files together as one tar.
 
     Raises:
         LocalFileError: there is none, or it is empty.
     """
-    if path.is_dir():
-        return FolderSource(path)
+    if beside:
+        files = [path, *beside]
+        for file in files:
+            _file_source(file)
+        return TarSource(files)
+    return TarSource(path) if path.is_dir() else _file_source(path)
+
+
+def _file_source(path: Path) -> FileSource:
     if not path.is_file():
         raise LocalFileError(f"There is no file or folder {path}.")
     size_bytes = path.stat().st_size

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table, size, split_order
+from libs.client.cli.parameters import parse_settings, resolved
 from libs.client.cli.submission import write
 
 if TYPE_CHECKING:
@@ -27,26 +28,51 @@ def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dot, dash, underscore.")],
     images: Annotated[Path | None, typer.Option("--images", help="Zip, tar or folder with one folder a class.")] = None,
     npz: Annotated[Path | None, typer.Option("--npz", help="Arrays: x [N,H,W(,C)] uint8, y [N].")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="CSV, TSV (also .gz), Parquet, an archive or folder of them.")
+    ] = None,
+    item_features: Annotated[
+        Path | None, typer.Option("--item-features", help="CSV or Parquet: an item a row, beside --events.")
+    ] = None,
     path: Annotated[str | None, typer.Option("--path", help="Where the workers find it: a folder or s3://….")] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
     val: ValFraction = None,
     test: TestFraction = None,
     split_seed: SplitSeed = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Of events: split=by-user, min_item_events=5 …"),
+    ] = None,
     resume: Annotated[int | None, typer.Option(help="Go on with the interrupted upload of this version.")] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
     """Make a data set, or the next version of one. A folder is sent as it is; nothing is packed on disk."""
-    given = [one for one in (images, npz, path) if one is not None]
-    if len(given) != 1:
-        raise typer.BadParameter("Give one of --images, --npz and --path.")
+    files = [one for one in (images, npz, events) if one is not None]
+    if len(files) + (path is not None) != 1:
+        raise typer.BadParameter("Give one of --images, --npz, --events and --path.")
+    if item_features is not None:
+        if events is None:
+            raise typer.BadParameter("--item-features belongs to --events.")
+        files.append(item_features)
     options = _options(val, test, split_seed)
     with connect() as octavo:
+        if events is not None or setting:
+            options |= {"kind": "events", "events": _event_options(octavo, setting or [])}
         if path is not None:
             version = octavo.datasets.from_path(name, path, options=options, description=description)
         else:
-            version = _send(octavo, name, images or npz or Path(), options, description, resume, as_json)
+            version = _send(octavo, name, files, options, description, resume, as_json)
         _finish(octavo, version, wait, as_json)
+
+
+def _event_options(octavo: "Octavo", settings: list[str]) -> dict[str, Any]:
+    """Options of events, by the schema that the gateway gives."""
+    if not settings:
+        return {}
+    schema = octavo.methods.get("validate-dataset").config_schema or {}
+    found = {**schema, **resolved(schema.get("properties", {}).get("events", {}), schema)}
+    return parse_settings(settings, found)
 
 
 def _options(val: float | None, test: float | None, split_seed: int | None) -> dict[str, Any]:
@@ -57,7 +83,7 @@ def _options(val: float | None, test: float | None, split_seed: int | None) -> d
 def _send(
     octavo: "Octavo",
     name: str,
-    source: Path,
+    files: list[Path],
     options: dict[str, Any],
     description: str,
     resume: int | None,
@@ -65,8 +91,8 @@ def _send(
 ) -> "DatasetVersion":
     with _bar("sending", quiet, in_bytes=True) as show:
         if resume is not None:
-            return octavo.datasets.resume_upload(name, resume, source, progress=show)
-        return octavo.datasets.upload(name, source, options=options, description=description, progress=show)
+            return octavo.datasets.resume_upload(name, resume, *files, progress=show)
+        return octavo.datasets.upload(name, *files, options=options, description=description, progress=show)
 
 
 def _finish(octavo: "Octavo", version: "DatasetVersion", wait: bool, as_json: bool) -> None:
@@ -129,18 +155,17 @@ def list_datasets(as_json: AsJson = False) -> None:
     for one in found:
         latest = one.latest or {}
         summary = latest.get("summary") or {}
-        classes = summary.get("classes")
         rows.append(
             (
                 f"{one.name}@{latest.get('version', '')}",
                 latest.get("status"),
-                len(classes) if isinstance(classes, list) else classes,
+                _content(summary),
                 size(latest.get("size_bytes")),
                 ago(one.created_at),
                 one.description,
             )
         )
-    columns = ("data set", "status", "classes", "size", "made", "description")
+    columns = ("data set", "status", "content", "size", "made", "description")
     print_table(columns, rows, "There are no data sets yet. Begin with: octavo datasets create NAME --images FILE.zip")
 
 
@@ -176,13 +201,23 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
 
 
 def summary_of(version: "DatasetVersion") -> str:
-    """Classes, splits and size in a line; empty until it is ready."""
+    """What it holds and its size in a line; empty until it is ready."""
     summary = version.summary or {}
+    if "events" in summary:
+        counts = [f"{summary[name]:,} {name}" for name in ("users", "items", "events")]
+        return ", ".join([*counts, f"split {summary['protocol']}", size(version.size_bytes)])
     splits = summary.get("splits") or {}
     counts = [f"{name} {_pictures(splits[name])}" for name in split_order(splits)]
     classes = summary.get("classes") or []
     named = f"{len(classes)} classes" if isinstance(classes, list) else f"{classes} classes"
     return ", ".join([named, *counts, size(version.size_bytes)]) if summary else ""
+
+
+def _content(summary: dict[str, Any]) -> str | None:
+    """What a data set is of, in a word or two."""
+    if not summary:
+        return None
+    return f"{summary['events']:,} events" if "events" in summary else f"{summary.get('classes')} classes"
 
 
 def _pictures(split: Any) -> Any:

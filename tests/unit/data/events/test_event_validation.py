@@ -215,3 +215,111 @@ def test_a_set_of_the_other_kind_is_refused_by_name(upload, validated):
     outcome = validated(upload(table().encode(), "events.csv"))
     with pytest.raises(ValueError, match="holds events, and pictures are needed"):
         open_images(outcome.dataset)
+
+
+def test_cold_items_are_dropped_and_counted(events_of):
+    rows = [f"{user},{item},{1_000_000_000 + time}" for user in "abc" for time, item in enumerate("xyx")]
+    rows += ["d,x,1000000000", "d,y,1000000001", "d,x,1000000002", "d,new,1000000003"]
+    data, report = events_of(HEADER + "\n".join(rows))
+    # x trains everybody, y trains d alone: nobody's item of validation or testing is unknown but `new`.
+    assert data.items.all_ids() == ["x", "y"]
+    assert report["cold_items"] == {
+        "items": 1,
+        "events": {"val": 0, "test": 1},
+        "users_without_target": {"val": 0, "test": 1},
+    }
+    assert "1 items are met in no training event" in by_code(report)["cold-items"]["message"]
+    assert data.manifest.splits["test"].users == 3
+
+
+def test_cold_items_can_be_kept(events_of):
+    rows = [f"{user},{item},{1_000_000_000 + time}" for user in "abc" for time, item in enumerate("xyz")]
+    data, report = events_of(HEADER + "\n".join(rows), cold_items="keep")
+    assert data.items.all_ids() == ["x", "y", "z"]
+    assert data.manifest.events == 9
+    assert report["cold_items"]["items"] == 0
+
+
+def test_whole_users_are_held_out(events_of):
+    data, _ = events_of(table(users=20), split="by-user", val_fraction=0.1, test_fraction=0.2, split_seed=3)
+    splits = {name: (counts.events, counts.users) for name, counts in data.manifest.splits.items()}
+    assert splits == {"train": (84, 14), "val": (12, 2), "test": (24, 4)}
+    split = data.manifest.split
+    assert (split.protocol, split.val_fraction, split.test_fraction, split.seed) == ("by-user", 0.1, 0.2, 3)
+
+
+def test_events_are_split_at_moments(events_of):
+    data, report = events_of(
+        table(), split="by-time", validate_from="2001-09-09T01:50:40Z", test_from="2001-09-09T01:51:40Z"
+    )
+    assert {name: counts.events for name, counts in data.manifest.splits.items()} == {"train": 24, "val": 6, "test": 6}
+    assert data.manifest.split.test_from.isoformat() == "2001-09-09T01:51:40+00:00"
+    assert report["leakage"]["training_events_after_first_test"] == 0
+
+
+def test_events_are_split_at_shares_of_them(events_of):
+    data, report = events_of(table(users=10, length=10), split="by-time", val_fraction=0.1, test_fraction=0.2)
+    assert {name: counts.events for name, counts in data.manifest.splits.items()} == {
+        "train": 70,
+        "val": 10,
+        "test": 20,
+    }
+    assert report["leakage"]["training_events_after_first_test"] == 0
+
+
+def test_types_are_chosen_and_counted(events_of, problems_of):
+    header = "user_id,item_id,timestamp,event\n"
+    rows = [f"u,i{step % 3},{1_000_000_000 + step},{'view' if step % 2 else 'buy'}" for step in range(12)]
+    data, report = events_of(header + "\n".join([*rows, "u,i0,1000000099,"]), types=["view"])
+    assert data.manifest.types == {"buy": 6, "view": 6}
+    assert (data.manifest.events, report["rows_of_other_types"]) == (6, 7)
+
+
+def test_types_that_are_not_there(problems_of):
+    header = "user_id,item_id,timestamp,event\n"
+    assert "'sell'" in problems_of(header + "u,i,1000000000,buy\n", types=["sell"])["unknown-type"]["message"]
+
+
+def test_types_without_a_column(problems_of):
+    assert "type of an event" in problems_of(table(), types=["view"])["missing-column"]["message"]
+
+
+def test_filters_say_what_they_took(events_of):
+    rows = [f"u,i{step // 2},{1_000_000_000 + step // 2}" for step in range(8)] + ["v,i0,1000000000", "v,i1,1000000001"]
+    content = HEADER + "\n".join(rows)
+    data, report = events_of(content, drop_duplicates=True, min_user_events=3, cold_items="keep")
+    assert (data.manifest.users, data.manifest.events) == (1, 4)
+    assert report["filtered"]["duplicates"] == 4
+    assert report["filtered"]["dropped_by_minima"] == 2
+    assert by_code(report)["duplicate-events"]["message"].startswith("4 events repeat")
+
+
+def test_filters_that_leave_nothing(problems_of):
+    assert "leave none of 36 events" in problems_of(table(), min_user_events=100)["upload"]["message"]
+
+
+def test_a_file_without_a_header_is_named_by_numbers(events_of):
+    rows = table(header="").replace(",", "|")
+    data, _ = events_of(rows, header=False, user_column="1", item_column="2", time_column="3", separator="|")
+    assert data.manifest.events == 36
+
+
+def test_a_folder_in_place_becomes_arrays_of_its_own(validated, tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "events.csv").write_text(table())
+    outcome = validated(place)
+    assert open_event_data(outcome.dataset).manifest.events == 36
+    assert [path.name for path in place.iterdir()] == ["events.csv"]
+
+
+def test_ties_across_a_split_are_told(events_of):
+    rows = [f"u,i{step},1000000000" for step in (0, 1, 0, 1)]
+    _, report = events_of(HEADER + "\n".join(rows))
+    assert report["leakage"]["ties_across_splits"] == 2
+    assert "tied-across-splits" in by_code(report)
+
+
+def test_most_of_an_upload_may_be_read_when_a_share_is_allowed(events_of):
+    _, report = events_of(table() + "u,,\n" * 9, max_bad_fraction=0.5)
+    assert report["bad_rows"] == {"missing-item": 9}
