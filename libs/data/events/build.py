@@ -12,6 +12,7 @@ from libs.data.config import EventOptions, ValidationConfig
 from libs.data.errors import DataError
 from libs.data.events.chunks import ROWS_AT_A_TIME
 from libs.data.events.compact import Layout, copy_alive, layout_of
+from libs.data.events.delimited import Tick
 from libs.data.events.filters import Flags, duplicates, keep_core, keep_newest, repeats
 from libs.data.events.sorting import SortedEvents, scratch_array, sort_events
 from libs.data.events.splits import by_time, by_user, leave_last_out
@@ -43,7 +44,9 @@ class Built:
     cold: Cold
 
 
-def build_events(spool: Spool, config: ValidationConfig, scratch: Path, folder: Path) -> Built:
+def build_events(
+    spool: Spool, config: ValidationConfig, scratch: Path, folder: Path, tick: Tick = lambda fraction: None
+) -> Built:
     """Make the arrays of a data set.
 
     Args:
@@ -51,19 +54,23 @@ def build_events(spool: Spool, config: ValidationConfig, scratch: Path, folder: 
         config: filters and split.
         scratch: folder for arrays on the way, about 30 bytes an event.
         folder: of the data set; gets the arrays of `libs.data.events.store`.
+        tick: told the fraction done between the steps; may raise to stop.
 
     Raises:
         DataError: the filters leave nothing, or the split leaves nothing to train on.
     """
     events = sort_events(spool, scratch)
+    tick(0.4)
     alive, filtered = _filter(events, len(spool.items), config.events)
     if not alive.any():
         raise DataError(f"The filters leave none of {len(alive)} events; lower min_user_events and min_item_events.")
+    tick(0.6)
     everybody = np.zeros((len(events.offsets) - 1, 2), np.int64) + events.offsets[:-1, None]
     kept = layout_of(events.offsets, everybody, alive)
     items, times = _copied(events, alive, int(kept.offsets[-1]), scratch)
     split = _split_of(config, kept.offsets, times)
     ends = _ends(split, kept.offsets, times)
+    tick(0.8)
     counts = training_counts(items, kept.offsets, ends, len(spool.items))
     if not counts.any():
         raise DataError("The split leaves no events to train on; choose other fractions or moments.")

@@ -4,16 +4,19 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.data.errors import PublicDatasetError
 from libs.data.public.formats import cifar10, cifar100, digits, idx_set
+from libs.data.public.movielens import movielens_100k
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays of the npz: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`; and `classes`."""
+Tables = Mapping[str, str]
+"""CSV files of an archive: name → text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,21 @@ class PublicDataset:
         summary: what it is.
         licence: as its publisher states it.
         files: what is fetched; empty when an installed package holds the data.
-        convert: from the fetched files, in this order, to arrays.
+        convert: from the fetched files, in this order, to arrays, or to the text of tables by their names.
+        kind: of the data set that is made of it.
     """
 
     name: str
     summary: str
     licence: str
     files: tuple[RemoteFile, ...]
-    convert: Callable[[Sequence[Path]], Arrays]
+    convert: Callable[[Sequence[Path]], Arrays | Tables]
+    kind: Literal["images", "events"] = "images"
+
+    @property
+    def upload_name(self) -> str:
+        """The file that it is converted to."""
+        return f"{self.name}.npz" if self.kind == "images" else f"{self.name}.zip"
 
 
 def public_dataset(name: str) -> PublicDataset:
@@ -157,6 +167,21 @@ CATALOG: Mapping[str, PublicDataset] = {
                 ),
             ),
             cifar100,
+        ),
+        PublicDataset(
+            "movielens-100k",
+            "Who rated which film when: 100,000 events of 943 users and 1,682 films.",
+            "GroupLens: research, no commercial use, no redistribution",
+            (
+                RemoteFile(
+                    "ml-100k.zip",
+                    "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+                    "md5:0e33842e24a9c977be4e0107933c0723",
+                    16 << 20,
+                ),
+            ),
+            movielens_100k,
+            kind="events",
         ),
         PublicDataset("digits", "Handwritten digits of scikit-learn, 8 x 8 grey, 1,797.", "CC BY 4.0", (), digits),
     )

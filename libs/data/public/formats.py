@@ -105,6 +105,17 @@ def _unpacked(file: Path) -> Iterator[Mapping[str, Path]]:
         yield {source.path.name: source.path for source in sources.files}
 
 
+@contextmanager
+def members(file: Path, names: Sequence[str]) -> Iterator[list[Path]]:
+    """Some files of an archive by their names without folders, as long as the context lasts.
+
+    Raises:
+        PublicDatasetError: one is missing.
+    """
+    with _unpacked(file) as found:
+        yield [_member(found, name) for name in names]
+
+
 def _member(found: Mapping[str, Path], name: str) -> Path:
     if name not in found:
         raise PublicDatasetError(f"the archive has no {name}; it has {', '.join(sorted(found))}")

@@ -1,13 +1,14 @@
-"""Fetching a public data set, from its official address or from a mirror, into an npz."""
+"""Fetching a public data set, from its official address or from a mirror, into a file that can be uploaded."""
 
 import os
 import tempfile
 import urllib.request
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
@@ -39,7 +40,7 @@ def pull(name: str, cache: Path | None = None, mirror: str | None = None, tick: 
         tick: told the fraction fetched.
 
     Returns:
-        An npz that can be uploaded.
+        An npz or a zip of tables, which can be uploaded.
 
     Raises:
         PublicDatasetError: unknown name, not reachable, a wrong checksum, or a broken file.
@@ -51,15 +52,15 @@ def pull(name: str, cache: Path | None = None, mirror: str | None = None, tick: 
 def fetch_public(dataset: PublicDataset, cache: Path, mirror: str = "", tick: Tick = lambda fraction: None) -> Path:
     """Fetch what is not in the cache yet, check it and convert it. Arguments, result and errors as `pull`."""
     folder = cache / dataset.name
-    npz = folder / f"{dataset.name}.npz"
-    if npz.is_file():
-        return npz
+    converted = folder / dataset.upload_name
+    if converted.is_file():
+        return converted
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for number, remote in enumerate(dataset.files):
         files.append(_obtain(dataset, remote, folder, mirror, partial(tick, number / len(dataset.files))))
-    _save(npz, dataset.convert(files))
-    return npz
+    _save(converted, dataset.convert(files))
+    return converted
 
 
 def _obtain(dataset: PublicDataset, remote: RemoteFile, folder: Path, mirror: str, tick: Callable[[], None]) -> Path:
@@ -99,15 +100,24 @@ def _what_to_do(dataset: PublicDataset) -> str:
     )
 
 
-def _save(npz: Path, arrays: Any) -> None:
-    """Write all or nothing."""
-    with tempfile.NamedTemporaryFile(dir=npz.parent, suffix=".part", delete=False) as part:
+def _save(target: Path, content: Mapping[str, Any]) -> None:
+    """Write all or nothing: an npz of arrays, or a zip of texts."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
         try:
-            np.savez_compressed(part, **arrays)
+            if target.suffix == ".npz":
+                np.savez_compressed(part, **content)
+            else:
+                _zip(part, content)
         except BaseException:
             Path(part.name).unlink()
             raise
-    Path(part.name).replace(npz)
+    Path(part.name).replace(target)
+
+
+def _zip(file: IO[bytes], texts: Mapping[str, str]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
 
 
 class _Downloader:

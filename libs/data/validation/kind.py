@@ -9,6 +9,7 @@ from libs.data.errors import ArchiveError
 from libs.data.events.reading import is_parquet
 from libs.data.events.upload import SURE_SUFFIXES, is_table_name
 from libs.data.images.decode import SUFFIXES as PICTURE_SUFFIXES
+from libs.data.public.catalog import public_dataset
 from libs.data.validation.upload import Upload
 
 Kind = Literal["images", "events"]
@@ -18,10 +19,15 @@ def kind_of(upload: Upload, config: ValidationConfig) -> Kind:
     """As the config says, else events if the upload is a table, or holds tables and neither pictures nor arrays.
 
     What cannot be opened counts as pictures, whose validation says what is wrong.
+
+    Raises:
+        PublicDatasetError: there is no public data set of that name.
     """
     if config.kind != "auto":
         return config.kind
-    if config.format != "auto" or upload.public:
+    if upload.public:
+        return public_dataset(upload.name).kind
+    if config.format != "auto":
         return "images"
     if upload.url is None and (is_table_name(upload.name, SURE_SUFFIXES) or is_parquet(upload.path)):
         return "events"

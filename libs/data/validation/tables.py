@@ -18,6 +18,7 @@ from libs.data.events.reading import Batch, is_parquet
 from libs.data.events.spool import Spool
 from libs.data.events.times import MICROS, moment
 from libs.data.events.upload import Tables, find_tables, is_table_name
+from libs.data.public import pull
 from libs.data.validation.problems import Problems
 from libs.data.validation.upload import Upload
 from libs.data.validation.work import Work
@@ -69,7 +70,7 @@ def _make(tables: Tables, config: ValidationConfig, work: Work, now_us: int) -> 
     if work.problems.fatal:
         return
     work.watch.step(0.6, 0.85, "sorting, filtering and splitting")
-    built = build_events(spool, config, work.scratch / "sorted", work.dataset)
+    built = build_events(spool, config, work.scratch / "sorted", work.dataset, work.watch.tick)
     work.report.update(_built_report(built, work.problems))
     work.watch.step(0.85, 0.95, "reading item features")
     features = _features(tables, built, work)
@@ -80,6 +81,9 @@ def _make(tables: Tables, config: ValidationConfig, work: Work, now_us: int) -> 
 
 def _sources(upload: Upload, work: Work, limits: ArchiveLimits) -> Sources:
     """The files: of a folder, of an archive, or the one that was sent."""
+    if upload.public:
+        fetched = pull(upload.name, tick=work.watch.tick)
+        upload = Upload(fetched, fetched.name)
     if upload.url is not None:
         return scan_folder(upload.path, limits.max_files)
     try:

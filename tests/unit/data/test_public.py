@@ -6,6 +6,7 @@ import io
 import struct
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from libs.data.errors import InvalidDatasetError, PublicDatasetError
+from libs.data.events.dataset import open_event_data
 from libs.data.public import CATALOG, PublicDataset, fetch_public, public_dataset, pull
 from libs.data.public.catalog import RemoteFile
 from libs.data.public.formats import read_cifar, read_idx
@@ -285,3 +287,30 @@ def test_validation_of_an_unknown_public_data_set_says_so(tmp_path: Path, valida
     (tmp_path / "input" / "upload.public").write_text("mnits")
     with pytest.raises(InvalidDatasetError, match="did you mean mnist"):
         validated(tmp_path / "input")
+
+
+def test_movielens_becomes_events_with_the_titles_of_the_films(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validated: Callable[..., Outcome]
+) -> None:
+    films = ("1|Toy Story (1995)|01-Jan-1995||http://x|0|1", "2|Léon, the cat|01-Jan-1994||http://y|1|1")
+    rows = [f"{user}\t{1 + (user + step) % 2}\t3\t{881_250_949 + step}" for step in range(4) for user in (7, 8)]
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("ml-100k/u.data", "\n".join(rows))
+        archive.writestr("ml-100k/u.item", "\n".join(films).encode("iso-8859-1"))
+        archive.writestr("ml-100k/u.genre", "Action|0\nComedy|1\n\n")
+    dataset = published(CATALOG["movielens-100k"], [stream.getvalue()], tmp_path / "mirror")
+    monkeypatch.setitem(CATALOG, dataset.name, dataset)
+    monkeypatch.setenv("OCTAVO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OCTAVO_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "upload.public").write_text(dataset.name)
+    outcome = validated(tmp_path / "input")
+    assert outcome.dataset is not None
+    data = open_event_data(outcome.dataset)
+    assert (data.manifest.users, data.manifest.items, data.manifest.events) == (2, 2, 8)
+    assert data.manifest.first_time.isoformat() == "1997-12-04T15:55:49+00:00"
+    assert data.items.features(["id", "title", "genres"]).sort("id").rows() == [
+        ("1", "Toy Story (1995)", "Comedy"),
+        ("2", "Léon, the cat", "Action|Comedy"),
+    ]
