@@ -90,6 +90,8 @@ class DelimitedFile:
                 quote_char=self._quote,
                 schema=dict.fromkeys(self.columns, pl.String),
                 truncate_ragged_lines=True,
+                missing_columns="insert",
+                extra_columns="ignore",
                 encoding="utf8-lossy",
             )
         except pl.exceptions.PolarsError:
@@ -107,6 +109,7 @@ class DelimitedFile:
         with self._path.open("rb") as packed, self._unpacked(packed) as stream:
             if self._header:
                 rest = self._first_line(stream, keep_rest=True)
+                meter.unpacked(len(rest), self._name)
             while fresh := self._read(stream):
                 tick(packed.tell() / packed_bytes)
                 meter.unpacked(len(fresh), self._name)

@@ -64,16 +64,17 @@ class TimeReader:
         if numbers.null_count() > times.null_count():
             numbers = times.cast(pl.Float64, strict=False)
         if self._numbers is None:
-            given = len(times) - times.null_count()
-            if not given:
-                return numbers.cast(pl.Int64, strict=False)
-            self._numbers = len(numbers) - numbers.null_count() >= given / 2
+            others = _of_iso(times)
+            if numbers.null_count() == others.null_count() == len(times):
+                return others
+            self._numbers = numbers.null_count() <= others.null_count()
         return self._of_numbers(numbers) if self._numbers else _of_iso(times)
 
     def _of_numbers(self, numbers: pl.Series) -> pl.Series:
         unit = self.unit
         if unit is None:
-            median = numbers.cast(pl.Float64).abs().median()
+            values = numbers.cast(pl.Float64)
+            median = values.filter(values.is_finite().fill_null(value=False)).abs().median()
             if not isinstance(median, float):
                 return numbers.cast(pl.Int64, strict=False)
             unit = self.unit = next((name for name, largest in _LARGEST.items() if median < largest), "ns")
