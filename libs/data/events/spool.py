@@ -3,6 +3,7 @@
 Text is read once. Memory grows with the number of different users and items, not with the number of events.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from libs.data.archives.files import disk_full
 from libs.data.errors import DataError
 
 _COLUMNS = {"user": np.uint32, "item": np.uint32, "time": np.int64, "type": np.uint16}
@@ -85,6 +87,7 @@ class Spool:
 
         Raises:
             DataError: there are more types than anybody has.
+            DiskFullError: there is no room.
         """
         self._count_types(rows["type"].drop_nulls())
         if self._kept is not None:
@@ -115,7 +118,12 @@ class Spool:
             raise DataError(f"There are more than {_MOST_TYPES} types of events; is type_column the right column?")
 
     def _write(self, name: str, values: NDArray[Any]) -> None:
-        self._files[name].write(np.ascontiguousarray(values, _COLUMNS[name]).data)
+        try:
+            self._files[name].write(np.ascontiguousarray(values, _COLUMNS[name]).data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise disk_full(self._folder, f"after {self.events:,} events") from error
+            raise
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.spool"

@@ -4,14 +4,16 @@ import gzip
 import io
 import json
 import zipfile
+from collections import namedtuple
 
 import numpy as np
 import polars as pl
 import pytest
 
-from libs.data.errors import InvalidDatasetError
+from libs.data.errors import DiskFullError, InvalidDatasetError
 from libs.data.events.dataset import open_event_data
 from libs.data.images import open_images
+from libs.training.run import Stopped
 
 HEADER = "user_id,item_id,timestamp\n"
 
@@ -323,3 +325,18 @@ def test_ties_across_a_split_are_told(events_of):
 def test_most_of_an_upload_may_be_read_when_a_share_is_allowed(events_of):
     _, report = events_of(table() + "u,,\n" * 9, max_bad_fraction=0.5)
     assert report["bad_rows"] == {"missing-item": 9}
+
+
+def test_a_disk_without_room_is_told_before_arrays_are_mapped(upload, validated, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**6, 10**6 - 1000, 1000))
+    with pytest.raises(DiskFullError, match=r"1,000 bytes free\) and sorting 36 events takes 1,440 bytes"):
+        validated(upload(table().encode(), "events.csv"))
+
+
+@pytest.mark.parametrize("asked", [0, 2, 5])
+def test_a_wish_to_stop_is_obeyed_and_leaves_no_scratch(upload, validated, recording_run, asked):
+    recording_run.stop_after = asked
+    with pytest.raises(Stopped):
+        validated(upload(table().encode(), "events.csv"))
+    assert not (recording_run.folder / "unpacked").exists()
