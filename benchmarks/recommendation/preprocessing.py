@@ -60,9 +60,9 @@ def generate(path: Path, events: int, users: int, items: int, seed: int = 0) -> 
                 "item_id": np.searchsorted(weights, random.random(count) * weights[-1]),
             }
             frame = pl.DataFrame({**numbers, "timestamp": random.integers(_BEGIN_S, _BEGIN_S + _YEAR_S, count)})
-            named = frame.with_columns(pl.format("user-{}", "user_id"), pl.format("item-{}", "item_id"))
-            named.columns = list(frame.columns)
-            named.write_csv(file, include_header=begin == 0)
+            users_named = pl.format("user-{}", "user_id").alias("user_id")
+            items_named = pl.format("item-{}", "item_id").alias("item_id")
+            frame.with_columns(users_named, items_named).write_csv(file, include_header=begin == 0)
 
 
 def measure(folder: Path, min_events: int, answer: Any) -> None:
