@@ -12,9 +12,9 @@ from libs.data.events.store import Longs
 
 @dataclass(frozen=True, slots=True)
 class IdMap:
-    """Looks ids up in `users.parquet` or `items.parquet`. Reads what a question needs, and keeps nothing.
+    """Looks ids up in `users.parquet` or `items.parquet`: each question scans the file, nothing is kept between them.
 
-    Users lie in the order of their ids, so that most of the file is skipped.
+    For questions in batches; a service that answers single ones holds `all_ids` of the items itself.
 
     Attributes:
         path: of the file.
