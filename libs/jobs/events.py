@@ -25,7 +25,8 @@ def append(session: Session, job: Job, entries: Sequence[Entry]) -> int:
     ]
     session.flush()
     for chunk in chunks(rows):
-        session.execute(insert(JobEvent).values(chunk))
+        # One row, the usual case, by itself: a list of rows is compiled anew each time.
+        session.execute(insert(JobEvent).values(chunk if len(chunk) > 1 else chunk[0]))
     return job.last_event_seq
 
 

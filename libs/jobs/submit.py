@@ -98,8 +98,10 @@ def retry(session: Session, project_id: UUID, job_id: UUID) -> Job:
 
 def _check_dependencies(session: Session, project_id: UUID, wanted: Sequence[UUID]) -> None:
     """Lock them too, so that none ends unseen before the new job's row is committed."""
+    if not wanted:
+        return
     found = select(Job.id).where(Job.id.in_(wanted), Job.project_id == project_id)
-    ids = set(session.scalars(found.order_by(Job.created_at, Job.id).with_for_update(read=True))) if wanted else set()
+    ids = set(session.scalars(found.order_by(Job.created_at, Job.id).with_for_update(read=True)))
     missing = [str(job_id) for job_id in wanted if job_id not in ids]
     if missing:
         raise DependencyNotFound(f"There is no job {', '.join(missing)} to depend on.")

@@ -120,9 +120,9 @@ def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool =
     parsed = parse_reference(reference)
     if parsed.alias is not None:
         raise BadReference(f"{reference[:140]!r}: data sets have versions, no aliases. Write {parsed.name}@1.")
-    dataset = find_dataset(session, project_id, parsed.name)
     if parsed.version is None:
-        return _newest_ready(session, dataset)
+        return _newest_ready(session, project_id, parsed.name)
+    dataset = find_dataset(session, project_id, parsed.name)
     found = select(DatasetVersion).where(
         DatasetVersion.dataset_id == dataset.id, DatasetVersion.version == parsed.version
     )
@@ -153,11 +153,15 @@ def delete_dataset(session: Session, project_id: UUID, name: str) -> None:
     session.flush()
 
 
-def _newest_ready(session: Session, dataset: Dataset) -> DatasetVersion:
-    ready = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, DatasetVersion.status == "ready")
+def _newest_ready(session: Session, project_id: UUID, name: str) -> DatasetVersion:
+    """In one query, as every submission of a job asks for it."""
+    named = (Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.name == name)
+    ready = select(DatasetVersion).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    ready = ready.where(*named, DatasetVersion.status == "ready")
     newest = session.scalar(ready.order_by(DatasetVersion.version.desc()).limit(1))
     if newest is not None:
         return newest
+    dataset = find_dataset(session, project_id, name)
     versions = list_versions(session, dataset)
     states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
     raise NotReady(

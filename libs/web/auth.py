@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.concurrency import run_in_threadpool
 
 from libs.web.problems import ForbiddenError, UnauthorizedError
 from libs.web.timing import span
@@ -62,6 +63,9 @@ class StoredKey:
 class KeyStore(Protocol):
     """Where keys are looked up. An application puts one at `app.state.keys`."""
 
+    def knows(self, key: str) -> bool:
+        """Whether this key is looked up, and its use noted, without waiting for anything."""
+
     def find(self, prefix: str) -> StoredKey | None:
         """The key with this prefix."""
 
@@ -105,13 +109,13 @@ def identify(text: str, keys: KeyStore) -> Caller:
     stored = keys.find(parts[1]) if well_formed else None
     matches = hmac.compare_digest(digest_of(text), stored.digest if stored else _NO_DIGEST)
     if stored is None or not matches or stored.revoked:
-        raise UnauthorizedError("This API key is not valid. Make one with `octavo keys create`.")
+        raise UnauthorizedError("This API key is not valid. `octavo keys create`, run with a valid one, makes another.")
     if not stored.use_is_noted:
         keys.note_use(stored.caller.key_id)
     return stored.caller
 
 
-def authenticate(
+async def authenticate(
     request: Request,
     wanted: SecurityScopes,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
@@ -119,8 +123,10 @@ def authenticate(
     """The caller of this request, who carries every scope the route declares."""
     if credentials is None:
         raise UnauthorizedError("Send an API key: `Authorization: Bearer oct_…`.")
+    keys: KeyStore = request.app.state.keys
+    text = credentials.credentials
     with span("auth"):
-        caller = identify(credentials.credentials, request.app.state.keys)
+        caller = identify(text, keys) if keys.knows(text) else await run_in_threadpool(identify, text, keys)
     structlog.contextvars.bind_contextvars(key_id=str(caller.key_id))
     missing = [scope for scope in wanted.scopes if not caller.may(scope)]
     if missing:

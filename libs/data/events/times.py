@@ -77,7 +77,7 @@ class TimeReader:
             median = values.filter(values.is_finite().fill_null(value=False)).abs().median()
             if not isinstance(median, float):
                 return numbers.cast(pl.Int64, strict=False)
-            unit = self.unit = next((name for name, largest in _LARGEST.items() if median < largest), "ns")
+            self.unit = unit = _unit_of(median)
         factor = _PER_SECOND[unit]
         if numbers.dtype.is_integer():
             whole = numbers.cast(pl.Int64, strict=False)
@@ -85,6 +85,13 @@ class TimeReader:
             whole = whole.set(~fits.fill_null(value=False), None)
             return whole // (factor // MICROS) if factor > MICROS else whole * (MICROS // factor)
         return (numbers * (MICROS / factor)).round().cast(pl.Int64, strict=False)
+
+
+def _unit_of(number: float) -> Unit:
+    for unit, largest in _LARGEST.items():
+        if number < largest:
+            return unit
+    return "ns"
 
 
 def _of_temporal(times: pl.Series) -> pl.Series:

@@ -30,15 +30,24 @@ class PostgresKeys:
         self._remember_s = remember_s
         self._found: dict[str, tuple[float, StoredKey]] = {}
 
+    def knows(self, key: str) -> bool:
+        """Whether this key was found lately, and its use need not be noted."""
+        known = self._recalled(key.split("_")[1]) if key.count("_") == 2 else None
+        return known is not None and known.use_is_noted
+
     def find(self, prefix: str) -> StoredKey | None:
         """The key with this prefix."""
-        expires_at, known = self._found.get(prefix, (0.0, None))
-        if known is not None and monotonic() < expires_at:
+        known = self._recalled(prefix)
+        if known is not None:
             return known
         found = self._look_up(prefix)
         if found is not None:
             self._remember(prefix, found)
         return found
+
+    def _recalled(self, prefix: str) -> StoredKey | None:
+        expires_at, known = self._found.get(prefix, (0.0, None))
+        return known if monotonic() < expires_at else None
 
     def _look_up(self, prefix: str) -> StoredKey | None:
         noted = func.coalesce(ApiKey.last_used_at > func.now() - _NOTED_FOR, False)
