@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from libs.models.hcrnn.context_scores import context_scores
-from libs.models.sequences.additive import glorot_
 
 Version = Literal[1, 2, 3]
 _LEAST_DRIFT_WEIGHT = 1e-12
@@ -75,13 +74,13 @@ class HierarchicalCell(nn.Module):
                 *self.from_input.weight.split_with_sizes([d, h, h, h]),
                 *self.from_temporary.weight.split_with_sizes([h, d, h, h]),
             ):
-                glorot_(block)
+                nn.init.xavier_uniform_(block)
             for module in self.children():
                 if isinstance(module, nn.Linear) and module not in (self.from_input, self.from_temporary):
-                    glorot_(module.weight)
+                    nn.init.xavier_uniform_(module.weight)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
-            glorot_(self.topic_score.unsqueeze(0))
+            nn.init.xavier_uniform_(self.topic_score.unsqueeze(0))
             if self.drift is not None:
                 self.drift.weight.abs_()
 

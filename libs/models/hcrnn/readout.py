@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from libs.models.sequences.additive import AdditiveAttention, causal_softmax, glorot_, take
+from libs.models.sequences.additive import AdditiveAttention, causal_softmax, take
 
 Attention = Literal["single", "bi"]
 
@@ -30,7 +30,7 @@ class ReadOut(nn.Module):
         self.scale = 1 / math.sqrt(item_dim)
         for module in (self.local_key, self.local_query, self.to_item):
             if module is not None:
-                glorot_(module.weight)
+                nn.init.xavier_uniform_(module.weight)
 
     def forward(self, temporary: Tensor, local: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Read at `positions`, each seeing itself and what came before.

@@ -71,6 +71,6 @@ def first_occurrences(items: Tensor) -> Tensor:
     return torch.zeros_like(first).scatter(1, order, first) & (items != 0)
 
 
-def topic_noise(rows: int, num_topics: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def topic_noise(rows: int, num_topics: int, like: Tensor) -> Tensor:
     """One standard-normal draw a sequence, [rows, 1, K]: every position of a sequence shares it."""
-    return torch.randn(rows, 1, num_topics, generator=generator, dtype=like.dtype, device=like.device)
+    return torch.randn(rows, 1, num_topics, dtype=like.dtype, device=like.device)

@@ -17,9 +17,9 @@ class AdditiveAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.query = nn.Linear(width, width, bias=False)
         self.score = nn.Parameter(torch.empty(width))
-        glorot_(self.key.weight)
-        glorot_(self.query.weight)
-        glorot_(self.score.unsqueeze(0))
+        nn.init.xavier_uniform_(self.key.weight)
+        nn.init.xavier_uniform_(self.query.weight)
+        nn.init.xavier_uniform_(self.score.unsqueeze(0))
 
     def forward(self, states: Tensor, positions: Tensor) -> Tensor:
         """Weights [B, q, n] of the queries at `positions` [B, q] over states [B, n, H].
@@ -43,10 +43,3 @@ def causal_softmax(scores: Tensor, positions: Tensor) -> Tensor:
 def take(states: Tensor, positions: Tensor) -> Tensor:
     """Rows [B, q, *] of states [B, n, *]."""
     return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-
-
-def glorot_(weight: Tensor) -> None:
-    """Uniform in +-sqrt(6 / (fan in + fan out)), in place; also of a part of a matrix, by its own size."""
-    bound = math.sqrt(6 / (weight.shape[0] + weight.shape[1]))
-    with torch.no_grad():
-        weight.uniform_(-bound, bound)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from libs.data.events.store import EventStore
 from libs.data.events.windows import SequenceBatch, Split, Windows, batches, read, windows_of
 from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, top_items
-from libs.models.sequences.step import NextItemModel, encode_windows
+from libs.models.sequences.step import NextItemModel
 from libs.training.precision import Precision
 
 CUTOFFS = (5, 10, 20)
@@ -68,11 +68,11 @@ class RankingMeasurer:
     def _ranked(self, model: nn.Module, windows: Windows, precision: Precision) -> tuple[Tensor, ...]:
         batch = read(self.events, windows)
         items, lengths, users = (torch.from_numpy(part).to(self.device) for part in tensors_of(batch))
+        encoder: NextItemModel = model  # type: ignore[assignment]
         with precision.autocast():
-            features = encode_windows(model, items, lengths, users)
+            features = encoder.encode(items, lengths, users).features
         rows, places = np.nonzero(batch.targets)
         targets = torch.from_numpy(batch.targets[rows, places])
-        encoder: NextItemModel = model  # type: ignore[assignment]
         table = encoder.item_vectors
         ranks, best = [], []
         for block in _blocks(len(rows), len(table)):

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from libs.training.objective import at_least_float32
+
 Objective = Literal["softmax", "bce", "gbce"]
 
 
 def softmax_loss(features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
     """Cross-entropy over all items, padding left out."""
-    scores = _float(features @ items.T)
+    scores = at_least_float32(features @ items.T)
     scores[:, 0] = -math.inf
     return F.cross_entropy(scores, positives)
 
@@ -58,9 +60,5 @@ def uniform_negatives(
 
 def _scores(features: Tensor, items: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
     chosen = F.embedding(torch.cat([positives.unsqueeze(1), negatives], 1), items)
-    scores = _float((chosen @ features.unsqueeze(-1)).squeeze(-1))
+    scores = at_least_float32((chosen @ features.unsqueeze(-1)).squeeze(-1))
     return scores[:, 0], scores[:, 1:]
-
-
-def _float(scores: Tensor) -> Tensor:
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from libs.models.sequences.config import SequenceTrainingConfig
@@ -73,15 +72,3 @@ class NextItemStep(nn.Module):
         if self.config.objective == "bce":
             return sampled_bce_loss(features, items, positives, negatives)
         return gbce_loss(features, items, positives, negatives, self.config.gbce_calibration)
-
-
-def parameters_of(module: nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-@torch.no_grad()
-def encode_windows(model: nn.Module, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-    """Features [B, n, d] in evaluation; the caller sets the mode."""
-    encoder: NextItemModel = model  # type: ignore[assignment]
-    return encoder.encode(items, lengths, users).features
