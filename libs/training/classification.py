@@ -5,7 +5,7 @@ A method hands in a step module, an `nn.Module` with `forward(pictures, targets)
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ from libs.data.loading import plan_epoch, training_batches
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured, SplitMeasurer, in_memory_format
-from libs.training.history import History
-from libs.training.loop import TrainingLoop, keep_best
+from libs.training.loop import Fitted, TrainingLoop
 from libs.training.mixing import cutmix, mixup
 from libs.training.objective import StepOutput, hard_labels
 from libs.training.precision import device_of, precision_for
@@ -27,34 +26,12 @@ from libs.training.reporter import Reporter
 from libs.training.run import Run
 from libs.training.session import TrainingSession
 
+FittedClassifier = Fitted[Measured]
 Observe = Callable[[nn.Module], Mapping[str, float]]
 """Further figures of the step module, asked for at every evaluation."""
 
 EVALUATION_BATCH_FACTOR = 2
 _MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What training left; the module holds the chosen weights.
-
-    Attributes:
-        history: every figure of the run.
-        steps: optimiser steps done.
-        epochs: epochs done, whole or in part.
-        chosen_epoch: epochs that were done when the chosen weights were made.
-        stopped_early: whether `patience_epochs` ended the run.
-        val: the chosen weights on the validation split.
-        test: and on the test split, which is read here for the first time.
-    """
-
-    history: History
-    steps: int
-    epochs: int
-    chosen_epoch: int
-    stopped_early: bool
-    val: Measured | None
-    test: Measured | None
 
 
 class ClassificationTask:
@@ -116,9 +93,9 @@ class ClassificationTask:
 
         return validation_figures(measured)
 
-    def measure(self, split: ImageSplit | None, module: nn.Module) -> Measured | None:
+    def measure(self, split: Literal["val", "test"], module: nn.Module) -> Measured | None:
         """The module on a split, if there is one."""
-        measurer = self._val if split is self.data.val else self._measurer(split)
+        measurer = self._val if split == "val" else self._measurer(self.data.test)
         if measurer is None:
             return None
         return measurer(module, self.precision, channels_last=self.config.channels_last)
@@ -157,7 +134,7 @@ def fit_classifier(
     config: ImageTrainingConfig,
     run: Run,
     observe: Observe | None = None,
-) -> Fitted:
+) -> FittedClassifier:
     """Train a step module; afterwards it holds the chosen weights, on the run's device.
 
     Goes on from the run's checkpoint if there is one, and is then bitwise what it would have been without the
@@ -174,17 +151,7 @@ def fit_classifier(
     """
     processes = join_processes(run.device)
     task = ClassificationTask(data, config, run, processes, observe)
-    total_steps = min(config.epochs * task.steps_per_epoch, config.max_steps or 10**12)
+    total_steps = config.total_steps(task.steps_per_epoch)
     session = classifier_session(module, config, run.device, processes, total_steps)
     reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="images")
-    loop = TrainingLoop(session, task, reporter, config, total_steps, LossRatioWatch(len(data.classes)))
-    loop.run()
-    return Fitted(
-        chosen_epoch=keep_best(session, config),
-        history=session.history,
-        steps=session.step,
-        epochs=session.epoch,
-        stopped_early=loop.stopped_early,
-        val=task.measure(data.val, session.module),
-        test=task.measure(data.test, session.module),
-    )
+    return TrainingLoop(session, task, reporter, config, LossRatioWatch(len(data.classes))).run()

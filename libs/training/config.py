@@ -99,6 +99,11 @@ class TrainingConfig(BaseModel):
         description="Stop when the monitored figure has not improved for so many epochs. Empty: never. [ours]",
     )
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimiser steps of a run that nothing ends early."""
+        steps = self.epochs * steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.batch_size % self.accumulate:

@@ -60,7 +60,7 @@ def estimate_training(
         DeviceError: there is no such device.
     """
     plan = plan_epoch(data.train, config, seed=seed)
-    steps = min(config.epochs * plan.batches, config.max_steps or config.epochs * plan.batches)
+    steps = config.total_steps(plan.batches)
     pictures, labels = next(training_batches(data.train, data.recipe, config, seed=seed, epoch=0, device=device))
     cost = measure_step(module, pictures, labels, config, device)
     evaluated = _evaluated_pictures(data, config, steps, plan.batches)

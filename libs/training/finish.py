@@ -13,7 +13,7 @@ from torch import nn
 
 from libs.data.images import ImageSplit
 from libs.serving.bundle import Bundle, Lineage
-from libs.training.classification import Fitted
+from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
@@ -41,7 +41,7 @@ class Trained:
     classifier: nn.Module
     data: ClassificationData
     config: ImageTrainingConfig
-    fitted: Fitted
+    fitted: FittedClassifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def finish_classifier(trained: Trained, run: Run, method_part: Callable[[], Repo
     )
 
 
-def final_figures(fitted: Fitted, temperature: float) -> dict[str, float]:
+def final_figures(fitted: FittedClassifier, temperature: float) -> dict[str, float]:
     """`val/…` and `test/…` of the chosen weights; `…_calibrated` with the temperature applied."""
     from libs.training.metrics import validation_figures
 

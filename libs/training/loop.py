@@ -4,11 +4,13 @@ What is trained on hides behind `Task`; the weights and their optimiser are in `
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from libs.training.config import TrainingConfig
+from libs.training.history import History
 from libs.training.ratio_warning import LossRatioWatch
 from libs.training.reporter import Reporter
 from libs.training.session import TrainingSession
@@ -16,7 +18,34 @@ from libs.training.session import TrainingSession
 REPORTS_PER_RUN = 250
 
 
-class Task(Protocol):
+MeasuredT = TypeVar("MeasuredT")
+MeasuredT_co = TypeVar("MeasuredT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted(Generic[MeasuredT]):
+    """What training left; the module holds the chosen weights.
+
+    Attributes:
+        history: every figure of the run.
+        steps: optimiser steps done.
+        epochs: epochs done, whole or in part.
+        chosen_epoch: epochs that were done when the chosen weights were made.
+        stopped_early: whether `patience_epochs` ended the run.
+        val: the chosen weights on the validation split.
+        test: and on the test split, which is read here for the first time.
+    """
+
+    history: History
+    steps: int
+    epochs: int
+    chosen_epoch: int
+    stopped_early: bool
+    val: MeasuredT | None
+    test: MeasuredT | None
+
+
+class Task(Protocol[MeasuredT_co]):
     """What a session is trained on.
 
     Attributes:
@@ -34,25 +63,27 @@ class Task(Protocol):
     def observe(self, module: nn.Module) -> Mapping[str, float]:
         """Further figures of the module itself, asked for at every evaluation."""
 
+    def measure(self, split: Literal["val", "test"], module: nn.Module) -> MeasuredT_co | None:
+        """What the module makes of a split; None when there is none."""
 
-class TrainingLoop:
+
+class TrainingLoop(Generic[MeasuredT]):
     """One training."""
 
     def __init__(
         self,
         session: TrainingSession,
-        task: Task,
+        task: Task[MeasuredT],
         reporter: Reporter,
         config: TrainingConfig,
-        total_steps: int,
         ratios: LossRatioWatch | None = None,
     ) -> None:
         self.session, self.task, self.reporter, self.config = session, task, reporter, config
-        self.total_steps, self.ratios = total_steps, ratios
-        self._report_every = max(1, total_steps // REPORTS_PER_RUN)
+        self.total_steps, self.ratios = config.total_steps(task.steps_per_epoch), ratios
+        self._report_every = max(1, self.total_steps // REPORTS_PER_RUN)
 
-    def run(self) -> None:
-        """Train, or go on from the run's checkpoint.
+    def run(self) -> Fitted[MeasuredT]:
+        """Train, or go on from the run's checkpoint; then choose the weights and measure them.
 
         Raises:
             Stopped: the run was asked to stop; a checkpoint has been saved.
@@ -71,11 +102,15 @@ class TrainingLoop:
                     break
             self._end_epoch()
         reporter.save_last()
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether `patience_epochs` ended the run."""
-        return self._stands_still() and self.session.step < self.total_steps
+        return Fitted(
+            chosen_epoch=self._keep_chosen(),
+            history=session.history,
+            steps=session.step,
+            epochs=session.epoch,
+            stopped_early=self._stands_still() and session.step < self.total_steps,
+            val=self.task.measure("val", session.module),
+            test=self.task.measure("test", session.module),
+        )
 
     def _finished(self) -> bool:
         ended = self.session.step >= self.total_steps and self.session.batch == 0
@@ -117,19 +152,15 @@ class TrainingLoop:
             self.reporter.record({f"val/{name}": value for name, value in figures.items()})
             self.session.selection.offer(figures, self.session.epoch, module.state_dict())
 
-
-def keep_best(session: TrainingSession, config: TrainingConfig) -> int:
-    """Put the weights that `config.checkpoint` asks for into the session's module.
-
-    Returns:
-        epochs that were done when they were made.
-    """
-    best = session.selection if config.checkpoint == "best" else None
-    chosen = session.epoch
-    if best is not None and best.weights is not None:
-        session.module.load_state_dict(best.weights)
-        chosen = best.epoch
-    elif session.average is not None:
-        session.module.load_state_dict(session.evaluated.state_dict())
-    session.processes.share_buffers(session.module)
-    return chosen
+    def _keep_chosen(self) -> int:
+        """Put the weights that `config.checkpoint` asks for into the module; epochs done when they were made."""
+        session = self.session
+        best = session.selection if self.config.checkpoint == "best" else None
+        chosen = session.epoch
+        if best is not None and best.weights is not None:
+            session.module.load_state_dict(best.weights)
+            chosen = best.epoch
+        elif session.average is not None:
+            session.module.load_state_dict(session.evaluated.state_dict())
+        session.processes.share_buffers(session.module)
+        return chosen

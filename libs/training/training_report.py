@@ -16,7 +16,7 @@ from libs.data.contact_sheet import picture_grid
 from libs.data.images import ImageSplit
 from libs.serving.bundle import Bundle
 from libs.training.calibration import ReliabilityBins, reliability_bins
-from libs.training.classification import Fitted
+from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
@@ -45,7 +45,7 @@ class ReportContent:
     title: str
     data: ClassificationData
     config: ImageTrainingConfig
-    fitted: Fitted
+    fitted: FittedClassifier
     bundle: Bundle
     metrics: Mapping[str, float]
     sections: Sequence[Section]
@@ -113,7 +113,7 @@ def _bins(bins: ReliabilityBins) -> Bins:
     return Bins(bins.confidence.numpy(), bins.accuracy.numpy(), bins.pictures.numpy())
 
 
-def _chosen_step(fitted: Fitted) -> int | None:
+def _chosen_step(fitted: FittedClassifier) -> int | None:
     """The step of the evaluation that chose the weights."""
     steps_per_epoch = fitted.steps / max(fitted.epochs, 1)
     return round(fitted.chosen_epoch * steps_per_epoch) if fitted.steps else None

@@ -6,7 +6,7 @@ from libs.data.loading import class_weights
 from libs.models.classifier import initial_classifier
 from libs.models.frskd.config import FrskdConfig
 from libs.models.frskd.method import FRSKD
-from libs.training.classification import Fitted, fit_classifier
+from libs.training.classification import FittedClassifier, fit_classifier
 from libs.training.classification_data import ClassificationData, open_classification_data
 from libs.training.estimate import estimate_outcome
 from libs.training.finish import ReportPart, Trained, finish_classifier
@@ -68,7 +68,9 @@ def build_method(config: FrskdConfig, data: ClassificationData, classifier: nn.M
     )
 
 
-def _report(method: FRSKD, data: ClassificationData, config: FrskdConfig, fitted: Fitted, run: Run) -> ReportPart:
+def _report(
+    method: FRSKD, data: ClassificationData, config: FrskdConfig, fitted: FittedClassifier, run: Run
+) -> ReportPart:
     from libs.models.frskd.report import frskd_report  # matplotlib, which no job should wait for before its first step
 
     return frskd_report(method, data, config, fitted.history, run)

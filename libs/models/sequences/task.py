@@ -1,7 +1,6 @@
 """Training of every next-item model: windows of events through the loop that all trainings share."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,8 +13,7 @@ from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer, tensors_of
 from libs.models.sequences.ranking import Popularity, figures_of
 from libs.models.sequences.step import NextItemStep
-from libs.training.history import History
-from libs.training.loop import TrainingLoop, keep_best
+from libs.training.loop import Fitted, TrainingLoop
 from libs.training.precision import device_of, precision_for
 from libs.training.processes import Processes, join_processes
 from libs.training.randomness import derived_seed
@@ -26,25 +24,7 @@ from libs.training.session import TrainingSession
 MONITORED = (10, 20)
 
 
-@dataclass(frozen=True, slots=True)
-class FittedSequences:
-    """What training left; the module holds the chosen weights.
-
-    Attributes:
-        history: every figure of the run.
-        steps: optimiser steps done. epochs: epochs done. chosen_epoch: when the chosen weights were made.
-        stopped_early: whether `patience_epochs` ended the run.
-        val: the chosen weights on the validation split, if there is one.
-        test: and on the test split, which is read here for the first time.
-    """
-
-    history: History
-    steps: int
-    epochs: int
-    chosen_epoch: int
-    stopped_early: bool
-    val: Ranked | None
-    test: Ranked | None
+FittedSequences = Fitted[Ranked]
 
 
 class SequenceTask:
@@ -129,7 +109,7 @@ def fit_sequences(
     """
     processes = join_processes(run.device)
     task = SequenceTask(events, config, run, processes)
-    total_steps = min(config.epochs * task.steps_per_epoch, config.max_steps or 10**12)
+    total_steps = config.total_steps(task.steps_per_epoch)
     session = TrainingSession(
         NextItemStep(model, config),
         config,
@@ -140,14 +120,4 @@ def fit_sequences(
         after_step=after_step,
     )
     reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="sequences")
-    loop = TrainingLoop(session, task, reporter, config, total_steps)
-    loop.run()
-    return FittedSequences(
-        chosen_epoch=keep_best(session, config),
-        history=session.history,
-        steps=session.step,
-        epochs=session.epoch,
-        stopped_early=loop.stopped_early,
-        val=task.measure("val", session.module),
-        test=task.measure("test", session.module),
-    )
+    return TrainingLoop(session, task, reporter, config).run()

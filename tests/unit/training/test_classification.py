@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from libs.training.classification import Fitted, fit_classifier
+from libs.training.classification import FittedClassifier, fit_classifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.local_run import LocalRun
@@ -45,7 +45,7 @@ def config(**changes: Any) -> ImageTrainingConfig:
     )
 
 
-def fit(module: nn.Module, settings: ImageTrainingConfig, data: ClassificationData, run: Watched) -> Fitted:
+def fit(module: nn.Module, settings: ImageTrainingConfig, data: ClassificationData, run: Watched) -> FittedClassifier:
     prepare_randomness(run.seed, settings.deterministic)
     return fit_classifier(module, data, settings, run)
 
@@ -173,7 +173,7 @@ class Scripted(nn.Module):
 
 def scripted_run(
     script: list[float], data: ClassificationData, folder: Path, **changes: Any
-) -> tuple[Fitted, Scripted]:
+) -> tuple[FittedClassifier, Scripted]:
     module = Scripted(script)
     settings = config(epochs=len(script), **changes)
 
