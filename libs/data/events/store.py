@@ -62,13 +62,6 @@ class EventStore:
         return counts
 
 
-def write_events(folder: Path, events: EventStore) -> None:
-    """Write the arrays below `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, dtype in _ARRAYS.items():
-        np.save(folder / f"{name}.npy", np.asarray(getattr(events, name), dtype), allow_pickle=False)
-
-
 def open_events(folder: Path, num_items: int) -> EventStore:
     """Memory-map the arrays of `folder`.
 

@@ -1,18 +1,17 @@
 """Uploads into a folder and into a bucket keep the same promises."""
 
 import errno
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 from libs.registry.artifacts import ArtifactStore
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
 from services.gateway.datasets.uploads import MIN_PART_BYTES, Upload, open_upload
 from services.gateway.errors import PROBLEMS
+from tests.support.s3 import s3_server, use_s3
 
 pytestmark = pytest.mark.anyio
 LIMIT = 100 * MIN_PART_BYTES
@@ -25,13 +24,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """Address of an S3 of this module."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def s3() -> Iterator[Mapping[str, str]]:
+    """An S3 of this module."""
+    with s3_server() as environment:
+        yield environment
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -41,16 +37,9 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh bucket."""
-    for name, value in {
-        "ENDPOINT_URL": s3,
-        "ACCESS_KEY_ID": "a",
-        "SECRET_ACCESS_KEY": "b",
-        "DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    S3FileSystem.clear_instance_cache()  # a connection made for another module's server would be used again
+    use_s3(s3, monkeypatch)
     client = boto3.client("s3")
     name = f"octavo-{len(client.list_buckets()['Buckets'])}"
     client.create_bucket(Bucket=name)

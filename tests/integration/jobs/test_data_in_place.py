@@ -9,7 +9,6 @@ from uuid import UUID
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import select, text
@@ -23,6 +22,7 @@ from libs.web.auth import Scope, make_key
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from tests.support.platform import Platform
+from tests.support.s3 import s3_server, use_s3
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
 
@@ -49,27 +49,17 @@ def pets(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, pets: Path) -> Iterator[dict[str, str]]:
+def s3(monkeypatch: pytest.MonkeyPatch, pets: Path) -> Iterator[Mapping[str, str]]:
     """The pets in a bucket, too; the environment of a process that may read it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    for path in pets.rglob("*.png"):
-        key = path.relative_to(pets.parent).as_posix()
-        client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
-    client.close()
-    yield environment
-    server.stop()
+    with s3_server() as environment:
+        use_s3(environment, monkeypatch)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        for path in pets.rglob("*.png"):
+            key = path.relative_to(pets.parent).as_posix()
+            client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+        client.close()
+        yield environment
 
 
 @pytest.fixture
@@ -116,7 +106,7 @@ def collect_everything(octavo: Platform, gateway: TestClient) -> int:
     return int(gateway.post("/v1/storage/gc").json()["files"])
 
 
-def test_a_bucket_is_validated_and_trained_on(octavo: Platform, gateway: TestClient, s3: dict[str, str]):
+def test_a_bucket_is_validated_and_trained_on(octavo: Platform, gateway: TestClient, s3: Mapping[str, str]):
     octavo.start_relay()
     octavo.start_worker(**s3)
     octavo.wait_for(begin(gateway, f"s3://{BUCKET}/my pets"), "succeeded")
@@ -127,7 +117,7 @@ def test_a_bucket_is_validated_and_trained_on(octavo: Platform, gateway: TestCli
 
 @pytest.mark.parametrize("scheme", ["file", "s3"])
 def test_files_in_place_are_not_counted_and_outlive_their_data_set(
-    octavo: Platform, gateway: TestClient, pets: Path, s3: dict[str, str], scheme: str
+    octavo: Platform, gateway: TestClient, pets: Path, s3: Mapping[str, str], scheme: str
 ):
     url = pets.as_uri() if scheme == "file" else f"s3://{BUCKET}/my pets"
     before = contents(url)

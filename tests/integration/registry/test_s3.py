@@ -1,33 +1,25 @@
 """The artifact store on S3, against moto's server: the same behaviour as on files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 from libs.registry.artifacts import ArtifactNotFound, ArtifactStore, DigestMismatch, TooLarge
 from libs.registry.cache import FolderCache
+from tests.support.s3 import s3_server, use_s3
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def s3() -> Iterator[Mapping[str, str]]:
+    with s3_server() as environment:
+        yield environment
 
 
 @pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    S3FileSystem.clear_instance_cache()  # a connection made for another module's server would be used again
+def store(s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
+    use_s3(s3, monkeypatch)
     client = boto3.client("s3")
     client.create_bucket(Bucket="octavo")
     for found in client.list_objects_v2(Bucket="octavo").get("Contents", []):

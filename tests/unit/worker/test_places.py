@@ -1,7 +1,7 @@
 """Data used in place, as a worker hands it to a child: a folder where it lies, a bucket through the cache."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
-from s3fs import S3FileSystem
 
 from libs.data.config import ValidationConfig
 from libs.data.errors import DataError
@@ -27,17 +25,15 @@ from libs.training.local_run import LocalRun
 from libs.training.run import Inputs
 from services.worker.places import with_pictures
 from services.worker.uploads import fetch_upload
+from tests.support.s3 import s3_server, use_s3
 
 URL = "s3://pictures/some pets"
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def s3() -> Iterator[Mapping[str, str]]:
+    with s3_server() as environment:
+        yield environment
 
 
 @pytest.fixture
@@ -61,13 +57,9 @@ def bucket_client() -> Iterator[Any]:
 
 
 @pytest.fixture
-def bucket(endpoint: str, pets: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(s3: Mapping[str, str], pets: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The pets below `URL`, beside an object that does not belong to them."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    S3FileSystem.clear_instance_cache()  # a connection made for another module's server would be used again
+    use_s3(s3, monkeypatch)
     with bucket_client() as client:
         client.create_bucket(Bucket="pictures")
         client.put_object(Bucket="pictures", Key="some pets and more/x.png", Body=b"no")

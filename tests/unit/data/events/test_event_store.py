@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from libs.data.errors import DataError
 from libs.data.events.splits import by_time, by_user, leave_last_out
-from libs.data.events.store import EventStore, open_events, write_events
+from libs.data.events.store import EventStore, open_events
 from libs.data.events.windows import batches, read, windows_of
 
 LENGTHS = st.lists(st.integers(0, 17), min_size=1, max_size=6)
@@ -17,6 +17,11 @@ def store(lengths, ends=None):
     items = (np.arange(rows) % 7 + 1).astype(np.int32)
     ends = leave_last_out(offsets) if ends is None else ends
     return EventStore(offsets, items, np.arange(rows, dtype=np.int64), ends, 7)
+
+
+def write_events(folder, events):
+    for name in ("offsets", "items", "times", "ends"):
+        np.save(folder / f"{name}.npy", getattr(events, name))
 
 
 def targets_of(events, split, max_length):
