@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmarks.quiet_run import QuietRun
 from libs.data.config import ValidationConfig
 from libs.data.images import ImageSplit, open_images
 from libs.data.loading import training_batches
@@ -36,22 +37,6 @@ BATCH, SMALL_SIDE, LARGE_SIDE = 64, 32, 256
 SMALL_PICTURES, LARGE_PICTURES = 2048, 384
 Work = Callable[[], int]
 """Does one round and returns how many pictures it made."""
-
-
-class QuietRun:
-    """A `Run` that listens to nothing."""
-
-    seed, device = 0, "cpu"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def metric(self, name: str, value: float, step: int) -> None: ...
-    def progress(self, fraction: float, note: str = "") -> None: ...
-    def log(self, message: str, level: str = "info", **fields: Any) -> None: ...
-    def stop_reason(self) -> None: ...
-    def save_checkpoint(self, step: int, state: Mapping[str, Any]) -> None: ...
-    def load_checkpoint(self) -> None: ...
 
 
 def small_split(folder: Path) -> ImageSplit:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.quiet_run import QuietRun
 from libs.data.config import EventOptions, ValidationConfig
 from libs.data.validate import run as validate
 from libs.training.run import Inputs
@@ -24,28 +25,6 @@ from libs.training.run import Inputs
 _ROWS_AT_A_TIME = 1 << 20
 _YEAR_S = 365 * 86_400
 _BEGIN_S = 1_600_000_000
-
-
-class _QuietRun:
-    """A `Run` that nobody listens to."""
-
-    seed = 0
-    device = "cpu"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def metric(self, name: str, value: float, step: int) -> None: ...
-
-    def progress(self, fraction: float, note: str = "") -> None: ...
-
-    def log(self, message: str, level: str = "info", **fields: Any) -> None: ...
-
-    def stop_reason(self) -> None: ...
-
-    def save_checkpoint(self, step: int, state: Any) -> None: ...
-
-    def load_checkpoint(self) -> None: ...
 
 
 def generate(path: Path, events: int, users: int, items: int, seed: int = 0) -> None:
@@ -74,7 +53,7 @@ def measure(folder: Path, min_events: int, answer: Any) -> None:
     work.mkdir()
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    outcome = validate(config, Inputs(datasets={"upload": folder}), _QuietRun(work))
+    outcome = validate(config, Inputs(datasets={"upload": folder}), QuietRun(work))
     taken_s = time.perf_counter() - started
     report = outcome.details["report"]
     answer.put(

@@ -3,9 +3,7 @@
 The network has no batch norm: there each process would normalise by its own part of the batch.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +15,23 @@ from libs.training.classification_data import open_classification_data
 from libs.training.config import ImageTrainingConfig
 from libs.training.local_run import LocalRun
 from libs.training.randomness import prepare_randomness
+from tests.support.ranks import ROOT, run_two_ranks
 
 PROGRAM = Path(__file__).parent / "rank_program.py"
-ROOT = Path(__file__).parents[3]
 CONFIG = ImageTrainingConfig(
     epochs=2, batch_size=12, accumulate=2, lr=0.05, checkpoint="last", clip_grad_norm=1.0, checkpoint_every_s=86_400
 )
 
 
 @pytest.fixture(scope="module")
-def together(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def together(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, Any]]:
     """What each of two processes left."""
     folder = tmp_path_factory.mktemp("together")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(PROGRAM)]
-    finished = subprocess.run(
-        [sys.executable, *launcher, str(bars), str(folder), CONFIG.model_dump_json()],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{PROGRAM.parent}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    path = f"{ROOT}:{PROGRAM.parent}"
+    return run_two_ranks(folder, str(PROGRAM), str(bars), str(folder), CONFIG.model_dump_json(), PYTHONPATH=path)
 
 
-def test_two_processes_equal_one(bars: Path, together: list[dict[str, Any]], tiny_step: Any, tmp_path: Path) -> None:
+def test_two_processes_equal_one(bars: Path, together: list[Mapping[str, Any]], tiny_step: Any, tmp_path: Path) -> None:
     prepare_randomness(5, deterministic=True)
     alone = tiny_step()
     run = LocalRun(tmp_path, seed=5, quiet=True)
@@ -57,13 +45,13 @@ def test_two_processes_equal_one(bars: Path, together: list[dict[str, Any]], tin
     assert figures == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def test_only_the_main_process_reports(together: list[dict[str, Any]]) -> None:
+def test_only_the_main_process_reports(together: list[Mapping[str, Any]]) -> None:
     main, other = together
     assert len(main["whole"]["figures"]) > 50
     assert other["whole"]["figures"] == []
 
 
-def test_stopped_and_resumed_together_is_bitwise_the_same(together: list[dict[str, Any]]) -> None:
+def test_stopped_and_resumed_together_is_bitwise_the_same(together: list[Mapping[str, Any]]) -> None:
     for rank in together:
         whole, resumed = rank["whole"]["weights"], rank["resumed"]["weights"]
         assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []

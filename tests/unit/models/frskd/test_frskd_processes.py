@@ -1,9 +1,8 @@
 """FRSKD in two processes on gloo against one, on the same global batches."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ import torch
 
 from libs.data.write import write_arrays_dataset
 from tests.support import frskd_ranks
-
-ROOT = Path(__file__).parents[4]
+from tests.support.ranks import run_two_ranks
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +23,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def together(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
+def together(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, Any]]:
     """The weights of every variant in each of two processes."""
     folder = tmp_path_factory.mktemp("together")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    finished = subprocess.run(
-        [sys.executable, *launcher, frskd_ranks.__name__, str(pictures), str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    return run_two_ranks(folder, "-m", frskd_ranks.__name__, str(pictures), str(folder))
 
 
 @pytest.mark.parametrize("variant", frskd_ranks.VARIANTS)
