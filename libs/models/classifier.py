@@ -6,7 +6,7 @@ from torch import nn
 
 from libs.data.errors import DataError
 from libs.models.backbones.build import build_classifier
-from libs.training.bundles import read_bundle, read_bundle_weights
+from libs.training.bundles import read_bundle_weights, read_classifier_bundle
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.run import Inputs
@@ -48,7 +48,7 @@ def initial_classifier(config: ImageTrainingConfig, data: ClassificationData, in
 
 
 def _warm_start(folder: Path, config: ImageTrainingConfig, data: ClassificationData) -> tuple[str, nn.Module]:
-    bundle = read_bundle(folder)
+    bundle = read_classifier_bundle(folder)
     if config.model not in ("auto", bundle.architecture):
         raise WarmStartError(
             f"the model to start from is a {bundle.architecture}, the config asks for {config.model}; "
@@ -72,7 +72,7 @@ def load_classifier(folder: Path) -> nn.Module:
         BundleError: no bundle, or an imported ONNX graph without torch weights.
         WarmStartError: the weights do not fit the architecture.
     """
-    bundle, state = read_bundle(folder), read_bundle_weights(folder)
+    bundle, state = read_classifier_bundle(folder), read_bundle_weights(folder)
     recipe = bundle.recipe
     side = max(recipe.height, recipe.width)
     classifier = build_classifier(bundle.architecture, len(bundle.labels), recipe.channels, image_size=side)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import Bundle, ClassifierBundle, NextItemBundle
 
 IMPORTED = "onnx"
 """`Bundle.architecture` of an imported graph: there is no torch model to compare it with."""
@@ -29,6 +29,24 @@ def first_failure(gates: Mapping[str, GateResult]) -> str | None:
 
 
 def _signature(bundle: Bundle) -> GateResult:
+    if isinstance(bundle, ClassifierBundle):
+        return _classifier_signature(bundle)
+    if isinstance(bundle, NextItemBundle):
+        return _next_item_signature(bundle)
+    return GateResult(False, f"nothing serves the task {bundle.task!r}")
+
+
+def _next_item_signature(bundle: NextItemBundle) -> GateResult:
+    got_in = {spec.name: (spec.datatype, spec.shape) for spec in bundle.inputs}
+    got_out = {spec.name: (spec.datatype, spec.shape) for spec in bundle.outputs}
+    if got_in.get("items") != ("INT64", [-1, -1]) or got_in.get("lengths") != ("INT64", [-1]):
+        return GateResult(False, f"inputs are {got_in}; wanted INT64 items [-1, -1] and lengths [-1]")
+    if got_out != {"features": ("FP32", [-1, bundle.width])}:
+        return GateResult(False, f"outputs are {got_out}; wanted FP32 features [-1, {bundle.width}]")
+    return GateResult(True, f"histories up to {bundle.max_length} of {bundle.items} items to FP32 [-1, {bundle.width}]")
+
+
+def _classifier_signature(bundle: ClassifierBundle) -> GateResult:
     if len(bundle.inputs) != 1 or len(bundle.outputs) != 1:
         return GateResult(False, f"{len(bundle.inputs)} inputs and {len(bundle.outputs)} outputs; one each is served")
     wanted_in = [bundle.recipe.channels, bundle.recipe.height, bundle.recipe.width]

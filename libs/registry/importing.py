@@ -8,7 +8,7 @@ from libs.registry.errors import ImportRefused
 from libs.registry.import_config import ImportConfig, ImportOnnxConfig
 from libs.registry.model_files import FileKind, model_file_kind
 from libs.registry.onnx_checks import drop_final_softmax, parameter_count, read_graph, signature
-from libs.serving.bundle import Bundle, Lineage
+from libs.serving.bundle import ClassifierBundle, Lineage
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, write_bundle
 from libs.serving.latency import measure_latency
@@ -31,7 +31,7 @@ def run(config: ImportOnnxConfig, inputs: Inputs, run: Run) -> Outcome:
     return Outcome(bundle=folder, details={"parameters": bundle.parameters, "labels": len(bundle.labels)})
 
 
-def import_onnx(file: Path, config: ImportConfig, folder: Path) -> Bundle:
+def import_onnx(file: Path, config: ImportConfig, folder: Path) -> ClassifierBundle:
     """Make a bundle of an ONNX file.
 
     Raises:
@@ -42,7 +42,7 @@ def import_onnx(file: Path, config: ImportConfig, folder: Path) -> Bundle:
     had_softmax = drop_final_softmax(model)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(folder / MODEL_FILE))
-    bundle = Bundle(
+    bundle = ClassifierBundle(
         architecture="onnx",
         labels=config.labels,
         recipe=config.recipe,
@@ -71,7 +71,7 @@ def uploaded_file(inputs: Inputs, kind: FileKind) -> Path:
     return folder / "upload"
 
 
-def _tried(bundle: Bundle, folder: Path) -> ModelSession:
+def _tried(bundle: ClassifierBundle, folder: Path) -> ModelSession:
     try:
         session = ModelSession(folder / MODEL_FILE)
         probe(session, bundle, folder, _PROBE_ROWS)

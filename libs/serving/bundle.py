@@ -1,16 +1,36 @@
-"""A served model on disk: everything that is needed to run it, and where it came from.
+"""A served model on disk: everything that is needed to run it, and where it came from. Told apart by `task`.
 
-bundle.json        this schema
-model.onnx         input [N,C,H,W] float32, output logits [N,K] float32, N dynamic
-model.safetensors  the same weights under the plain model's own keys
-recipe.json        preprocessing (`libs.data.recipe`), also inside bundle.json
-sample.npz         inputs and the logits a server must compute of them before it serves (`libs.serving.probe`)
+Every bundle has
+
+    bundle.json        this schema
+    model.onnx         its graph; inputs and outputs are listed in bundle.json, the first dimension N is free
+    model.safetensors  the same weights under the plain model's own keys; an imported graph has none
+    sample.npz         inputs by name, and the outputs by name that a server must compute of them before it serves
+                       (`libs.serving.probe`)
+
+Of the task `image-classification` (`ClassifierBundle`):
+
+    model.onnx         input [N, C, H, W] float32 to logits [N, K] float32
+    recipe.json        preprocessing (`libs.data.recipe`), also inside bundle.json
+
+Of the task `next-item` (`NextItemBundle`):
+
+    model.onnx         items int64 [N, n], right-padded with 0, and lengths int64 [N], at least 1, to features float32
+                       [N, d] after each row's last item; scores are products with the item vectors
+    step.onnx          optional: the next event alone. item int64 [N] and the tensors of `state` to features [N, d] and
+                       the same tensors after it, named `next_` and their name
+    explain.onnx       optional: inputs of model.onnx to the tensors of `explanations`
+    item_vectors.npy   float32 [I + 1, d]; row 0 is padding
+    items.parquet      index, id, training_count and the item features, as in the data set (`libs.data.manifest`)
+    neighbours.npz     items int32 [I + 1, k] and users int32 [I + 1, k]: the items that most training users had beside
+                       an item, most first, and how many users that were; 0 where there are fewer
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from libs.data.manifest import ItemFeature
 from libs.data.recipe import Recipe
 
 
@@ -63,21 +83,53 @@ class Lineage(BaseModel):
 
 
 class Bundle(BaseModel):
-    """What a served model is."""
+    """What every served model is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
-    task: Literal["image-classification"] = "image-classification"
-    architecture: str = Field(description="Name `libs.models.backbones` builds it by; `onnx` for an imported graph.")
-    labels: list[str]
-    recipe: Recipe
+    task: str
+    architecture: str = Field(description="What `libs.models` builds it by; `onnx` for an imported graph.")
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     metrics: dict[str, float] = {}
-    temperature: float = Field(default=1.0, gt=0, description="Divides the logits before the softmax.")
     parameters: int = 0
     parity: Parity | None = None
     latency: list[Latency] = []
     lineage: Lineage
     files: dict[str, str] = Field(default={}, description="File name → SHA-256 of every other file of the bundle.")
+
+
+class ClassifierBundle(Bundle):
+    """A classifier of pictures."""
+
+    task: Literal["image-classification"] = "image-classification"
+    labels: list[str]
+    recipe: Recipe
+    temperature: float = Field(default=1.0, gt=0, description="Divides the logits before the softmax.")
+
+
+class NextItemBundle(Bundle):
+    """A model that foretells the next item of a sequence of events."""
+
+    task: Literal["next-item"] = "next-item"
+    items: int = Field(ge=1, description="I: items it knows, without padding.")
+    width: int = Field(ge=1, description="d: of features and item vectors.")
+    max_length: int = Field(ge=1, description="Events of a history that it reads, the newest.")
+    exclude_seen: bool = Field(description="Whether items of the history are no candidates unless a request says so.")
+    item_features: list[ItemFeature] = []
+    state: list[TensorSpec] = Field(default=[], description="What step.onnx carries from event to event.")
+    explanations: list[TensorSpec] = Field(default=[], description="What explain.onnx answers.")
+
+
+AnyBundle = ClassifierBundle | NextItemBundle
+_ANY: TypeAdapter[AnyBundle] = TypeAdapter(Annotated[AnyBundle, Field(discriminator="task")])
+
+
+def parse_bundle(content: bytes) -> AnyBundle:
+    """The bundle that a `bundle.json` describes.
+
+    Raises:
+        pydantic.ValidationError: it describes none.
+    """
+    return _ANY.validate_json(content)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from libs.data.images import ImageSplit
 from libs.jobs.tasks import EvaluateConfig
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.errors import MismatchError
 from libs.serving.evaluation_report import WorstPicture, write_report
 from libs.serving.pictures import batches
@@ -85,7 +85,7 @@ def map_labels(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.int6
 
 def measure(
     session: ModelSession,
-    bundle: Bundle,
+    bundle: ClassifierBundle,
     split: ImageSplit,
     to_model: NDArray[np.int64],
     batch_size: int,

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from libs.data.errors import PictureError
 from libs.data.images import ImageSplit
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.scores import Scores
 
 THUMBNAIL_PX = 128
@@ -36,7 +36,7 @@ class WorstPicture:
 
 def write_report(
     folder: Path,
-    bundle: Bundle,
+    bundle: ClassifierBundle,
     split: ImageSplit,
     scores: Scores,
     figures: Mapping[str, float],
@@ -57,7 +57,7 @@ def write_report(
 
 
 def _facts(
-    bundle: Bundle,
+    bundle: ClassifierBundle,
     split: ImageSplit,
     scores: Scores,
     figures: Mapping[str, float],

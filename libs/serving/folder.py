@@ -1,11 +1,12 @@
 """Reading and writing bundle folders (`libs.serving.bundle`)."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from libs.registry.digests import file_digest, plain_files
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import AnyBundle, Bundle, ClassifierBundle, NextItemBundle, parse_bundle
 from libs.serving.errors import LoadError
 
 BUNDLE_FILE = "bundle.json"
@@ -14,8 +15,10 @@ WEIGHTS_FILE = "model.safetensors"
 RECIPE_FILE = "recipe.json"
 _MAX_BUNDLE_BYTES = 64 * 2**20
 
+BundleT = TypeVar("BundleT", bound=Bundle)
 
-def read_bundle(folder: Path) -> Bundle:
+
+def read_bundle(folder: Path) -> AnyBundle:
     """The bundle in `folder`, every file of it proved against its recorded SHA-256.
 
     Raises:
@@ -25,7 +28,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         if file.stat().st_size > _MAX_BUNDLE_BYTES:
             raise LoadError(f"{BUNDLE_FILE} is larger than {_MAX_BUNDLE_BYTES} bytes")
-        bundle = Bundle.model_validate_json(file.read_bytes())
+        bundle = parse_bundle(file.read_bytes())
     except OSError as error:
         raise LoadError(f"no bundle: {BUNDLE_FILE} cannot be read ({error.strerror})") from error
     except ValidationError as error:
@@ -36,13 +39,38 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def write_bundle(folder: Path, bundle: Bundle) -> Bundle:
-    """Write `recipe.json` and `bundle.json` beside the model files that lie in `folder`, and list their digests.
+def read_classifier_bundle(folder: Path) -> ClassifierBundle:
+    """The bundle of a classifier.
+
+    Raises:
+        LoadError: as `read_bundle`, and for a model of another task.
+    """
+    bundle = read_bundle(folder)
+    if isinstance(bundle, ClassifierBundle):
+        return bundle
+    raise LoadError("The model recommends items; a classifier of pictures is needed here.")
+
+
+def read_next_item_bundle(folder: Path) -> NextItemBundle:
+    """The bundle of a model that recommends.
+
+    Raises:
+        LoadError: as `read_bundle`, and for a model of another task.
+    """
+    bundle = read_bundle(folder)
+    if isinstance(bundle, NextItemBundle):
+        return bundle
+    raise LoadError("The model classifies pictures; one that recommends items is needed here.")
+
+
+def write_bundle(folder: Path, bundle: BundleT) -> BundleT:
+    """Write `bundle.json` (and a classifier's `recipe.json`) beside the files in `folder`, and list their digests.
 
     Returns:
         The bundle as written, with `files` filled in.
     """
-    (folder / RECIPE_FILE).write_text(bundle.recipe.model_dump_json(indent=2) + "\n")
+    if isinstance(bundle, ClassifierBundle):
+        (folder / RECIPE_FILE).write_text(bundle.recipe.model_dump_json(indent=2) + "\n")
     files = {name: file_digest(folder / name)[0] for name in _names(folder)}
     complete = bundle.model_copy(update={"files": files})
     (folder / BUNDLE_FILE).write_text(complete.model_dump_json(indent=2) + "\n")

@@ -9,7 +9,7 @@ import numpy as np
 
 from libs.data.images import ImageSplit
 from libs.jobs.tasks import PredictConfig
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.pictures import Batch, batches
 from libs.serving.probabilities import softmax
 from libs.serving.session import ModelSession
@@ -48,7 +48,7 @@ def run(config: PredictConfig, inputs: Inputs, run: Run) -> Outcome:
 
 
 def _rows(
-    batch: Batch, split: ImageSplit, session: ModelSession, bundle: Bundle, top_k: int
+    batch: Batch, split: ImageSplit, session: ModelSession, bundle: ClassifierBundle, top_k: int
 ) -> Iterator[tuple[Any, ...]]:
     """CSV rows of one batch, in the order of the split."""
     said = _best(batch, session, bundle, top_k)
@@ -61,7 +61,9 @@ def _rows(
         yield (*picture, best[0][0], best[0][1], json.dumps(best, ensure_ascii=False), "")
 
 
-def _best(batch: Batch, session: ModelSession, bundle: Bundle, top_k: int) -> dict[int, list[tuple[str, float]]]:
+def _best(
+    batch: Batch, session: ModelSession, bundle: ClassifierBundle, top_k: int
+) -> dict[int, list[tuple[str, float]]]:
     """Position → the `top_k` most probable labels with their probabilities."""
     if not len(batch.positions):
         return {}

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.errors import LoadError
 from libs.serving.session import ModelSession
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-3
 """Times max(1, max |logit|). Ten times the export gate: other hardware and batch sizes round otherwise."""
 
 
-def probe(session: ModelSession, bundle: Bundle, folder: Path, max_rows: int) -> None:
+def probe(session: ModelSession, bundle: ClassifierBundle, folder: Path, max_rows: int) -> None:
     """Run the model on batches of one and of `max_rows`, which also warms it up.
 
     Raises:
@@ -37,7 +37,7 @@ def probe(session: ModelSession, bundle: Bundle, folder: Path, max_rows: int) ->
         _compare("the loaded model and the recorded sample", recorded[:known], together[:known])
 
 
-def _run(session: ModelSession, bundle: Bundle, rows: NDArray[np.float32]) -> NDArray[Any]:
+def _run(session: ModelSession, bundle: ClassifierBundle, rows: NDArray[np.float32]) -> NDArray[Any]:
     try:
         output = session.run(rows)
     except Exception as error:  # onnxruntime raises a family of classes with no public base
@@ -56,7 +56,7 @@ def _compare(what: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
         raise LoadError(f"{what} differ by {difference:.3g}, allowed is {allowed:.3g}")
 
 
-def _sample(bundle: Bundle, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+def _sample(bundle: ClassifierBundle, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     shape = bundle.inputs[0].shape[1:]
     file = folder / SAMPLE_FILE
     if not file.is_file():

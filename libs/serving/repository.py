@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from libs.serving.batcher import Batcher, Computed
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.errors import LoadError, ModelNotLoaded
-from libs.serving.folder import MODEL_FILE, read_bundle
+from libs.serving.folder import MODEL_FILE, read_classifier_bundle
 from libs.serving.probe import probe
 from libs.serving.session import ModelSession, Provider
 
@@ -47,7 +47,9 @@ class LoadedModel:
         settings: how it is run.
     """
 
-    def __init__(self, identity: Identity, bundle: Bundle, session: ModelSession, settings: RunSettings) -> None:
+    def __init__(
+        self, identity: Identity, bundle: ClassifierBundle, session: ModelSession, settings: RunSettings
+    ) -> None:
         self.identity = identity
         self.bundle = bundle
         self.settings = settings
@@ -75,7 +77,7 @@ def load(folder: Path, identity: Identity, settings: RunSettings) -> LoadedModel
     Raises:
         LoadError: the bundle is damaged, the provider is absent, or the probe shows other numbers than were recorded.
     """
-    bundle = read_bundle(folder)
+    bundle = read_classifier_bundle(folder)
     session = ModelSession(folder / MODEL_FILE, settings.provider, settings.threads)
     if session.input_name != bundle.inputs[0].name or session.output_name != bundle.outputs[0].name:
         raise LoadError(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.data.images import ImageData, open_images
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.errors import MismatchError
-from libs.serving.folder import MODEL_FILE, read_bundle
+from libs.serving.folder import MODEL_FILE, read_classifier_bundle
 from libs.serving.session import ModelSession
 from libs.training.run import Inputs, Run, Stopped
 
@@ -16,7 +16,7 @@ from libs.training.run import Inputs, Run, Stopped
 class TaskInputs:
     """Opened inputs of a task."""
 
-    bundle: Bundle
+    bundle: ClassifierBundle
     session: ModelSession
     data: ImageData
 
@@ -37,7 +37,7 @@ def open_task_inputs(inputs: Inputs, run: Run) -> TaskInputs:
         threads=len(os.sched_getaffinity(0)),
         device_id=int(number or 0),
     )
-    return TaskInputs(read_bundle(model), session, open_images(data))
+    return TaskInputs(read_classifier_bundle(model), session, open_images(data))
 
 
 def check_stop(run: Run) -> None:

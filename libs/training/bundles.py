@@ -6,23 +6,35 @@ import safetensors.torch
 from torch import Tensor
 
 from libs.data.errors import DataError
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import AnyBundle, ClassifierBundle, parse_bundle
 
 
 class BundleError(DataError):
     """A folder is no model bundle, or lacks what was asked of it."""
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path) -> AnyBundle:
     """The description of a bundle.
 
     Raises:
         BundleError: the folder holds none.
     """
     try:
-        return Bundle.model_validate_json((folder / "bundle.json").read_bytes())
+        return parse_bundle((folder / "bundle.json").read_bytes())
     except FileNotFoundError:
         raise BundleError(f"{folder.name} is no model bundle: it has no bundle.json") from None
+
+
+def read_classifier_bundle(folder: Path) -> ClassifierBundle:
+    """The description of a classifier's bundle.
+
+    Raises:
+        BundleError: the folder holds none, or a model of another task.
+    """
+    bundle = read_bundle(folder)
+    if isinstance(bundle, ClassifierBundle):
+        return bundle
+    raise BundleError("the model recommends items; a classifier of pictures is needed here")
 
 
 def read_bundle_weights(folder: Path) -> dict[str, Tensor]:

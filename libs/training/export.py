@@ -12,7 +12,7 @@ from torch import nn
 
 from libs.data.images import ImageSplit
 from libs.data.recipe import Recipe
-from libs.serving.bundle import Bundle, Lineage, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, TensorSpec
 from libs.training.onnx_export import (
     INPUT,
     OUTPUT,
@@ -37,7 +37,7 @@ def export_classifier(
     lineage: Lineage,
     metrics: Mapping[str, float],
     temperature: float = 1.0,
-) -> Bundle:
+) -> ClassifierBundle:
     """Write a bundle: ONNX model, safetensors, recipe, sample, and `bundle.json` with digests, parity and latency.
 
     A failed parity gate is recorded (`parity.passed`), not raised: the registry decides what becomes of the version.
@@ -57,7 +57,7 @@ def export_classifier(
     export_onnx(plain, recipe, model)
     _write_sample(plain, recipe, folder / "sample.npz")
     parity = measure_parity(plain, open_session(model), sample_pictures(pictures, recipe))
-    bundle = Bundle(
+    bundle = ClassifierBundle(
         architecture=architecture,
         labels=labels,
         recipe=recipe,

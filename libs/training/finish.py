@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from libs.data.images import ImageSplit
-from libs.serving.bundle import Bundle, Lineage
+from libs.serving.bundle import ClassifierBundle, Lineage
 from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
@@ -113,7 +113,7 @@ def _temperature(trained: Trained) -> float:
     )
 
 
-def _export(trained: Trained, run: Run, metrics: Mapping[str, float], temperature: float) -> Bundle:
+def _export(trained: Trained, run: Run, metrics: Mapping[str, float], temperature: float) -> ClassifierBundle:
     from libs.training.export import export_classifier
 
     bundle = export_classifier(
@@ -147,7 +147,9 @@ def _unseen(data: ClassificationData) -> ImageSplit:
     return data.test or data.val or data.train
 
 
-def _report(trained: Trained, folder: Path, bundle: Bundle, metrics: Mapping[str, float], part: ReportPart) -> None:
+def _report(
+    trained: Trained, folder: Path, bundle: ClassifierBundle, metrics: Mapping[str, float], part: ReportPart
+) -> None:
     from libs.training.training_report import ReportContent, write_training_report
 
     content = ReportContent(
@@ -163,7 +165,7 @@ def _report(trained: Trained, folder: Path, bundle: Bundle, metrics: Mapping[str
     write_training_report(folder, content)
 
 
-def _details(trained: Trained, bundle: Bundle) -> dict[str, Any]:
+def _details(trained: Trained, bundle: ClassifierBundle) -> dict[str, Any]:
     fitted = trained.fitted
     return {
         "architecture": trained.architecture,

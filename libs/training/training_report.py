@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from libs.data.augmentation_preview import augmentation_preview
 from libs.data.contact_sheet import picture_grid
 from libs.data.images import ImageSplit
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.training.calibration import ReliabilityBins, reliability_bins
 from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
@@ -46,7 +46,7 @@ class ReportContent:
     data: ClassificationData
     config: ImageTrainingConfig
     fitted: FittedClassifier
-    bundle: Bundle
+    bundle: ClassifierBundle
     metrics: Mapping[str, float]
     sections: Sequence[Section]
     method_details: Mapping[str, Any]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from libs.data.errors import PictureError
 from libs.data.preprocess import apply, decode
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.serving.errors import ServingError
 from libs.serving.probabilities import softmax
 from libs.serving.repository import LoadedModel
@@ -73,7 +73,7 @@ async def classify(
         return _answer(held, logits[0], top_k)
 
 
-def _to_rows(content: bytes, bundle: Bundle, max_pixels: int) -> NDArray[np.float32]:
+def _to_rows(content: bytes, bundle: ClassifierBundle, max_pixels: int) -> NDArray[np.float32]:
     """Preprocess one picture file by the bundle's recipe: → float32 [1, C, H, W]."""
     try:
         with span("decode"):

@@ -19,7 +19,7 @@ from libs.jobs.states import TERMINAL, ExitReason, JobStatus
 from libs.registry.artifacts import ArtifactStore, StoredFile, StoredFolder
 from libs.registry.datasets import mark_invalid, mark_ready
 from libs.registry.models import register_version
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import Bundle, parse_bundle
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.inputs import Prepared
 from services.worker.messages import Failed, Finished
@@ -158,7 +158,7 @@ def complete_bundle(path: Path, job: Job, inputs: Prepared) -> Bundle:
     """
     file = path / "bundle.json"
     try:
-        bundle = Bundle.model_validate_json(file.read_text())
+        bundle = parse_bundle(file.read_bytes())
     except (OSError, ValueError) as error:
         raise OutcomeError(f"the run's bundle has no valid bundle.json: {error}") from error
     lineage = bundle.lineage.model_copy(

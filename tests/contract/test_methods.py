@@ -20,7 +20,7 @@ from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS, Method, Task
 from libs.models.estimate_config import EstimateConfig
 from libs.registry.onnx_checks import read_graph, signature
-from libs.serving.bundle import Bundle
+from libs.serving.bundle import ClassifierBundle
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs, Outcome, Stopped, StopReason
@@ -75,7 +75,7 @@ def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
 class Finished:
     run: RecordedRun
     outcome: Outcome
-    bundle: Bundle
+    bundle: ClassifierBundle
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,7 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[
         run = RecordedRun(tmp_path_factory.mktemp(name))
         outcome = run_method(method, digits, run)
         assert outcome.bundle is not None
-        bundle = Bundle.model_validate_json((outcome.bundle / "bundle.json").read_bytes())
+        bundle = ClassifierBundle.model_validate_json((outcome.bundle / "bundle.json").read_bytes())
         done[name] = Finished(run, outcome, bundle)
     return done
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from libs.data.recipe import Recipe
-from libs.serving.bundle import Bundle, Lineage, Parity, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
 from libs.serving.folder import MODEL_FILE, WEIGHTS_FILE, write_bundle
 
 PASSED = Parity(samples=8, max_abs_diff=1e-7, tolerance=1e-4, argmax_disagreements=0, passed=True)
@@ -26,7 +26,7 @@ def make_bundle(
     temperature: float = 1.0,
     parity: Parity | None = PASSED,
     lineage: Lineage | None = None,
-) -> Bundle:
+) -> ClassifierBundle:
     """Write a bundle whose first label wins on dark pictures and last on bright ones."""
     folder.mkdir(parents=True, exist_ok=True)
     weight, offset = parameters(len(labels), channels, bias)
@@ -35,7 +35,7 @@ def make_bundle(
     save_file({"weight": weight, "bias": offset}, str(folder / WEIGHTS_FILE))
     return write_bundle(
         folder,
-        Bundle(
+        ClassifierBundle(
             architecture="mean-linear",
             labels=list(labels),
             recipe=recipe(channels, size),
@@ -65,7 +65,9 @@ def parameters(
     return weight, offset
 
 
-def logits(bundle: Bundle, rows: NDArray[np.float32], bias: Sequence[float] | None = None) -> NDArray[np.float32]:
+def logits(
+    bundle: ClassifierBundle, rows: NDArray[np.float32], bias: Sequence[float] | None = None
+) -> NDArray[np.float32]:
     """What the model computes, in numpy: [N, C, H, W] → [N, K]."""
     weight, offset = parameters(len(bundle.labels), bundle.recipe.channels, bias)
     return rows.mean(axis=(2, 3)) @ weight.T + offset

@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, ModelVersion
 from libs.registry.artifacts import StoredFolder
 from libs.registry.models import register_version
-from libs.serving.bundle import Bundle, Lineage, Parity, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
 from tests.support.bundles import PASSED, recipe
 
 
-def bundle(parity: Parity | None = PASSED, lineage: Lineage | None = None, **changes: object) -> Bundle:
+def bundle(parity: Parity | None = PASSED, lineage: Lineage | None = None, **changes: object) -> ClassifierBundle:
     fields: dict[str, object] = {
         "architecture": "mean-linear",
         "labels": ["a", "b"],
@@ -21,7 +21,7 @@ def bundle(parity: Parity | None = PASSED, lineage: Lineage | None = None, **cha
         "parity": parity,
         "lineage": lineage or Lineage(method="supervised"),
     }
-    return Bundle.model_validate({**fields, **changes})
+    return ClassifierBundle.model_validate({**fields, **changes})
 
 
 def stored_folder(size_bytes: int = 10) -> StoredFolder:

@@ -15,7 +15,7 @@ from threading import Event
 
 from libs.data.recipe import Recipe
 from libs.models.supervised.config import SupervisedConfig
-from libs.serving.bundle import Bundle, Lineage, Parity, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
 from libs.training.run import Inputs, Outcome, Run, Stopped
 from services.worker.child import is_main_rank
 
@@ -78,7 +78,7 @@ def write_bundle(folder: Path, chain: str) -> Path:
     bundle = folder / "bundle"
     bundle.mkdir()
     (bundle / "model.onnx").write_text(chain)
-    description = Bundle(
+    description = ClassifierBundle(
         architecture="scripted",
         labels=["a", "b"],
         recipe=Recipe(channels=1, height=8, width=8, mean=[0.5], std=[0.5]),

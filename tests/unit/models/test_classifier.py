@@ -8,7 +8,7 @@ import torch
 from libs.data.write import write_arrays_dataset
 from libs.models.backbones.build import build_classifier
 from libs.models.classifier import WarmStartError, architecture_of, initial_classifier, load_classifier
-from libs.serving.bundle import Bundle, Lineage, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, TensorSpec
 from libs.training.bundles import BundleError
 from libs.training.classification_data import ClassificationData, open_classification_data
 from libs.training.config import ImageTrainingConfig
@@ -33,7 +33,7 @@ def write_bundle(folder: Path, data: ClassificationData, architecture: str = "re
     classifier = build_classifier(architecture, len(data.classes), data.recipe.channels)
     folder.mkdir()
     safetensors.torch.save_file(dict(classifier.state_dict()), folder / "model.safetensors")
-    description = Bundle(
+    description = ClassifierBundle(
         architecture=architecture,
         labels=data.classes,
         recipe=data.recipe,

@@ -16,7 +16,7 @@ from torch import nn
 
 from libs.data.images import open_images
 from libs.data.preprocess import default_recipe
-from libs.serving.bundle import Bundle, Lineage
+from libs.serving.bundle import ClassifierBundle, Lineage
 from libs.serving.errors import LoadError
 from libs.serving.folder import write_bundle
 from libs.serving.repository import Identity, RunSettings, load
@@ -41,7 +41,9 @@ def classifier() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def exported(classifier: nn.Module, bars: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]:
+def exported(
+    classifier: nn.Module, bars: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, ClassifierBundle]:
     data = open_images(bars)
     folder = tmp_path_factory.mktemp("bundle")
     bundle = export_classifier(
@@ -58,9 +60,9 @@ def exported(classifier: nn.Module, bars: Path, tmp_path_factory: pytest.TempPat
     return folder, bundle
 
 
-def test_bundle_describes_its_files(exported: tuple[Path, Bundle]) -> None:
+def test_bundle_describes_its_files(exported: tuple[Path, ClassifierBundle]) -> None:
     folder, bundle = exported
-    assert Bundle.model_validate_json((folder / "bundle.json").read_bytes()) == bundle
+    assert ClassifierBundle.model_validate_json((folder / "bundle.json").read_bytes()) == bundle
     assert set(bundle.files) == {"model.onnx", "model.safetensors", "recipe.json", "sample.npz"}
     for name, digest in bundle.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
@@ -71,19 +73,21 @@ def test_bundle_describes_its_files(exported: tuple[Path, Bundle]) -> None:
     assert all(0 < latency.p50_ms <= latency.p90_ms and latency.threads == 1 for latency in bundle.latency)
 
 
-def test_parity_is_measured_on_the_whole_small_split(exported: tuple[Path, Bundle]) -> None:
+def test_parity_is_measured_on_the_whole_small_split(exported: tuple[Path, ClassifierBundle]) -> None:
     parity = exported[1].parity
     assert parity is not None
     assert (parity.samples, parity.passed, parity.argmax_disagreements) == (24, True, 0)
 
 
-def test_weights_have_the_plain_keys(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
+def test_weights_have_the_plain_keys(exported: tuple[Path, ClassifierBundle], classifier: nn.Module) -> None:
     state = safetensors.torch.load_file(exported[0] / "model.safetensors")
     assert state.keys() == classifier.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in classifier.state_dict().items())
 
 
-def test_the_sample_is_what_the_torch_model_answers(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
+def test_the_sample_is_what_the_torch_model_answers(
+    exported: tuple[Path, ClassifierBundle], classifier: nn.Module
+) -> None:
     with np.load(exported[0] / "sample.npz", allow_pickle=False) as sample:
         rows, logits = sample["input"], sample["logits"]
     assert (rows.dtype, rows.shape, logits.shape) == (np.float32, (2, 1, 8, 8), (2, 3))
@@ -92,7 +96,7 @@ def test_the_sample_is_what_the_torch_model_answers(exported: tuple[Path, Bundle
 
 
 def test_a_server_loads_the_bundle_and_refuses_it_with_other_weights(
-    exported: tuple[Path, Bundle], tmp_path: Path
+    exported: tuple[Path, ClassifierBundle], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(exported[0], tmp_path / "bundle")
     identity = Identity("tiny", 1, "0" * 64)
@@ -106,13 +110,13 @@ def test_a_server_loads_the_bundle_and_refuses_it_with_other_weights(
         load(folder, identity, RunSettings())
 
 
-def test_the_classifier_is_left_as_it_was(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
+def test_the_classifier_is_left_as_it_was(exported: tuple[Path, ClassifierBundle], classifier: nn.Module) -> None:
     assert classifier.training
     assert classifier[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 64])
-def test_any_batch_size_runs(exported: tuple[Path, Bundle], classifier: nn.Module, batch: int) -> None:
+def test_any_batch_size_runs(exported: tuple[Path, ClassifierBundle], classifier: nn.Module, batch: int) -> None:
     model = onnx.load(exported[0] / "model.onnx")
     assert model.opset_import[0].version == OPSET >= 17
     session = onnxruntime.InferenceSession(exported[0] / "model.onnx", providers=["CPUExecutionProvider"])
@@ -124,7 +128,9 @@ def test_any_batch_size_runs(exported: tuple[Path, Bundle], classifier: nn.Modul
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
-def test_a_model_that_is_not_the_one_fails_the_gate(exported: tuple[Path, Bundle], classifier: nn.Module) -> None:
+def test_a_model_that_is_not_the_one_fails_the_gate(
+    exported: tuple[Path, ClassifierBundle], classifier: nn.Module
+) -> None:
     other = nn.Sequential(classifier, nn.Linear(3, 3, bias=False)).eval()
     with torch.no_grad():
         other[1].weight.copy_(torch.eye(3) * 1.001)
