@@ -1,4 +1,6 @@
-"""What should be served, and under which name. Model servers read these rows and write back what is. Never commits."""
+"""What should be served, under which name. Inference services follow these rows and write back what is.
+
+Never commits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
 from libs.registry.errors import DeploymentNotFound, NameTaken, nearest_names
@@ -38,10 +40,11 @@ class DeploymentSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class WantedModel:
-    """One row as a model server needs it: the version its target means at this moment.
+    """One row as an inference service needs it: the version its target means at this moment.
 
     Attributes:
         generation: time of the last edit of the deployment; a server's report for an older one is dropped.
+        task: of the version; of the model's newest where the target cannot be resolved, so that one service reports it.
         version_id: None when the target cannot be resolved (its alias is gone).
     """
 
@@ -51,6 +54,7 @@ class WantedModel:
     generation: datetime
     settings: DeploymentSettings
     model_name: str
+    task: str
     version_id: UUID | None
     version: int
     uri: str
@@ -142,16 +146,18 @@ def list_deployments(session: Session, project_id: UUID) -> Sequence[Deployment]
 
 
 def wanted_models(session: Session) -> list[WantedModel]:
-    """What every model server should have loaded now, of all projects."""
+    """What should be loaded now, of all projects; each service takes the tasks it serves."""
+    newest = aliased(ModelVersion)
+    newest_task = select(newest.task).where(newest.model_id == Model.id).order_by(newest.version.desc()).limit(1)
     rows = session.execute(
-        select(Deployment, Model.name, ModelVersion)
+        select(Deployment, Model.name, ModelVersion, newest_task.scalar_subquery())
         .join(Model, Model.id == Deployment.model_id)
         .outerjoin(ModelAlias, (ModelAlias.model_id == Deployment.model_id) & (ModelAlias.alias == Deployment.alias))
         .outerjoin(ModelVersion, ModelVersion.id == func.coalesce(Deployment.version_id, ModelAlias.version_id))
         .where(Deployment.status != "unloaded")
         .order_by(Deployment.created_at)
     )
-    return [_wanted(row[0], row[1], row[2]) for row in rows]
+    return [_wanted(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 def report_status(
@@ -177,7 +183,7 @@ def report_status(
     return True
 
 
-def _wanted(row: Deployment, model_name: str, version: ModelVersion | None) -> WantedModel:
+def _wanted(row: Deployment, model_name: str, version: ModelVersion | None, newest_task: str) -> WantedModel:
     return WantedModel(
         deployment_id=row.id,
         project_id=row.project_id,
@@ -185,6 +191,7 @@ def _wanted(row: Deployment, model_name: str, version: ModelVersion | None) -> W
         generation=row.updated_at,
         settings=DeploymentSettings.model_validate(row.settings),
         model_name=model_name,
+        task=version.task if version else newest_task,
         version_id=version.id if version else None,
         version=version.version if version else 0,
         uri=version.uri if version else "",

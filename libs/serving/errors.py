@@ -4,6 +4,7 @@ ServingError
 ├── LoadError             a model cannot be loaded; the one before keeps serving
 │   └── ProviderError     the hardware asked for is not there
 ├── ModelNotLoaded        nothing of this name (or version) is loaded
+│   └── WrongTask         it is served elsewhere, for another task
 ├── Overloaded            the queue is full: ask again after `retry_after_s`
 ├── DeadlineExceeded      it waited too long and was not computed
 ├── RequestError          the request is at fault; `problems` say where
@@ -37,6 +38,10 @@ class ModelNotLoaded(ServingError):
         self.nearest = list(nearest)
         hint = f" Did you mean {' or '.join(repr(name) for name in nearest)}?" if nearest else ""
         super().__init__(message + hint)
+
+
+class WrongTask(ModelNotLoaded):
+    """The deployment's model does something else, and another address answers for it."""
 
 
 class Overloaded(ServingError):

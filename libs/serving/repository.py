@@ -2,20 +2,12 @@
 
 import threading
 from collections.abc import Hashable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from numpy.typing import NDArray
-
-from libs.serving.batcher import Batcher, Computed
-from libs.serving.bundle import ClassifierBundle
-from libs.serving.errors import LoadError, ModelNotLoaded
-from libs.serving.folder import MODEL_FILE, read_classifier_bundle
-from libs.serving.probe import probe
-from libs.serving.session import ModelSession, Provider
+from libs.serving.errors import ModelNotLoaded
+from libs.serving.session import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,74 +30,38 @@ class Identity(NamedTuple):
     digest: str
 
 
-class LoadedModel:
-    """One version, ready to compute.
+class Loaded(Protocol):
+    """A model that a repository can hold."""
 
-    Attributes:
-        identity: what it is.
-        bundle: its bundle: labels, recipe, signature.
-        settings: how it is run.
-    """
-
-    def __init__(
-        self, identity: Identity, bundle: ClassifierBundle, session: ModelSession, settings: RunSettings
-    ) -> None:
-        self.identity = identity
-        self.bundle = bundle
-        self.settings = settings
-        self.providers = session.providers
-        self._batcher = Batcher(
-            session.run,
-            max_rows=settings.max_batch_size,
-            max_delay_s=settings.max_delay_s,
-            queue_limit_rows=settings.queue_limit_rows,
-            name=f"batcher-{identity.model_name}-{identity.version}",
-        )
-
-    def submit(self, rows: NDArray[Any]) -> Future[Computed]:
-        """Queue rows that fit the signature; see `Batcher.submit`."""
-        return self._batcher.submit(rows, self.settings.timeout_s)
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
 
     def close(self) -> None:
-        """Compute what waits, then free the session."""
-        self._batcher.close()
+        """Answer what waits, then free it. Called once, after the last request that holds it."""
 
 
-def load(folder: Path, identity: Identity, settings: RunSettings) -> LoadedModel:
-    """Load a bundle, warm it up and probe it.
-
-    Raises:
-        LoadError: the bundle is damaged, the provider is absent, or the probe shows other numbers than were recorded.
-    """
-    bundle = read_classifier_bundle(folder)
-    session = ModelSession(folder / MODEL_FILE, settings.provider, settings.threads)
-    if session.input_name != bundle.inputs[0].name or session.output_name != bundle.outputs[0].name:
-        raise LoadError(
-            f"the graph maps {session.input_name!r} to {session.output_name!r}, "
-            f"the bundle says {bundle.inputs[0].name!r} to {bundle.outputs[0].name!r}"
-        )
-    probe(session, bundle, folder, settings.max_batch_size)
-    return LoadedModel(identity, bundle, session, settings)
+ModelT = TypeVar("ModelT", bound=Loaded)
 
 
-class _Slot:
+class _Slot(Generic[ModelT]):
     """A loaded model and how many requests hold it."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: ModelT) -> None:
         self.model = model
         self.holders = 0
         self.retired = False
 
 
-class ModelRepository:
+class ModelRepository(Generic[ModelT]):
     """What is loaded now, by key. A request holds the version it began with until it ends."""
 
     def __init__(self) -> None:
-        self._slots: dict[Hashable, _Slot] = {}
+        self._slots: dict[Hashable, _Slot[ModelT]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def hold(self, key: Hashable) -> Iterator[LoadedModel]:
+    def hold(self, key: Hashable) -> Iterator[ModelT]:
         """The model at `key`; it stays loaded while the block lasts.
 
         Raises:
@@ -121,12 +77,12 @@ class ModelRepository:
         finally:
             self._release(slot)
 
-    def peek(self, key: Hashable) -> LoadedModel | None:
+    def peek(self, key: Hashable) -> ModelT | None:
         """The model at `key` for a look, not to compute with."""
         slot = self._slots.get(key)
         return slot.model if slot else None
 
-    def switch(self, key: Hashable, model: LoadedModel) -> None:
+    def switch(self, key: Hashable, model: ModelT) -> None:
         """Serve `model` at `key` from the next request on; the one before is freed after its last request."""
         with self._lock:
             old = self._slots.get(key)
@@ -149,14 +105,14 @@ class ModelRepository:
         for key in self.keys():
             self.remove(key)
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: _Slot[ModelT]) -> None:
         with self._lock:
             slot.holders -= 1
             done = slot.retired and slot.holders == 0
         if done:
             slot.model.close()
 
-    def _retire(self, slot: _Slot | None) -> None:
+    def _retire(self, slot: _Slot[ModelT] | None) -> None:
         if slot is None:
             return
         with self._lock:

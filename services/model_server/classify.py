@@ -11,15 +11,15 @@ from pydantic import BaseModel, Field
 from libs.data.errors import PictureError
 from libs.data.preprocess import apply, decode
 from libs.serving.bundle import ClassifierBundle
+from libs.serving.classifier import LoadedClassifier
+from libs.serving.deployments.access import MayInfer
 from libs.serving.errors import ServingError
 from libs.serving.probabilities import softmax
-from libs.serving.repository import LoadedModel
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
 from libs.web.routing import Router
 from libs.web.timing import span
-from services.model_server.access import MayInfer
 from services.model_server.body import read_body
-from services.model_server.compute import compute, held_model
+from services.model_server.compute import compute
 from services.model_server.context import Srv
 
 router = Router(tags=["classify"])
@@ -66,7 +66,7 @@ async def classify(
     if not media_type.startswith("image/") and media_type != "application/octet-stream":
         raise UnsupportedMediaTypeError(f"Send the picture itself as image/png, image/jpeg …, not {media_type!r}.")
     content = await read_body(request, server.settings.max_body_bytes)
-    with held_model(server, caller, model) as held:
+    with server.runtime.hold(caller.project_id, model) as held:
         max_pixels = server.settings.max_pixels
         rows = await anyio.to_thread.run_sync(_to_rows, content, held.bundle, max_pixels, limiter=server.decoding)
         logits = await compute(held, rows)
@@ -86,7 +86,7 @@ def _to_rows(content: bytes, bundle: ClassifierBundle, max_pixels: int) -> NDArr
         ) from error
 
 
-def _answer(model: LoadedModel, logits: NDArray[np.float32], top_k: int) -> Classification:
+def _answer(model: LoadedClassifier, logits: NDArray[np.float32], top_k: int) -> Classification:
     probabilities = softmax(logits, model.bundle.temperature)
     if not np.isfinite(probabilities).all():
         raise ServingError("the model's output for this picture is not finite")

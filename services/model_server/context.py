@@ -5,11 +5,10 @@ from typing import Annotated
 
 import anyio
 from fastapi import Depends, Request
-from sqlalchemy import Engine
 
-from libs.serving.repository import ModelRepository
+from libs.serving.classifier import LoadedClassifier
+from libs.serving.deployments.runtime import Runtime
 from services.model_server.settings import ModelServerSettings
-from services.model_server.sync import Syncer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +16,7 @@ class Server:
     """The parts of one process; `decoding` bounds how many pictures are in memory at a time."""
 
     settings: ModelServerSettings
-    engine: Engine
-    models: ModelRepository
-    syncer: Syncer
+    runtime: Runtime[LoadedClassifier]
     decoding: anyio.CapacityLimiter
 
 

@@ -9,12 +9,12 @@ from libs.database.engine import transaction
 from libs.database.tables import Deployment
 from libs.registry import deployments
 from libs.registry.errors import DeploymentNotFound, ModelNotFound
+from libs.serving.deployments.access import MayReadDeployments, MayWriteDeployments
+from libs.serving.deployments.states import Key, State
 from libs.web.auth import Caller
 from libs.web.problems import UnprocessableError, problem_responses
 from libs.web.routing import Router
-from services.model_server.access import MayReadDeployments, MayWriteDeployments
 from services.model_server.context import Server, Srv
-from services.model_server.states import Key, State
 
 router = Router(prefix="/v2/repository", tags=["v2 repository"])
 _PARAMETERS = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -49,7 +49,7 @@ class LoadState(BaseModel):
 @router.post("/index")
 async def index(server: Srv, caller: MayReadDeployments, wanted: IndexRequest | None = None) -> list[IndexEntry]:
     """Every deployment of the project, as this server has it."""
-    states = server.syncer.states.of_project(caller.project_id)
+    states = server.runtime.states.of_project(caller.project_id)
     entries = [_entry(name, state) for name, state in states.items()]
     return [entry for entry in entries if entry.state == "READY" or not (wanted and wanted.ready)]
 
@@ -63,7 +63,7 @@ def load(name: str, server: Srv, caller: MayWriteDeployments, response: Response
     """Load a deployment (again), and wait for it. A model of this name that is not deployed yet is deployed."""
     row = _ask_to_load(server, caller, name)
     key = Key(caller.project_id, name)
-    state = server.syncer.states.wait_settled(key, row.updated_at, server.settings.load_wait_s)
+    state = server.runtime.states.wait_settled(key, row.updated_at, server.settings.load_wait_s)
     if state is None:
         response.status_code = 202
         return LoadState(name=name, state="LOADING")
@@ -75,13 +75,13 @@ def load(name: str, server: Srv, caller: MayWriteDeployments, response: Response
 @router.post("/models/{name}/unload", responses=problem_responses(404), status_code=202, openapi_extra=_PARAMETERS)
 def unload(name: str, server: Srv, caller: MayWriteDeployments) -> dict[str, str]:
     """Stop serving a deployment on every server; its row stays and can be loaded again."""
-    with transaction(server.engine) as session:
+    with transaction(server.runtime.engine) as session:
         deployments.set_loaded(session, caller.project_id, name, loaded=False)
     return {"name": name, "state": "UNAVAILABLE"}
 
 
 def _ask_to_load(server: Server, caller: Caller, name: str) -> Deployment:
-    with transaction(server.engine) as session:
+    with transaction(server.runtime.engine) as session:
         try:
             return deployments.set_loaded(session, caller.project_id, name, loaded=True)
         except DeploymentNotFound as missing:

@@ -7,15 +7,15 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from libs.serving.repository import LoadedModel
+from libs.serving.classifier import LoadedClassifier
+from libs.serving.deployments.access import MayInfer
 from libs.serving.wire import HEADER_LENGTH, Answer, Decoded, decode_request, encode_answer
 from libs.web.auth import Public
 from libs.web.problems import problem_responses
 from libs.web.routing import Router
 from libs.web.timing import span
-from services.model_server.access import MayInfer
 from services.model_server.body import read_body
-from services.model_server.compute import compute, held_model
+from services.model_server.compute import compute
 from services.model_server.context import Srv
 
 router = Router(prefix="/v2", tags=["v2"])
@@ -76,7 +76,7 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready", dependencies=[Public], responses=problem_responses(503))
 async def ready(server: Srv) -> JSONResponse:
     """Whether every deployment known at the start has been tried."""
-    is_ready = server.syncer.states.first_look.is_set()
+    is_ready = server.runtime.is_ready
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
@@ -84,7 +84,7 @@ async def ready(server: Srv) -> JSONResponse:
 @router.get("/models/{name}/versions/{version}", responses=problem_responses(404))
 async def model_metadata(name: str, server: Srv, caller: MayInfer, version: str | None = None) -> ModelMetadata:
     """Signature, labels and identity of a served model."""
-    with held_model(server, caller, name, version) as model:
+    with server.runtime.hold(caller.project_id, name, version) as model:
         bundle = model.bundle
         return ModelMetadata(
             name=name,
@@ -104,7 +104,7 @@ async def model_metadata(name: str, server: Srv, caller: MayInfer, version: str 
 @router.get("/models/{name}/versions/{version}/ready", responses=problem_responses(404))
 async def model_ready(name: str, server: Srv, caller: MayInfer, version: str | None = None) -> dict[str, bool | str]:
     """Whether a model can be asked."""
-    with held_model(server, caller, name, version):
+    with server.runtime.hold(caller.project_id, name, version):
         return {"name": name, "ready": True}
 
 
@@ -114,7 +114,7 @@ async def infer(name: str, request: Request, server: Srv, caller: MayInfer, vers
     """Run a model on tensors, as JSON or with the binary tensor extension."""
     body = await read_body(request, server.settings.max_body_bytes)
     header_length = request.headers.get(HEADER_LENGTH)
-    with held_model(server, caller, name, version) as model:
+    with server.runtime.hold(caller.project_id, name, version) as model:
         decoded = await _decode(body, header_length, model)
         output = await compute(model, decoded.rows)
         described = {
@@ -129,7 +129,7 @@ async def infer(name: str, request: Request, server: Srv, caller: MayInfer, vers
     return Response(answer.body, media_type=answer.media_type, headers=answer.headers)
 
 
-async def _decode(body: bytes, header_length: str | None, model: LoadedModel) -> Decoded:
+async def _decode(body: bytes, header_length: str | None, model: LoadedClassifier) -> Decoded:
     spec, max_rows = model.bundle.inputs[0], model.settings.max_batch_size
     with span("decode"):
         if header_length is None and len(body) > _LARGE_BYTES:

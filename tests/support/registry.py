@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, ModelVersion
 from libs.registry.artifacts import StoredFolder
 from libs.registry.models import register_version
-from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
+from libs.serving.bundle import ClassifierBundle, Lineage, NextItemBundle, Parity, TensorSpec
 from tests.support.bundles import PASSED, recipe
 
 
@@ -22,6 +22,23 @@ def bundle(parity: Parity | None = PASSED, lineage: Lineage | None = None, **cha
         "lineage": lineage or Lineage(method="supervised"),
     }
     return ClassifierBundle.model_validate({**fields, **changes})
+
+
+def next_item_bundle() -> NextItemBundle:
+    return NextItemBundle(
+        architecture="gru4rec",
+        inputs=[
+            TensorSpec(name="items", datatype="INT64", shape=[-1, -1]),
+            TensorSpec(name="lengths", datatype="INT64", shape=[-1]),
+        ],
+        outputs=[TensorSpec(name="features", datatype="FP32", shape=[-1, 4])],
+        items=3,
+        width=4,
+        max_length=5,
+        exclude_seen=True,
+        parity=PASSED,
+        lineage=Lineage(method="gru4rec"),
+    )
 
 
 def stored_folder(size_bytes: int = 10) -> StoredFolder:

@@ -53,5 +53,5 @@ def register(engine: Engine, store: ArtifactStore, tmp_path: Path) -> Register:
 @pytest.fixture
 def client(settings: ModelServerSettings, key: str) -> Iterator[TestClient]:
     with TestClient(make_app(settings), headers={"Authorization": f"Bearer {key}"}) as client:
-        client.app.state.server.syncer.states.first_look.wait(20)
+        client.app.state.server.runtime.states.first_look.wait(20)
         yield client

@@ -18,8 +18,9 @@ from libs.registry.deployments import (
     find_deployment,
     update_deployment,
 )
+from libs.serving.classifier import LoadedClassifier
+from libs.serving.deployments.states import Key
 from libs.serving.repository import ModelRepository
-from services.model_server.states import Key
 from tests.support.serving import Register, add_key, picture
 
 P = DEFAULT_PROJECT_ID
@@ -56,7 +57,7 @@ def test_rows_are_followed_from_birth_to_end(client: TestClient, engine: Engine,
 
     edit(engine, update_deployment, "live", "shades@2", DeploymentSettings(threads=2, max_batch_size=4))
     assert settled(engine).loaded_version_id == second.id
-    models: ModelRepository = client.app.state.server.models
+    models: ModelRepository[LoadedClassifier] = client.app.state.server.runtime.models
     loaded = models.peek(Key(P, "live"))
     assert loaded is not None
     assert (loaded.settings.threads, loaded.settings.max_batch_size) == (2, 4)
@@ -89,7 +90,7 @@ def test_a_full_queue_and_a_late_request_are_told_so(client: TestClient, engine:
     limits = DeploymentSettings(max_batch_size=1, queue_limit=1)
     edit(engine, create_deployment, "live", "shades", limits)
     assert settled(engine).status == "ready"
-    model = client.app.state.server.models.peek(Key(P, "live"))
+    model = client.app.state.server.runtime.models.peek(Key(P, "live"))
     entered, go = threading.Event(), threading.Event()
     run = model._batcher._run
 

@@ -2,11 +2,11 @@
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID
+from libs.database.tables import DEFAULT_PROJECT_ID, ModelAlias
 from libs.registry.aliases import set_alias
 from libs.registry.deployments import (
     DeploymentSettings,
@@ -21,7 +21,7 @@ from libs.registry.deployments import (
 )
 from libs.registry.errors import DeploymentNotFound, ModelNotFound, NameTaken, NotReady
 from libs.registry.notify import DEPLOYMENTS_CHANNEL
-from tests.support.registry import add_version, bundle
+from tests.support.registry import add_version, bundle, next_item_bundle
 
 P = DEFAULT_PROJECT_ID
 
@@ -43,6 +43,28 @@ def test_an_alias_is_followed(db: Session) -> None:
     set_alias(db, P, "cats", "production", 2)
     (wanted,) = wanted_models(db)
     assert (wanted.version, wanted.settings.threads) == (2, 2)
+
+
+def test_each_row_says_which_task_serves_it(db: Session) -> None:
+    add_version(db)
+    add_version(db, "films", bundle=next_item_bundle())
+    create_deployment(db, P, "pictures", "cats")
+    create_deployment(db, P, "films", "films")
+    assert {one.name: one.task for one in wanted_models(db)} == {
+        "pictures": "image-classification", "films": "next-item"
+    }  # fmt: skip
+
+
+def test_a_row_whose_alias_is_gone_has_the_task_of_the_newest_version(db: Session) -> None:
+    add_version(db, "films")
+    add_version(db, "films", bundle=next_item_bundle())
+    set_alias(db, P, "films", "production", 1)
+    create_deployment(db, P, "live", "films@production")
+    (wanted,) = wanted_models(db)
+    assert (wanted.version, wanted.task) == (1, "image-classification")
+    db.execute(delete(ModelAlias))  # the registry refuses while the deployment follows it
+    (wanted,) = wanted_models(db)
+    assert (wanted.version_id, wanted.task) == (None, "next-item")
 
 
 def test_updating_and_unloading(db: Session) -> None:

@@ -5,21 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from libs.serving.classifier import LoadedClassifier, load
 from libs.serving.errors import LoadError, ModelNotLoaded, ServingError
 from libs.serving.folder import write_bundle
 from libs.serving.probe import SAMPLE_FILE
-from libs.serving.repository import Identity, LoadedModel, ModelRepository, RunSettings, load
+from libs.serving.repository import Identity, ModelRepository, RunSettings
 from tests.support.bundles import logits, make_bundle
 
 ZEROS = np.zeros((1, 1, 8, 8), np.float32)
 
 
-def loaded(folder: Path, version: int = 1, **bundle: object) -> LoadedModel:
+def loaded(folder: Path, version: int = 1, **bundle: object) -> LoadedClassifier:
     make_bundle(folder, **bundle)
     return load(folder, Identity("shades", version, "0" * 64), RunSettings())
 
 
-def answers(model: LoadedModel) -> bool:
+def answers(model: LoadedClassifier) -> bool:
     try:
         model.submit(ZEROS).result(20)
     except ServingError:

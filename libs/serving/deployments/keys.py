@@ -6,9 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from libs.database.api_keys import KnownKey, find_key
 from libs.web.auth import Caller, StoredKey
-from services.model_server.repository import find_key
-from services.model_server.snapshot import KnownKey
 
 
 class CachedKeys:

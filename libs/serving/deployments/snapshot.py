@@ -1,4 +1,4 @@
-"""What the server last knew, on disk: with it a restart serves while Postgres is down.
+"""What a service last knew, on disk: with it a restart serves while Postgres is down.
 
 It holds SHA-256 digests of API keys, never keys, and is readable by its owner alone.
 """
@@ -6,26 +6,14 @@ It holds SHA-256 digests of API keys, never keys, and is readable by its owner a
 import os
 import uuid
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from libs.database.api_keys import KnownKey
 from libs.registry.deployments import WantedModel
 
-log = structlog.get_logger("octavo.model_server")
-
-
-class KnownKey(BaseModel):
-    """An API key that was valid when it was read."""
-
-    model_config = ConfigDict(frozen=True)
-
-    key_id: UUID
-    project_id: UUID
-    prefix: str
-    digest: str
-    scopes: list[str]
+log = structlog.get_logger("octavo.serving")
 
 
 class Snapshot(BaseModel):

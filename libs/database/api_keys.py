@@ -1,13 +1,25 @@
-"""What the model server reads and writes in Postgres, beside the registry's own functions."""
+"""API keys as services other than the gateway read them. Never commits."""
 
 from collections.abc import Iterable
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Engine, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.tables import ApiKey
-from services.model_server.snapshot import KnownKey
+
+
+class KnownKey(BaseModel):
+    """An API key that was valid when it was read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key_id: UUID
+    project_id: UUID
+    prefix: str
+    digest: str
+    scopes: list[str]
 
 
 def valid_keys(session: Session) -> list[KnownKey]:

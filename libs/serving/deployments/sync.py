@@ -1,13 +1,16 @@
-"""Keeps what is loaded equal to what the deployment rows want, and writes back what is.
+"""Keeps what is loaded equal to what the deployment rows of one task want, and writes back what is.
 
 One thread: read the rows, load, switch or unload, report, wait for NOTIFY or `poll_s`. While Postgres is away nothing
 is unloaded; at a start without it the last snapshot and the local cache are used.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
+from typing import Generic
 from uuid import UUID
 
 import psycopg
@@ -17,21 +20,36 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.background import Background
+from libs.database import api_keys
 from libs.database.engine import transaction
 from libs.registry.cache import FolderCache
 from libs.registry.deployments import DeploymentSettings, WantedModel, report_status, wanted_models
 from libs.registry.notify import ALIASES_CHANNEL, DEPLOYMENTS_CHANNEL
+from libs.serving.deployments.keys import CachedKeys
+from libs.serving.deployments.snapshot import Snapshot, SnapshotFile
+from libs.serving.deployments.states import Key, States
 from libs.serving.errors import LoadError
-from libs.serving.repository import Identity, ModelRepository, RunSettings, load
-from services.model_server import repository
-from services.model_server.keys import CachedKeys
-from services.model_server.snapshot import Snapshot, SnapshotFile
-from services.model_server.states import Key, States
+from libs.serving.repository import Identity, ModelRepository, ModelT, RunSettings
 
-log = structlog.get_logger("octavo.model_server")
+log = structlog.get_logger("octavo.serving")
 _STOP_CHECK_S = 0.2
 _STOP_TIMEOUT_S = 10.0
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[ModelT]):
+    """What one service serves.
+
+    Attributes:
+        service: its name, as connections to Postgres show it.
+        task: of the models it loads; deployments of other tasks are left to other services.
+        load: a model of a bundle's folder, probed; raises LoadError.
+    """
+
+    service: str
+    task: str
+    load: Callable[[Path, Identity, RunSettings], ModelT]
 
 
 @dataclass(slots=True)
@@ -52,14 +70,15 @@ class _Failure:
     retry_at: float
 
 
-class Syncer:
+class Syncer(Generic[ModelT]):
     """The thread; see the module's docstring."""
 
     def __init__(
         self,
+        kind: Kind[ModelT],
         engine: Engine,
         cache: FolderCache,
-        models: ModelRepository,
+        models: ModelRepository[ModelT],
         keys: CachedKeys,
         snapshot: SnapshotFile,
         *,
@@ -67,6 +86,7 @@ class Syncer:
         retry_s: float,
     ) -> None:
         self.states = States()
+        self._kind = kind
         self._engine = engine
         self._cache = cache
         self._models = models
@@ -116,7 +136,7 @@ class Syncer:
         """Listen first, then look: nothing that changes in between is missed."""
         conninfo = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(
-            conninfo, autocommit=True, connect_timeout=5, application_name="octavo-model-server"
+            conninfo, autocommit=True, connect_timeout=5, application_name=f"octavo-{self._kind.service}"
         ) as listener:
             for channel in (DEPLOYMENTS_CHANNEL, ALIASES_CHANNEL):
                 listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
@@ -127,9 +147,9 @@ class Syncer:
     def _look(self) -> None:
         with transaction(self._engine) as session:
             wanted = wanted_models(session)
-            keys = repository.valid_keys(session)
+            keys = api_keys.valid_keys(session)
             if used := self._keys.take_used():
-                repository.note_uses(session, used)
+                api_keys.note_uses(session, used)
         self.states.database_is_up = True
         self._keys.replace(keys)
         self._snapshot.write(Snapshot(wanted=wanted, keys=keys))
@@ -151,14 +171,17 @@ class Syncer:
         self.states.first_look.set()
 
     def _reconcile(self, wanted: list[WantedModel], *, report: bool) -> None:
-        keys = {Key(one.project_id, one.name) for one in wanted}
-        for gone in set(self._loaded) - keys:
+        ours = {_key(one): one for one in wanted if one.task == self._kind.task}
+        for gone in set(self._loaded) - set(ours):
             self._unload(gone)
-        self.states.keep_only(keys)
-        for one in wanted:
+        self.states.elsewhere = {_key(one): one.task for one in wanted if one.task != self._kind.task}
+        self.states.keep_only(ours)
+        ids = {one.deployment_id for one in ours.values()}
+        self._reported = {one: said for one, said in self._reported.items() if one in ids}
+        for key, one in ours.items():
             if self._stopping.is_set():
                 return
-            self._bring_up(Key(one.project_id, one.name), one, report=report)
+            self._bring_up(key, one, report=report)
 
     def _bring_up(self, key: Key, wanted: WantedModel, *, report: bool) -> None:
         current = self._loaded.get(key)
@@ -193,7 +216,7 @@ class Syncer:
         with ExitStack() as lease:
             folder = lease.enter_context(self._cache.lease(wanted.digest, wanted.uri))
             identity = Identity(wanted.model_name, wanted.version, wanted.digest)
-            self._models.switch(key, load(folder, identity, _run_settings(wanted.settings)))
+            self._models.switch(key, self._kind.load(folder, identity, _run_settings(wanted.settings)))
             return lease.pop_all()
 
     def _unload(self, key: Key) -> None:
@@ -213,6 +236,10 @@ class Syncer:
         with transaction(self._engine) as session:
             report_status(session, wanted, "failed" if failure else "ready", reason, serving)
         self._reported[wanted.deployment_id] = said
+
+
+def _key(wanted: WantedModel) -> Key:
+    return Key(wanted.project_id, wanted.name)
 
 
 def _same(loaded: WantedModel, wanted: WantedModel) -> bool:

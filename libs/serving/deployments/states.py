@@ -1,7 +1,7 @@
 """What this server knows of each deployment, for those who ask or wait."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -41,11 +41,13 @@ class States:
     Attributes:
         first_look: set once everything known at the start has been tried.
         database_is_up: whether the last look at Postgres succeeded.
+        elsewhere: deployments that another service serves, with the task of their model.
     """
 
     def __init__(self) -> None:
         self.first_look = threading.Event()
         self.database_is_up = False
+        self.elsewhere: Mapping[Key, str] = {}
         self._states: dict[Key, State] = {}
         self._changed = threading.Condition()
 

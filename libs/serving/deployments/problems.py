@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from libs.registry.errors import ConflictError as RegistryConflict
 from libs.registry.errors import NotFoundError as RegistryNotFound
 from libs.registry.errors import RegistryError
-from libs.serving.errors import DeadlineExceeded, ModelNotLoaded, Overloaded, RequestError, ServingError
+from libs.serving.errors import DeadlineExceeded, ModelNotLoaded, Overloaded, RequestError, ServingError, WrongTask
 from libs.web.problems import (
     ConflictError,
     FieldProblem,
@@ -40,6 +40,7 @@ PROBLEMS: ProblemMap = {
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     RegistryError: lambda error: UnprocessableError(str(error), code=error.code),
     ModelNotLoaded: lambda error: NotFoundError(str(error), code="model_not_loaded"),
+    WrongTask: lambda error: NotFoundError(str(error), code="wrong_task"),
     Overloaded: _overloaded,
     DeadlineExceeded: lambda error: UpstreamTimeoutError(str(error), code="deadline_exceeded"),
     RequestError: _request,

@@ -1,0 +1,97 @@
+"""What an inference service holds beside its routes: the models of one task, followed from the deployment rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic
+from uuid import UUID
+
+from libs.database.engine import make_engine
+from libs.registry.artifacts import ArtifactStore
+from libs.registry.cache import FolderCache
+from libs.registry.errors import nearest_names
+from libs.serving.deployments.keys import CachedKeys
+from libs.serving.deployments.settings import ServingSettings
+from libs.serving.deployments.snapshot import SnapshotFile
+from libs.serving.deployments.states import Key
+from libs.serving.deployments.sync import Kind, Syncer
+from libs.serving.errors import ModelNotLoaded, WrongTask
+from libs.serving.repository import ModelRepository, ModelT
+
+_ASKED_AT = {"image-classification": "POST /v1/classify/{name}", "next-item": "POST /v1/recommendations"}
+
+
+class Runtime(Generic[ModelT]):
+    """Connections, keys and loaded models of one process.
+
+    Attributes:
+        models: what is loaded now.
+        keys: the API keys; an application puts them at `app.state.keys`.
+        states: what is known of each deployment.
+    """
+
+    def __init__(self, settings: ServingSettings, kind: Kind[ModelT]) -> None:
+        platform = settings.platform
+        self.engine = make_engine(
+            platform.database_url.get_secret_value(),
+            application=f"octavo-{kind.service}",
+            pool_size=2,
+            max_overflow=4,
+        )
+        self.models: ModelRepository[ModelT] = ModelRepository()
+        self.keys = CachedKeys(self.engine)
+        cache = FolderCache(settings.cache_folder, ArtifactStore(platform.artifact_root), settings.cache_limit_bytes)
+        snapshot = SnapshotFile(platform.home / kind.service.replace("-", "_") / "snapshot.json")
+        self._syncer = Syncer(
+            kind,
+            self.engine,
+            cache,
+            self.models,
+            self.keys,
+            snapshot,
+            poll_s=settings.poll_s,
+            retry_s=settings.retry_s,
+        )
+        self.states = self._syncer.states
+
+    def start(self) -> None:
+        """Begin to follow the rows; `states.first_look` is set once everything known has been tried."""
+        self._syncer.start()
+
+    def stop(self) -> None:
+        """Unload everything and close the connections."""
+        self._syncer.stop()
+        self.engine.dispose()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every deployment known at the start has been tried."""
+        return self.states.first_look.is_set()
+
+    @contextmanager
+    def hold(self, project_id: UUID, name: str, version: str | None = None) -> Iterator[ModelT]:
+        """The model served as `name` in a project; it stays loaded while the block lasts.
+
+        Raises:
+            WrongTask: another service serves it.
+            ModelNotLoaded: there is none, it has not loaded yet, or another version than `version` serves.
+        """
+        key = Key(project_id, name)
+        if self.models.peek(key) is None:
+            raise self._absent(key)
+        with self.models.hold(key) as model:
+            served = model.identity.version
+            if version is not None and version != str(served):
+                raise ModelNotLoaded(f"{name!r} serves version {served}, not {version[:20]!r}.")
+            yield model
+
+    def _absent(self, key: Key) -> ModelNotLoaded:
+        state = self.states.get(key)
+        if state is not None and state.reason:
+            return ModelNotLoaded(f"{key.name!r} could not be loaded: {state.reason}")
+        if (task := self.states.elsewhere.get(key)) is not None:
+            asked_at = _ASKED_AT[task].format(name=key.name) if task in _ASKED_AT else "another service"
+            return WrongTask(f"{key.name!r} serves a model of the task {task}: ask {asked_at}.")
+        if state is not None or not self.is_ready:
+            return ModelNotLoaded(f"{key.name!r} is not loaded yet; ask again shortly.")
+        names = list(self.states.of_project(key.project_id))
+        return ModelNotLoaded(f"No model is served as {key.name[:80]!r}.", nearest_names(key.name, names))

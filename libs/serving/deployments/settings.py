@@ -1,0 +1,24 @@
+"""Settings that every inference service has; each one adds its prefix, its port and its limits."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from libs.settings import PlatformSettings
+
+
+class ServingSettings(BaseSettings):
+    """Address and clocks of one process that serves models."""
+
+    platform: PlatformSettings = Field(default_factory=PlatformSettings)
+    host: str = "127.0.0.1"
+    poll_s: float = Field(default=5.0, gt=0, description="Deployments are read again after this, NOTIFY or not.")
+    retry_s: float = Field(default=30.0, gt=0, description="A model that failed to load is tried again after this.")
+    cache_limit_bytes: int = Field(default=20 * 2**30, ge=1, description="Models kept on disk; loaded ones stay.")
+    drain_s: float = Field(default=10.0, gt=0, description="Time open requests have to end when the process stops.")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Digest-checked copies of model bundles, shared by the services of a machine."""
+        return self.platform.cache / "models"
