@@ -48,6 +48,7 @@ class Base(DeclarativeBase):
         UUID: postgresql.UUID(as_uuid=True),
         datetime: TIMESTAMP(timezone=True),
         Json: JSONB,
+        list[Json]: JSONB,
         list[str]: ARRAY(Text),
     }
 
@@ -374,3 +375,91 @@ class Deployment(_Owned, Base):
         CheckConstraint("(alias IS NULL) <> (version_id IS NULL)", name="one_target"),
         CheckConstraint("status IN ('loading','ready','failed','unloaded')", name="status_known"),
     )
+
+
+class UserEvent(Base):
+    """Something a user did to an item. Narrow, as there may be hundreds of millions; rows are never updated.
+
+    `id` grows with arrival, so the oldest rows are found without an index on time. `event_key` is 128 bits of the
+    SHA-256 over project and the sender's event id: a narrow index, unique without the project beside it.
+    """
+
+    __tablename__ = "user_events"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    event_key: Mapped[UUID] = mapped_column(unique=True)
+    user_id: Mapped[str | None]
+    session_id: Mapped[str | None]
+    item_id: Mapped[str]
+    type: Mapped[str]
+    occurred_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (
+        CheckConstraint("user_id IS NOT NULL OR session_id IS NOT NULL", name="someone"),
+        Index(
+            "ix_user_events_user",
+            "project_id",
+            "user_id",
+            text("occurred_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("user_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_user_events_session",
+            "project_id",
+            "session_id",
+            text("occurred_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("session_id IS NOT NULL"),
+        ),
+    )
+
+
+class Recommendation(Base):
+    """What was recommended in answer to one request, by what, and why. `id` grows with writing, as of `user_events`.
+
+    Models, versions and deployments are named and not referred to: what was said stays true when they are gone.
+    """
+
+    __tablename__ = "recommendations"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    request_id: Mapped[UUID] = mapped_column(unique=True)
+    deployment: Mapped[str]
+    variant: Mapped[str]  # the alias that answered; empty: the deployment is of one fixed version
+    model: Mapped[str]
+    version: Mapped[int]
+    version_id: Mapped[UUID]
+    user_id: Mapped[str | None]
+    session_id: Mapped[str | None]
+    strategy: Mapped[str]
+    items: Mapped[list[Json]]  # best first: item_id, score, reasons
+    history: Mapped[list[str]]  # item ids that the model read, oldest first
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_recommendations_model", "project_id", "model", "created_at"),
+        Index("ix_recommendations_user", "project_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index(
+            "ix_recommendations_session", "project_id", "session_id", postgresql_where=text("session_id IS NOT NULL")
+        ),
+    )
+
+
+class Feedback(Base):
+    """What became of one recommended item; `rank` is its place in the answer, from 1."""
+
+    __tablename__ = "feedback"
+
+    recommendation_id: Mapped[int] = mapped_column(
+        ForeignKey("recommendations.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    item_id: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (CheckConstraint("kind IN ('impression','click','conversion')", name="kind_known"),)

@@ -1,0 +1,32 @@
+"""What is written down of an answer."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationRecord:
+    """One answer of the recommender.
+
+    Attributes:
+        request_id: of this answer alone, made by the service (`uuid4`); each answer of a batch has its own.
+        variant: the alias that answered; empty when the deployment is of one fixed version.
+        items: best first, each with `item_id`, `score` and `reasons` (a list); JSON.
+        history: item ids the model read, oldest first.
+    """
+
+    request_id: UUID
+    project_id: UUID
+    deployment: str
+    variant: str
+    model: str
+    version: int
+    version_id: UUID
+    user_id: str | None
+    session_id: str | None
+    strategy: str
+    items: list[dict[str, Any]]
+    history: list[str]
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))

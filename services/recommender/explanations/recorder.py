@@ -1,0 +1,120 @@
+"""Writes down what was recommended, behind the answers: a bounded queue, and one thread that inserts batches.
+
+No request waits for it. While Postgres is away the queue fills; once it is full, recommendations are dropped, counted
+in `octavo_recommender_records_dropped_total` and said in the log. A dropped one has no explanation and takes no
+feedback: its request id answers 404.
+"""
+
+import threading
+from queue import Empty, Full, Queue
+from time import monotonic
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from libs.background import Background
+from libs.database.engine import is_transient, transaction
+from services.recommender.explanations import repository
+from services.recommender.explanations.record import RecommendationRecord
+from services.recommender.memory_settings import MemorySettings
+
+log = structlog.get_logger("octavo.recommender.recorder")
+_BATCH = 500
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
+_LOG_EVERY_S = 10.0
+
+
+class Recorder:
+    """The thread; see the module's docstring."""
+
+    def __init__(self, engine: Engine, settings: MemorySettings, registry: CollectorRegistry) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._queue: Queue[RecommendationRecord] = Queue(settings.record_queue)
+        self._background = Background("recorder", self._run)
+        self._hurry = threading.Event()
+        self._stop_by = float("inf")
+        self._quiet_until = 0.0
+        self._dropped = Counter(
+            "octavo_recommender_records_dropped",
+            "Recommendations not written down: they have no explanation and take no feedback.",
+            ("reason",),
+            registry=registry,
+        )
+        waiting = Gauge("octavo_recommender_records_waiting", "Recommendations to be written down.", registry=registry)
+        waiting.set_function(self._queue.qsize)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._background.start()
+
+    def stop(self) -> None:
+        """Write what waits, for `record_stop_s` at most, and end."""
+        self._stop_by = monotonic() + self._settings.record_stop_s
+        self._background.stopping.set()
+        self._hurry.set()
+        self._background.stop(self._settings.record_stop_s + 1.0)
+        if lost := self._queue.qsize():
+            self._drop(lost, "stopped")
+
+    def record_recommendation(self, record: RecommendationRecord) -> bool:
+        """Have it written down soon; takes microseconds. False: it was dropped, as the queue is full."""
+        try:
+            self._queue.put_nowait(record)
+        except Full:
+            self._drop(1, "full")
+            return False
+        return True
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was handed over before is written; False when that took longer than `timeout_s`."""
+        self._hurry.set()
+        deadline = monotonic() + timeout_s
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(
+                lambda: not self._queue.unfinished_tasks, max(0.0, deadline - monotonic())
+            )
+
+    def _run(self) -> None:
+        while not (self._background.stopping.is_set() and self._queue.empty()):
+            self._hurry.wait(self._settings.record_every_s)
+            self._hurry.clear()
+            while batch := self._take():
+                self._write(batch)
+                for _ in batch:
+                    self._queue.task_done()
+
+    def _take(self) -> list[RecommendationRecord]:
+        batch: list[RecommendationRecord] = []
+        try:
+            while len(batch) < _BATCH:
+                batch.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return batch
+
+    def _write(self, batch: list[RecommendationRecord]) -> None:
+        """Insert; while Postgres is away, again and again."""
+        failures = 0
+        while True:
+            try:
+                with transaction(self._engine) as session:
+                    repository.insert(session, batch)
+            except (DBAPIError, PoolTimeoutError) as error:
+                if isinstance(error, DBAPIError) and not is_transient(error):
+                    return self._drop(len(batch), "refused", str(error.orig))
+                if monotonic() > self._stop_by:
+                    return self._drop(len(batch), "stopped")
+                self._background.stopping.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+            else:
+                return None
+
+    def _drop(self, count: int, reason: str, error: str = "") -> None:
+        self._dropped.labels(reason).inc(count)
+        if reason != "full" or monotonic() > self._quiet_until:
+            self._quiet_until = monotonic() + _LOG_EVERY_S
+            log.error("recommendations are not written down", reason=reason, dropped=count, error=error[:300])
