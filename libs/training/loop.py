@@ -44,6 +44,11 @@ class Fitted(Generic[MeasuredT]):
     val: MeasuredT | None
     test: MeasuredT | None
 
+    @property
+    def chosen_step(self) -> int | None:
+        """The step of the evaluation that chose the weights."""
+        return round(self.chosen_epoch * self.steps / max(self.epochs, 1)) if self.steps else None
+
 
 class Task(Protocol[MeasuredT_co]):
     """What a session is trained on.

@@ -20,13 +20,12 @@ from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
-from libs.training.history import History
 from libs.training.metrics import confusion_matrix, per_class_figures
 from libs.training.report.classification import Bins, ClassifierResult, classifier_sections, worst_positions
 from libs.training.report.files import write_json, write_metrics_csv, write_tensorboard
 from libs.training.report.page import Gallery, Section, Thumbnail, Tile, render_page
 from libs.training.report.pictures import picture_uri
-from libs.training.report.training import course_section, settings_section
+from libs.training.report.training import accuracy_chart, bundle_tiles, course_section, history_json, settings_section
 
 WORST_IN_JSON = 50
 PREVIEW_COLUMNS = 4
@@ -57,7 +56,10 @@ def write_training_report(folder: Path, content: ReportContent) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data, history = content.data, content.fitted.history
     result = _result(content)
-    sections = [course_section(history, _chosen_step(content.fitted)), *content.sections]
+    sections = [
+        course_section(history, content.fitted.chosen_step, [accuracy_chart(history)], "images"),
+        *content.sections,
+    ]
     if result is not None:
         sections += classifier_sections(result, content.bundle.temperature)
     preview = augmentation_preview(data.train, data.recipe, content.config, seed=content.bundle.lineage.seed or 0)
@@ -113,12 +115,6 @@ def _bins(bins: ReliabilityBins) -> Bins:
     return Bins(bins.confidence.numpy(), bins.accuracy.numpy(), bins.pictures.numpy())
 
 
-def _chosen_step(fitted: FittedClassifier) -> int | None:
-    """The step of the evaluation that chose the weights."""
-    steps_per_epoch = fitted.steps / max(fitted.epochs, 1)
-    return round(fitted.chosen_epoch * steps_per_epoch) if fitted.steps else None
-
-
 def _subtitle(content: ReportContent) -> str:
     manifest = content.data.train.manifest
     sizes = ", ".join(f"{counts.pictures:,} {split}" for split, counts in manifest.splits.items())
@@ -133,16 +129,7 @@ def _subtitle(content: ReportContent) -> str:
 def _tiles(content: ReportContent) -> list[Tile]:
     found = _measured(content)
     tiles = [] if found is None else _figure_tiles(content.metrics, found[0].name)
-    tiles.append(Tile("Parameters", f"{content.bundle.parameters:,}", "served"))
-    tiles += [
-        Tile(f"{latency.batch_size} on one thread", f"{latency.p50_ms:.2f} ms", f"p90 {latency.p90_ms:.2f} ms")
-        for latency in content.bundle.latency
-    ]
-    parity = content.bundle.parity
-    if parity is not None:
-        verdict = "equal" if parity.passed else "DIFFERENT"
-        tiles.append(Tile("ONNX and torch", verdict, f"within {parity.max_abs_diff:.1e}"))
-    return tiles
+    return tiles + bundle_tiles(content.bundle)
 
 
 def _figure_tiles(figures: Mapping[str, float], split: str) -> list[Tile]:
@@ -165,7 +152,7 @@ def _as_json(content: ReportContent, result: ClassifierResult | None) -> dict[st
         "stopped_early": content.fitted.stopped_early,
         "method": dict(content.method_details),
         "result": None if result is None else _result_json(result),
-        "history": _history_json(content.fitted.history),
+        "history": history_json(content.fitted.history),
     }
 
 
@@ -194,14 +181,4 @@ def _bins_json(bins: Bins) -> dict[str, list[float]]:
         "confidence": bins.confidence.tolist(),
         "accuracy": bins.accuracy.tolist(),
         "pictures": bins.pictures.tolist(),
-    }
-
-
-def _history_json(history: History) -> dict[str, Any]:
-    return {
-        name: {
-            "step": [point.step for point in history.series(name)],
-            "value": [point.value for point in history.series(name)],
-        }
-        for name in history.names
     }

@@ -1,7 +1,7 @@
 """Hyper-parameters every next-item method shares. Imports no torch: the gateway serves the schema.
 
 Sources of defaults: [SASRec] Kang & McAuley 2018, "Self-attentive sequential recommendation"; [gSASRec] Petrov &
-Macdonald 2023; [ours] chosen here.
+Macdonald 2023; [ours] chosen here. What the figures mean: docs/evaluation_of_recommendations.md.
 """
 
 from typing import Literal
@@ -56,3 +56,31 @@ class SequenceTrainingConfig(TrainingConfig):
         default="ndcg@10",
         description="Figure of the validation split, over the full ranking, that says which weights are best. [ours]",
     )
+
+    also_seen: bool = Field(
+        default=False,
+        description="Measure under the other rule of exclude_seen as well; those figures end in _seen_included or "
+        "_seen_excluded. Off [ours].",
+    )
+    ties: Literal["mid", "optimistic", "pessimistic"] = Field(
+        default="mid",
+        description="Where a held-out item stands among items of its very score: in their middle, before or behind "
+        "them. mid [ours].",
+    )
+    sampled_candidates: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Measure against so many sampled items as well, 100 in [SASRec]; those figures end in _sampled100 "
+        "and compare with no full ranking. Empty: the full ranking alone. [ours]",
+    )
+    sampling: Literal["distinct", "reference"] = Field(
+        default="distinct",
+        description="sampled_candidates: items the user never met, none twice [ours]; reference: as [SASRec]'s code, "
+        "with repetition, anything but the user's training items.",
+    )
+
+    @property
+    def single_targets(self) -> bool:
+        """Whether a window has one target, its last row, as a model needs that answers only at the end."""
+        return False

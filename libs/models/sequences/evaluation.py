@@ -1,105 +1,184 @@
-"""Measuring next-item models by their full ranking: every target of a split against every item."""
+"""Measuring next-item models by their full ranking: every target of a split against every item, in blocks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from libs.data.events.store import EventStore
-from libs.data.events.windows import SequenceBatch, Split, Windows, batches, read, windows_of
-from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, top_items
+from libs.data.events.store import EventStore, Longs
+from libs.data.events.windows import SequenceBatch, Split, batches, read, windows_of
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, sampled_ranks, top_items
+from libs.models.sequences.sampling import distinct_negatives, repeated_negatives, sampled_name
 from libs.models.sequences.step import NextItemModel
 from libs.training.precision import Precision
 
 CUTOFFS = (5, 10, 20)
 BUCKETS = {0: "popular", 1: "middle", 2: "tail"}
+LISTED = 10
 _MOST_SCORES = 1 << 25
 """Of one block, cases times items: 128 MB as float32."""
+_SAMPLE_SEED = 0x5EED
+"""One sample of candidates for every run, so that models and seeds are compared on the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A model's ranking of a split's cases, on the CPU.
+    """A ranking of a split's cases, on the CPU.
 
     Attributes:
-        ranks: of the held-out items, [N] float64, ties in the middle.
+        ranks: of the held-out items, [N] float64.
         targets: the held-out items, [N].
+        rows: their rows in the event store, [N].
+        history_lengths: events of the user before them, [N].
         cold: whether the user has no training events, [N].
         recommended: the best ten items of each case, [N, 10]; 0 where there are fewer candidates.
+        further: ranks among other candidates, by what the names of their figures end in: `_sampled100`.
     """
 
     ranks: Tensor
     targets: Tensor
+    rows: Tensor
+    history_lengths: Tensor
     cold: Tensor
     recommended: Tensor
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def figures(self, popularity: Popularity, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
         """All figures: of the ranking, by popularity of the held-out item, for users never trained on, of the lists."""
         figures = figures_of(self.ranks, cutoffs)
+        for ending, ranks in self.further.items():
+            figures |= {name + ending: value for name, value in figures_of(ranks, cutoffs).items()}
         figures |= by_group(self.ranks, popularity.buckets()[self.targets], BUCKETS)
         if self.cold.any() and not self.cold.all():
             figures |= by_group(self.ranks, self.cold.long(), {0: "known_users", 1: "cold_users"})
-        figures["coverage@10"] = popularity.coverage(self.recommended)
-        figures["novelty_bits@10"] = popularity.novelty(self.recommended)
-        return figures
+        return figures | popularity.of_lists(self.recommended)
+
+
+Score = Callable[[Longs, Longs], Tensor]
+"""Scores [T, I + 1] of all items for the positions (rows [T], places [T]) of a batch, float32."""
+
+
+class Scorer(Protocol):
+    """What is measured: a model, or a rule."""
+
+    def begin(self, batch: SequenceBatch) -> Score:
+        """What scores the positions of a batch of windows."""
+
+
+class ModelScorer:
+    """A `NextItemModel` in evaluation mode."""
+
+    def __init__(self, model: nn.Module, precision: Precision, device: str) -> None:
+        self.model, self.precision, self.device = model, precision, device
+
+    def begin(self, batch: SequenceBatch) -> Score:
+        """Products of features and item vectors."""
+        items, lengths, users = (torch.from_numpy(part).to(self.device) for part in tensors_of(batch))
+        encoder: NextItemModel = self.model  # type: ignore[assignment]
+        with self.precision.autocast():
+            features = encoder.encode(items, lengths, users).features
+        table = encoder.item_vectors
+        return lambda rows, places: (features[rows, places].to(table.dtype) @ table.T).float()
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some cases with their scores.
+
+    Attributes:
+        users: [T]. rows: of the held-out events, [T].
+        targets: [T]. seen: items of the histories, [T, S], right-padded with 0. scores: [T, I + 1], on the device.
+    """
+
+    users: Longs
+    rows: Longs
+    targets: Tensor
+    seen: Tensor
+    scores: Tensor
 
 
 class RankingMeasurer:
-    """Ranks all items for every target of a split, in blocks."""
+    """Ranks all items for every target of a split."""
 
-    def __init__(
-        self, events: EventStore, split: Split, max_length: int, batch_size: int, *, exclude_seen: bool, device: str
-    ) -> None:
-        self.events, self.exclude_seen, self.device = events, exclude_seen, device
-        self.windows = windows_of(events, split, max_length)
-        self._batch_size = batch_size
-
-    def __call__(self, model: nn.Module, precision: Precision) -> Ranked:
-        """Measure a model in evaluation mode; its mode is restored."""
-        was_training = model.training
-        model.eval()
-        parts = [self._ranked(model, windows, precision) for windows in batches(self.windows, self._batch_size)]
-        model.train(was_training)
-        return Ranked(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    def __init__(self, events: EventStore, split: Split, config: SequenceTrainingConfig, device: str) -> None:
+        self.events, self.config, self.device = events, config, device
+        self.windows = windows_of(events, split, config.max_length, single_targets=config.single_targets)
 
     @torch.no_grad()
-    def _ranked(self, model: nn.Module, windows: Windows, precision: Precision) -> tuple[Tensor, ...]:
-        batch = read(self.events, windows)
-        items, lengths, users = (torch.from_numpy(part).to(self.device) for part in tensors_of(batch))
-        encoder: NextItemModel = model  # type: ignore[assignment]
-        with precision.autocast():
-            features = encoder.encode(items, lengths, users).features
-        rows, places = np.nonzero(batch.targets)
-        targets = torch.from_numpy(batch.targets[rows, places])
-        table = encoder.item_vectors
-        ranks, best = [], []
-        for block in _blocks(len(rows), len(table)):
-            chosen = features[rows[block], places[block]]
-            scores = (chosen.to(table.dtype) @ table.T).float()
-            seen = self._seen(windows, rows[block], places[block]) if self.exclude_seen else None
-            ranks.append(ranks_of(scores, targets[block].to(self.device), excluded=seen).cpu())
-            best.append(top_items(scores, 10, seen).cpu())
-        cold = self.events.ends[windows.users, 0] == self.events.offsets[windows.users]
-        return torch.cat(ranks), targets, torch.from_numpy(cold[rows]), torch.cat(best)
+    def ranks(self, scorer: Scorer) -> Tensor:
+        """Ranks of the held-out items alone, [N]: what training watches."""
+        return torch.cat([self._full(block, exclude=self.config.exclude_seen) for block in self._blocks(scorer)])
 
-    def _seen(self, windows: Windows, rows: np.ndarray, places: np.ndarray) -> Tensor:
-        """Items of each case's whole history, [T, most], right-padded with 0."""
-        first = np.asarray(self.events.offsets)[windows.users[rows]]
-        last = windows.starts[rows] + places + 1
-        longest = int((last - first).max())
-        where = first[:, None] + np.arange(longest)
-        seen = np.where(where < last[:, None], self.events.items[np.minimum(where, len(self.events.items) - 1)], 0)
-        return torch.from_numpy(seen.astype(np.int64)).to(self.device)
+    @torch.no_grad()
+    def __call__(self, scorer: Scorer) -> Ranked:
+        """Everything the config asks for."""
+        generator = torch.Generator(self.device).manual_seed(_SAMPLE_SEED)
+        return _joined([self._ranked(block, generator) for block in self._blocks(scorer)])
+
+    def _ranked(self, block: _Block, generator: torch.Generator) -> Ranked:
+        config, first = self.config, np.asarray(self.events.offsets)[block.users]
+        further = {}
+        if config.also_seen:
+            ending = "_seen_included" if config.exclude_seen else "_seen_excluded"
+            further[ending] = self._full(block, exclude=not config.exclude_seen)
+        if config.sampled_candidates is not None:
+            ending = sampled_name(config.sampled_candidates, config.sampling)
+            negatives = self._negatives(block, config.sampled_candidates, generator)
+            further[ending] = sampled_ranks(block.scores, block.targets, negatives, ties=config.ties).cpu()
+        return Ranked(
+            ranks=self._full(block, exclude=config.exclude_seen),
+            targets=block.targets.cpu(),
+            rows=torch.from_numpy(block.rows),
+            history_lengths=torch.from_numpy(block.rows - first),
+            cold=torch.from_numpy(np.asarray(self.events.ends)[block.users, 0] == first),
+            recommended=top_items(block.scores, LISTED, block.seen if config.exclude_seen else None).cpu(),
+            further=further,
+        )
+
+    def _full(self, block: _Block, *, exclude: bool) -> Tensor:
+        seen = block.seen if exclude else None
+        return ranks_of(block.scores, block.targets, excluded=seen, ties=self.config.ties).cpu()
+
+    def _negatives(self, block: _Block, count: int, generator: torch.Generator) -> Tensor:
+        """Sampled candidates, [T, count]."""
+        if self.config.sampling == "reference":
+            training = self._met(block.users, np.asarray(self.events.ends)[block.users, 0])
+            return repeated_negatives(training, self.events.num_items, count, generator)
+        everything = self._met(block.users, np.asarray(self.events.offsets)[block.users + 1])
+        return distinct_negatives(everything, self.events.num_items, count, generator)
+
+    def _blocks(self, scorer: Scorer) -> Iterator[_Block]:
+        for windows in batches(self.windows, self.config.batch_size):
+            batch = read(self.events, windows)
+            score = scorer.begin(batch)
+            rows, places = np.nonzero(batch.targets)
+            users, events = windows.users[rows], windows.starts[rows] + places + 1
+            longest = int((np.asarray(self.events.offsets)[windows.users + 1] - windows.starts).max())
+            size = max(1, _MOST_SCORES // max(self.events.num_items + 1, longest))
+            for some in (slice(begin, begin + size) for begin in range(0, len(rows), size)):
+                targets = torch.from_numpy(batch.targets[rows[some], places[some]]).to(self.device)
+                seen = self._met(users[some], events[some])
+                yield _Block(users[some], events[some], targets, seen, score(rows[some], places[some]))
+
+    def _met(self, users: Longs, until: Longs) -> Tensor:
+        """Items of each user up to a row, [T, most], right-padded with 0."""
+        first = np.asarray(self.events.offsets)[users]
+        where = first[:, None] + np.arange(max(1, int((until - first).max())))
+        items = self.events.items[np.minimum(where, len(self.events.items) - 1)]
+        return torch.from_numpy(np.where(where < until[:, None], items, 0).astype(np.int64)).to(self.device)
+
+
+def _joined(parts: Sequence[Ranked]) -> Ranked:
+    names = ("ranks", "targets", "rows", "history_lengths", "cold", "recommended")
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    further = {ending: torch.cat([part.further[ending] for part in parts]) for ending in parts[0].further}
+    return Ranked(**columns, further=further)
 
 
 def tensors_of(batch: SequenceBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, lengths, and users as models take them: counted from 1, 0 is the unknown user."""
     return batch.inputs, batch.lengths, batch.users + 1
-
-
-def _blocks(cases: int, items: int) -> Iterator[slice]:
-    size = max(1, _MOST_SCORES // items)
-    for begin in range(0, cases, size):
-        yield slice(begin, min(begin + size, cases))

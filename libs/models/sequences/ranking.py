@@ -1,8 +1,7 @@
 """How good a ranking of items is: ranks with ties, and the figures made of them.
 
 A case is one history and one held-out item. Ranks are exact against all candidates, in blocks of cases, so that the
-scores of a block are the largest thing in memory. The candidate set belongs to a figure's name: `full` or `sampled`,
-since the two differ severalfold and must not be compared.
+scores of a block are the largest thing in memory.
 """
 
 import math
@@ -13,34 +12,60 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Ties = Literal["mid", "optimistic"]
+from libs.data.events.figures import gini
+
+Ties = Literal["mid", "optimistic", "pessimistic"]
 
 
 def ranks_of(scores: Tensor, targets: Tensor, *, excluded: Tensor | None = None, ties: Ties = "mid") -> Tensor:
     """Rank of each case's target among its candidates, 1 for the best.
 
     Args:
-        scores: [B, I], one column an item; column 0 is padding and never a candidate.
+        scores: [B, I], one column an item; column 0 is padding and never a candidate. NaN counts as minus infinity.
         targets: column of the held-out item, [B].
         excluded: columns that are no candidates, [B, S], such as items seen before; 0 fills up a row. A target among
             them stays a candidate.
         ties: `mid` puts the target in the middle of the items with its score; `optimistic` before them, as much
-            published code does (a constant scorer is then perfect).
+            published code does (a constant scorer is then perfect); `pessimistic` behind them.
 
     Returns:
-        [B], float64; halves occur with `mid`. NaN scores rank as infinitely bad.
+        [B], float64; halves occur with `mid`.
     """
-    wanted = scores.gather(1, targets.unsqueeze(1))
-    candidate = torch.ones_like(scores, dtype=torch.bool)
-    candidate[:, 0] = False
+    others = _without_nan(scores)
+    wanted = others.gather(1, targets.unsqueeze(1))
+    others[:, 0] = math.nan
     if excluded is not None:
-        candidate.scatter_(1, excluded, False)
-    candidate.scatter_(1, targets.unsqueeze(1), False)
-    better = ((scores > wanted) | wanted.isnan()) & candidate
-    ranks = 1 + better.sum(1).double()
-    if ties == "mid":
-        ranks = ranks + 0.5 * ((scores == wanted) & candidate).sum(1)
-    return ranks
+        others.scatter_(1, excluded, math.nan)
+    others.scatter_(1, targets.unsqueeze(1), math.nan)
+    return _ranks(wanted, others, ties)
+
+
+def sampled_ranks(scores: Tensor, targets: Tensor, negatives: Tensor, *, ties: Ties = "mid") -> Tensor:
+    """Rank of each case's target among itself and its sampled items, 1 for the best.
+
+    Args:
+        scores: [B, I]. targets: [B]. ties: as of `ranks_of`.
+        negatives: columns, [B, N]; 0 fills up a row. What is drawn twice counts twice, and the target, if drawn, as
+            one more item with its score.
+
+    Returns:
+        [B], float64.
+    """
+    wanted = _without_nan(scores.gather(1, targets.unsqueeze(1)))
+    others = _without_nan(scores.gather(1, negatives)).masked_fill(negatives == 0, math.nan)
+    return _ranks(wanted, others, ties)
+
+
+def _without_nan(scores: Tensor) -> Tensor:
+    return scores.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+
+
+def _ranks(wanted: Tensor, others: Tensor, ties: Ties) -> Tensor:
+    """Ranks of scores [B, 1] among others [B, N], NaN where there is none: it compares as neither above nor equal."""
+    ranks = 1 + (others > wanted).sum(1).double()
+    if ties == "optimistic":
+        return ranks
+    return ranks + (0.5 if ties == "mid" else 1.0) * (others == wanted).sum(1)
 
 
 def figures_of(ranks: Tensor, cutoffs: Sequence[int] = (5, 10, 20)) -> dict[str, float]:
@@ -53,9 +78,14 @@ def figures_of(ranks: Tensor, cutoffs: Sequence[int] = (5, 10, 20)) -> dict[str,
     for k in cutoffs:
         within = ranks <= k
         figures[f"hr@{k}"] = _mean(within.double())
-        figures[f"ndcg@{k}"] = _mean(torch.where(within, 1 / torch.log2(1 + ranks), 0.0))
+        figures[f"ndcg@{k}"] = _mean(gains(ranks, k))
         figures[f"mrr@{k}"] = _mean(torch.where(within, 1 / ranks, 0.0))
     return figures
+
+
+def gains(ranks: Tensor, k: int) -> Tensor:
+    """NDCG@k of each case, [B]."""
+    return torch.where(ranks <= k, 1 / torch.log2(1 + ranks), 0.0)
 
 
 def _mean(values: Tensor) -> float:
@@ -68,13 +98,26 @@ def top_items(scores: Tensor, count: int, excluded: Tensor | None = None) -> Ten
     Returns:
         [B, count]; 0 where a row has fewer candidates.
     """
-    masked = scores.clone()
+    masked = _without_nan(scores)
     masked[:, 0] = -math.inf
     if excluded is not None:
         masked.scatter_(1, excluded, -math.inf)
-    values, columns = torch.sort(masked, dim=1, descending=True, stable=True)
-    best = columns[:, :count]
-    return torch.where(values[:, :count] == -math.inf, 0, best)
+    columns = _best_columns(masked, min(count, masked.shape[1]))
+    values, order = masked.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    best = torch.where(values == -math.inf, 0, columns.gather(1, order))
+    return torch.nn.functional.pad(best, (0, count - best.shape[1]))
+
+
+def _best_columns(scores: Tensor, count: int) -> Tensor:
+    """Columns of the `count` greatest of each row, rising, [B, count]; of equal scores at the border, the first ones.
+
+    `topk` alone finds the border but leaves open which of the equal ones it takes, and a sort of whole rows costs
+    several times as much.
+    """
+    border = scores.topk(count, dim=1).values[:, -1:]
+    above, at = scores > border, scores == border
+    taken = above | (at & (at.cumsum(1, dtype=torch.int32) <= count - above.sum(1, keepdim=True)))
+    return taken.nonzero()[:, 1].view(len(scores), count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +138,12 @@ class Popularity:
         bounds = torch.tensor([math.ceil(share * len(order)) for share in shares], device=order.device)
         return torch.cat([place.new_zeros(1), torch.bucketize(place, bounds, right=True)])
 
+    def of_lists(self, recommended: Tensor) -> dict[str, float]:
+        """Figures of recommended items [B, k] as lists: `coverage@k`, `novelty_bits@k`, `gini@k`."""
+        k = recommended.shape[1]
+        figures = {"coverage": self.coverage, "novelty_bits": self.novelty, "gini": self.inequality}
+        return {f"{name}@{k}": figure(recommended) for name, figure in figures.items()}
+
     def novelty(self, recommended: Tensor) -> float:
         """Mean self-information of recommended items [B, k] in bits, -log2 of their share of training events.
 
@@ -107,6 +156,11 @@ class Popularity:
     def coverage(self, recommended: Tensor) -> float:
         """Share of all items that occur among the recommended ones [B, k]."""
         return len(torch.unique(recommended[recommended > 0])) / max(1, len(self.counts) - 1)
+
+    def inequality(self, recommended: Tensor) -> float:
+        """Gini coefficient of how often each item is recommended [B, k]: near 1 when it is always the same ones."""
+        shown = torch.bincount(recommended.flatten(), minlength=len(self.counts))[1:]
+        return gini(shown.numpy())
 
 
 def by_group(

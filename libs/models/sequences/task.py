@@ -1,6 +1,7 @@
 """Training of every next-item model: windows of events through the loop that all trainings share."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from libs.data.errors import DataError
 from libs.data.events.store import EventStore
 from libs.data.events.windows import Split, batches, read, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.evaluation import Ranked, RankingMeasurer, tensors_of
+from libs.models.sequences.evaluation import ModelScorer, Ranked, RankingMeasurer, tensors_of
 from libs.models.sequences.ranking import Popularity, figures_of
 from libs.models.sequences.step import NextItemStep
 from libs.training.loop import Fitted, TrainingLoop
@@ -19,7 +20,7 @@ from libs.training.processes import Processes, join_processes
 from libs.training.randomness import derived_seed
 from libs.training.reporter import Reporter
 from libs.training.run import Run
-from libs.training.session import TrainingSession
+from libs.training.session import Phases, TrainingSession
 
 MONITORED = (10, 20)
 
@@ -38,7 +39,7 @@ class SequenceTask:
         self.events, self.config, self.seed, self.device = events, config, run.seed, run.device
         self.processes = processes
         self.precision = precision_for(config.amp, device_of(run.device))
-        self.windows = windows_of(events, "train", config.max_length)
+        self.windows = windows_of(events, "train", config.max_length, single_targets=config.single_targets)
         if not len(self.windows):
             raise DataError("No user has two training events, so there is no next item to learn.")
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
@@ -62,25 +63,30 @@ class SequenceTask:
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float] | None:
         """Figures on the validation split, over the full ranking."""
-        ranked = self.measure("val", module)
-        return None if ranked is None else figures_of(ranked.ranks, MONITORED)
+        if self._val is None:
+            return None
+        with self._scorer(module) as scorer:
+            return figures_of(self._val.ranks(scorer), MONITORED)
 
     def measure(self, split: Split, module: nn.Module) -> Ranked | None:
         """The model of a step module on a split; None when it holds no target."""
         measurer = self._val if split == "val" else self._measurer(split)
-        return None if measurer is None else measurer(module.get_submodule("model"), self.precision)
+        if measurer is None:
+            return None
+        with self._scorer(module) as scorer:
+            return measurer(scorer)
 
     def _measurer(self, split: Split) -> RankingMeasurer | None:
-        config = self.config
-        measurer = RankingMeasurer(
-            self.events,
-            split,
-            config.max_length,
-            config.batch_size,
-            exclude_seen=config.exclude_seen,
-            device=self.device,
-        )
+        measurer = RankingMeasurer(self.events, split, self.config, self.device)
         return measurer if len(measurer.windows) else None
+
+    @contextmanager
+    def _scorer(self, module: nn.Module) -> Iterator[ModelScorer]:
+        """The model of a step module, in evaluation mode; its mode is restored."""
+        model = module.get_submodule("model")
+        was_training = model.training
+        yield ModelScorer(model.eval(), self.precision, self.device)
+        model.train(was_training)
 
     def popularity(self) -> Popularity:
         """Of the training events."""
@@ -93,6 +99,7 @@ def fit_sequences(
     config: SequenceTrainingConfig,
     run: Run,
     after_step: Callable[[], None] | None = None,
+    phases: Phases = (),
 ) -> FittedSequences:
     """Train a next-item model; afterwards it holds the chosen weights, on the run's device.
 
@@ -102,6 +109,7 @@ def fit_sequences(
     Args:
         model: a `NextItemModel`.
         after_step: restores a constraint on its weights.
+        phases: as in `TrainingSession`.
 
     Raises:
         DataError: there is nothing to learn from.
@@ -118,6 +126,7 @@ def fit_sequences(
         total_steps,
         monitor=config.monitor,
         after_step=after_step,
+        phases=phases,
     )
     reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="sequences")
     return TrainingLoop(session, task, reporter, config).run()

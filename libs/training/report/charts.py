@@ -38,11 +38,14 @@ _STYLE: dict[Any, Any] = {
 _MOST_MARKED_POINTS = 40
 
 
-def line_chart(series: Series, x_label: str, y_label: str, *, logarithmic: bool = False) -> Markup:
+def line_chart(
+    series: Series, x_label: str, y_label: str, *, logarithmic: bool = False, logarithmic_x: bool = False
+) -> Markup:
     """One line a series; short ones with a mark at each point.
 
     Args:
         logarithmic: the y axis is, if every value is positive.
+        logarithmic_x: the x axis is; every value must be positive.
     """
     figure, axes = _axes()
     for number, (name, (x, y)) in enumerate(series.items()):
@@ -52,6 +55,8 @@ def line_chart(series: Series, x_label: str, y_label: str, *, logarithmic: bool 
         axes.plot(x, y, dashes, color=colour, label=name, linewidth=1.6, marker=marker, markersize=2.5)
     if logarithmic and all(value > 0 for _, values in series.values() for value in values):
         axes.set_yscale("log")
+    if logarithmic_x:
+        axes.set_xscale("log")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if len(series) > 1:
@@ -85,6 +90,27 @@ def bar_chart(bars: Mapping[str, float], y_label: str) -> Markup:
     axes.bar(list(bars), list(bars.values()), 0.6, color=[_SERIES[k % len(_SERIES)] for k in range(len(bars))])
     axes.set_ylabel(y_label)
     return _svg(figure, f"{y_label}: {', '.join(bars)}")
+
+
+def grouped_bar_chart(bars: Mapping[str, Sequence[float]], groups: Sequence[str], x_label: str, y_label: str) -> Markup:
+    """Bars of several series side by side.
+
+    Args:
+        bars: series → one value a group.
+        groups: what stands below each group of bars.
+    """
+    figure, axes = _axes()
+    width = 0.8 / max(1, len(bars))
+    for number, (name, values) in enumerate(bars.items()):
+        places = np.arange(len(groups)) + (number - (len(bars) - 1) / 2) * width
+        axes.bar(places, values, 0.92 * width, color=_SERIES[number % len(_SERIES)], label=name)
+    axes.set_xticks(np.arange(len(groups)), groups)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(visible=False, axis="x")
+    if len(bars) > 1:
+        _legend(axes, "best")
+    return _svg(figure, f"{y_label} by {x_label}: {', '.join(bars)}")
 
 
 def _axes() -> tuple[Figure, Axes]:

@@ -11,7 +11,7 @@ from libs.data.events.store import EventStore
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.hcrnn.network import HCRNN
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.evaluation import RankingMeasurer
+from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.ranking import ranks_of
 from libs.models.sequences.recurrent import NARM, GRU4Rec
 from libs.models.sequences.task import SequenceTask, fit_sequences
@@ -90,8 +90,8 @@ def test_interrupted_is_bitwise_uninterrupted(kind: str, stop_at: int, tmp_path:
 def test_ranks_are_those_of_one_case_at_a_time(exclude_seen: bool, held_out: str) -> None:
     events = cycles(held_out=held_out)
     network = model().eval()
-    measure = RankingMeasurer(events, "test", 6, 4, exclude_seen=exclude_seen, device="cpu")
-    ranked = measure(network, precision_for("off", torch.device("cpu")))
+    measure = RankingMeasurer(events, "test", config(batch_size=4, exclude_seen=exclude_seen), "cpu")
+    ranked = measure(ModelScorer(network, precision_for("off", torch.device("cpu")), "cpu"))
     expected = []
     for user in range(events.num_users):
         first, last = events.offsets[user], events.offsets[user + 1]
