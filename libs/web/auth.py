@@ -35,6 +35,9 @@ class Scope(StrEnum):
     DEPLOYMENTS_WRITE = "deployments:write"
     KEYS_MANAGE = "keys:manage"
     INFER = "infer"
+    EVENTS_READ = "events:read"
+    EVENTS_WRITE = "events:write"
+    EVENTS_ERASE = "events:erase"
 
 
 @dataclass(frozen=True, slots=True)

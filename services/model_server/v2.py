@@ -11,10 +11,10 @@ from libs.serving.classifier import LoadedClassifier
 from libs.serving.deployments.access import MayInfer
 from libs.serving.wire import HEADER_LENGTH, Answer, Decoded, decode_request, encode_answer
 from libs.web.auth import Public
+from libs.web.body import read_body
 from libs.web.problems import problem_responses
 from libs.web.routing import Router
 from libs.web.timing import span
-from services.model_server.body import read_body
 from services.model_server.compute import compute
 from services.model_server.context import Srv
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import and_, delete, or_, select, tuple_, union
 from sqlalchemy.orm import Session
 
-from libs.database.tables import UserEvent
+from libs.database.tables import Recommendation, UserEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,30 @@ def newest(
     if after is not None:
         query = query.where(tuple_(UserEvent.occurred_at, UserEvent.id) < tuple_(*after))
     return session.scalars(query.order_by(UserEvent.occurred_at.desc(), UserEvent.id.desc()).limit(limit)).all()
+
+
+def erase(session: Session, project_id: UUID, actor: Actor) -> list[str]:
+    """Delete what is stored of a user or a session; feedback goes with its recommendation.
+
+    Of a user's sessions, what carries no user goes too (done before logging in); what carries another user stays.
+
+    Returns:
+        The sessions that lost events.
+    """
+    sessions = [actor.id] if actor.kind == "session" else _sessions_of(session, project_id, actor.id)
+    for table in (UserEvent, Recommendation):
+        anyones = table.session_id.in_(sessions)
+        theirs = or_(table.user_id == actor.id, and_(anyones, table.user_id.is_(None)))
+        doomed = delete(table).where(table.project_id == project_id, theirs if actor.kind == "user" else anyones)
+        session.execute(doomed.execution_options(synchronize_session=False))
+    return sessions
+
+
+def _sessions_of(session: Session, project_id: UUID, user_id: str) -> list[str]:
+    named = (
+        select(table.session_id).where(
+            table.project_id == project_id, table.user_id == user_id, table.session_id.is_not(None)
+        )
+        for table in (UserEvent, Recommendation)
+    )
+    return [name for name in session.scalars(union(*named)) if name]

@@ -1,0 +1,57 @@
+"""Taking events in: Postgres first, then the session cache."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from psycopg.errors import DeadlockDetected
+from sqlalchemy.exc import OperationalError
+
+from services.recommender.events import repository
+from services.recommender.events.reading import read_events
+from services.recommender.events.repository import AddedEvent, NewEvent
+from services.recommender.events.schemas import Event, Ingested
+from services.recommender.memory import Memory
+from services.recommender.sessions.store import SessionEvent
+
+_TRIES = 3
+
+
+def ingest(memory: Memory, project_id: UUID, content: bytes, media_type: str) -> Ingested:
+    """Store the events of a body, all or none; they are committed when this returns.
+
+    Raises:
+        UnprocessableError, TooLargeError, UnsupportedMediaTypeError: as `read_events`; nothing is stored.
+    """
+    now = datetime.now(UTC)
+    latest = now + timedelta(seconds=memory.settings.clock_skew_s)
+    events = read_events(content, media_type, memory.settings.max_events, latest)
+    added = _store(memory, project_id, [_row(project_id, event, now) for event in events])
+    memory.sessions.append(
+        project_id,
+        (SessionEvent(one.session_id, one.id, one.item_id, one.occurred_at) for one in added if one.session_id),
+    )
+    return Ingested(accepted=len(added), duplicates=len(events) - len(added))
+
+
+def _store(memory: Memory, project_id: UUID, rows: Sequence[NewEvent]) -> list[AddedEvent]:
+    """Two requests with the same event ids in different orders wait for each other; Postgres ends one: again."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with memory.writing() as session:
+                return repository.insert(session, project_id, rows)
+        except OperationalError as error:
+            if not left or not isinstance(error.orig, DeadlockDetected):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _row(project_id: UUID, event: Event, now: datetime) -> NewEvent:
+    key = uuid4() if event.event_id is None else event_key(project_id, event.event_id)
+    return NewEvent(key, event.user_id, event.session_id, event.item_id, event.type, event.timestamp or now)
+
+
+def event_key(project_id: UUID, event_id: str) -> UUID:
+    """What an event is known by: 128 bits of SHA-256, so that two ids never meet by chance."""
+    return UUID(bytes=hashlib.sha256(project_id.bytes + event_id.encode()).digest()[:16])
