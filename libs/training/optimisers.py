@@ -1,8 +1,10 @@
 """Optimisers from a config."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,9 +13,13 @@ from torch.optim import SGD, AdamW, Optimizer
 from libs.training.config import TrainingConfig
 
 
-def optimiser_of(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """SGD or AdamW over one group: weight decay on every parameter, as the methods' papers have it."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+def optimiser_of(config: TrainingConfig, module: nn.Module) -> Optimizer:
+    """SGD or AdamW: weight decay on every parameter, as the methods' papers have it.
+
+    A module, or one inside it, may have `lr_factors`: pattern of its parameters' names (`kernels.*`) → factor on their
+    learning rate.
+    """
+    trained = _groups(module, config.lr)
     if config.optimizer == "adamw":
         return _eager(AdamW)(trained, lr=config.lr, weight_decay=config.weight_decay)
     return _eager(SGD)(
@@ -25,10 +31,29 @@ def optimiser_of(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> 
     )
 
 
+def _groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """Parameters that are trained, by the factor on their learning rate."""
+    factors = _lr_factors(module)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for pattern, factor in factors.items() if fnmatchcase(name, pattern)), 1.0)
+            groups.setdefault(factor, []).append(parameter)
+    return [{"params": group, "lr": factor * lr, "lr_factor": factor} for factor, group in groups.items()]
+
+
+def _lr_factors(module: nn.Module) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for path, part in module.named_modules():
+        factors: Mapping[str, float] = getattr(part, "lr_factors", {})
+        found |= {f"{path}.{pattern}" if path else pattern: factor for pattern, factor in factors.items()}
+    return found
+
+
 def set_learning_rate(optimiser: Optimizer, lr: float) -> None:
-    """Give every group this learning rate."""
+    """Give every group this learning rate, times the group's own factor."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_factor"]
 
 
 @cache

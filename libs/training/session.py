@@ -29,6 +29,9 @@ from libs.training.window import StepFigures, Window
 Count = Callable[[Sequence[Any], Tensor], Mapping[str, Tensor]]
 """Outputs of the micro-batches and the last tensor of the batch → counts over its examples, scalars."""
 
+Phases = Sequence[Sequence[nn.Parameter]]
+"""Parameters that are stepped one set after another, each on gradients of its own."""
+
 _NOT_OF_THE_RESULT = {"workers", "checkpoint_every_s"}
 """Settings that change no weight: a run may be resumed with others."""
 
@@ -50,6 +53,8 @@ class TrainingSession:
         count: what to count over the examples of a batch, from the outputs of its micro-batches and the last of its
             tensors; reported as shares of the examples.
         after_step: called after each optimiser step, to restore a constraint on the weights.
+        phases: a batch is one forward, backward and step for each; together they hold every parameter. None: one step
+            on all. Reported are the losses of the first.
         memory_format: of the module's weights.
     """
 
@@ -64,6 +69,7 @@ class TrainingSession:
         monitor: str,
         count: Count | None = None,
         after_step: Callable[[], None] | None = None,
+        phases: Phases = (),
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.module: nn.Module = module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
@@ -71,7 +77,7 @@ class TrainingSession:
         self.processes = processes
         self.precision = precision_for(config.amp, device)
         self.scaler = self.precision.scaler()
-        self.optimiser = optimiser_of(config, module.parameters())
+        self.optimiser = optimiser_of(config, module)
         self.learning_rate = schedule_of(config, total_steps)
         self.average: AveragedModel | None = None
         if config.ema_decay is not None:
@@ -82,6 +88,7 @@ class TrainingSession:
             self._forward = torch.compile(self._wrapped)
         self._count = count
         self._after_step = after_step
+        self._phases = phases or [list(module.parameters())]
         self.epoch = self.batch = self.step = 0
         self.batch_examples = 0
         self.history = History()
@@ -104,13 +111,7 @@ class TrainingSession:
         rate = self.config.lr * self.learning_rate(self.step)
         set_learning_rate(self.optimiser, rate)
         self.module.train()
-        outputs = self._backward(inputs)
-        if self.config.clip_grad_norm is not None:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_grad_norm)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        outputs, *_ = [self._step(phase, inputs) for phase in self._phases]
         if self._after_step is not None:
             self._after_step()
         if self.average is not None:
@@ -120,6 +121,21 @@ class TrainingSession:
         self.batch_examples = len(inputs[0]) * self.processes.count
         counts = self._count([output for _, output in outputs], inputs[-1]) if self._count is not None else {}
         self.window.add(self.step, _figures(outputs, counts, len(inputs[0]), rate))
+
+    def _step(self, phase: Sequence[nn.Parameter], inputs: Sequence[Tensor]) -> list[tuple[float, StepLosses]]:
+        """One step on the parameters of a phase; what has no gradient, the optimiser leaves as it is."""
+        outputs = self._backward(inputs)
+        chosen = set(phase)
+        for parameter in self.module.parameters():
+            if parameter not in chosen:
+                parameter.grad = None
+        if self.config.clip_grad_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(phase, self.config.clip_grad_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        return outputs
 
     def _backward(self, inputs: Sequence[Tensor]) -> list[tuple[float, StepLosses]]:
         """Gradients of the whole batch; returns each micro-batch's share and output."""

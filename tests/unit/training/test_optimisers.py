@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 def trained(optimiser_for, steps: int = 5) -> tuple[dict[str, torch.Tensor], torch.optim.Optimizer]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-    optimiser = optimiser_for(network.parameters())
+    optimiser = optimiser_for(network)
     inputs = torch.randn(16, 4)
     for _ in range(steps):
         network(inputs).square().mean().backward()
@@ -29,26 +29,39 @@ def trained(optimiser_for, steps: int = 5) -> tuple[dict[str, torch.Tensor], tor
     [
         (
             {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+            lambda m: torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
         ),
         (
             {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
-            lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+            lambda m: torch.optim.AdamW(m.parameters(), lr=0.01, weight_decay=0.1),
         ),
     ],
 )
 def test_steps_and_state_are_those_of_torch(settings, reference) -> None:
     config = ImageTrainingConfig.model_validate(settings)
-    ours, optimiser = trained(lambda parameters: optimiser_of(config, parameters))
+    ours, optimiser = trained(lambda module: optimiser_of(config, module))
     theirs, expected = trained(reference)
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
-    assert str(optimiser.state_dict()) == str(expected.state_dict())
+    state = optimiser.state_dict()
+    assert [group.pop("lr_factor") for group in state["param_groups"]] == [1.0]
+    assert str(state) == str(expected.state_dict())
+
+
+def test_parts_of_a_module_may_learn_faster() -> None:
+    inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    inner.lr_factors = {"1.*": 5.0}  # type: ignore[assignment]
+    network = nn.Sequential(nn.Linear(2, 2), inner)
+    optimiser = optimiser_of(ImageTrainingConfig(lr=0.1), network)
+    set_learning_rate(optimiser, 0.5)
+    rates = {id(parameter): group["lr"] for group in optimiser.param_groups for parameter in group["params"]}
+    expected = {name: 2.5 if name.startswith("1.1.") else 0.5 for name, _ in network.named_parameters()}
+    assert {name: rates[id(parameter)] for name, parameter in network.named_parameters()} == expected
 
 
 def test_frozen_parameters_are_left_out_and_the_rate_reaches_every_group() -> None:
     network = nn.Linear(2, 2)
     network.bias.requires_grad_(False)
-    optimiser = optimiser_of(ImageTrainingConfig(), network.parameters())
+    optimiser = optimiser_of(ImageTrainingConfig(), network)
     assert [len(group["params"]) for group in optimiser.param_groups] == [1]
     set_learning_rate(optimiser, 0.25)
     assert optimiser.param_groups[0]["lr"] == 0.25
