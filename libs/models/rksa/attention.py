@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from libs.models.rksa.skew_normal import MEAN_OF_HALF_NORMAL
+from libs.training.objective import at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class Dense:
 
     def draw(self, noise: Noise) -> Tensor:
         """eps L' with K = L L'. In time order, so the draw of key j depends on the noise of keys up to j alone."""
-        return noise.factors @ stable_cholesky(self.correlation).transpose(-1, -2)
+        factor = stable_cholesky(at_least_float32(self.correlation)).to(self.correlation.dtype)
+        return noise.factors @ factor.transpose(-1, -2)
 
     def noise(self, rows: int, generator: torch.Generator | None = None) -> Noise:
         """Draws for `rows` rows."""
@@ -104,6 +106,33 @@ class Dense:
             None,
             _normal(self.correlation, [*batch, rows], generator),
         )
+
+
+class FixedNoise(nn.Module):
+    """Draws that stay the same, so that a mean over them is a function of the inputs: measured twice, or exported.
+
+    Args:
+        samples: how many. rows: `max_length`, or 1 where the rows of a sequence share them.
+        width: R of the factors.
+    """
+
+    factors: Tensor
+    rest: Tensor
+    switch: Tensor
+
+    def __init__(self, samples: int, rows: int, max_length: int, width: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        for name, shape in (("factors", (rows, width)), ("rest", (rows, max_length)), ("switch", (rows,))):
+            values = torch.randn(samples, *shape, generator=generator)
+            self.register_buffer(name, values, persistent=False)
+
+    def draws(self, length: int) -> list[Noise]:
+        """The draws, for sequences of `length`; for LowRank."""
+        return [
+            Noise(factors[:length], rest[:length, :length], switch[:length])
+            for factors, rest, switch in zip(self.factors, self.rest, self.switch, strict=True)
+        ]
 
 
 def skewness(correlation: Correlation, shape: Tensor) -> tuple[Tensor, Tensor]:

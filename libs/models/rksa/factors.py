@@ -61,7 +61,8 @@ def kernel_factors(sets: UserItems, num_items: int, rank: int, seed: int, includ
     sound = values > 1e-7 * values.max().clamp_min(1e-30)
     factors = image @ (vectors[:, sound] * values[sound].rsqrt())
     _, turned = torch.linalg.eigh(factors.T @ factors)
-    return (factors @ turned.flip(1)[:, :rank]).float()
+    best: Tensor = (factors @ turned.flip(1)[:, :rank]).float()
+    return best
 
 
 def _gram_times(sets: UserItems, included: Tensor, root: Tensor, columns: Tensor) -> Tensor:

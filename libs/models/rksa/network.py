@@ -7,17 +7,27 @@ the unknown user.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from libs.models.rksa.attention import Correlation, LowRank, attend, mean_logits, sample_logits
+from libs.models.rksa.attention import (
+    Correlation,
+    Dense,
+    FixedNoise,
+    LowRank,
+    Noise,
+    attend,
+    mean_logits,
+    sample_logits,
+)
+from libs.models.rksa.config import Activation, Form, Mixture, NoisePer, Relation
 from libs.models.rksa.kernels import mixed_factor, unit_rows
 
-Relation = Literal["cooccurrence", "item", "user"]
+_ACTIVATIONS = {"identity": nn.Identity, "softplus": nn.Softplus, "relu": nn.ReLU}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +37,12 @@ class PairData:
     Attributes:
         factors: rows of the co-occurrence kernel's factor, [B, n, R], norms at most 1; zero for padding.
         shape: `libs.models.rksa.shape.cooccurrence_shape` of the counts, [B, n, n].
+        kernel: the co-occurrence kernel itself, [B, n, n], which the dense form reads in place of the factors.
     """
 
     factors: Tensor
     shape: Tensor
+    kernel: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +52,31 @@ class RelationSettings:
     Attributes:
         relations: kernels in the mixture; none makes plain attention.
         mixture: `user` lets the weights depend on the user, `fixed` learns one set.
+        form: `low-rank` reads factors of the kernels, `dense` the co-occurrence kernel itself.
         skew: off leaves a Gaussian.
+        activation: f of the paper, of the location and the shape.
         start_scale: w0 in omega = softplus(w0 + q . k); 0 is the paper's form and starts at 0.69, -1.1 at 0.29.
         noise: `row` draws afresh for each row, `sequence` once.
         rank: width of the item and user factors.
+        cooccurrence_rank: width of the co-occurrence factors.
+        samples: outside training, the attention is a mean over so many fixed draws; 0: that of the mean logits.
     """
 
     relations: tuple[Relation, ...] = ("cooccurrence", "item", "user")
-    mixture: Literal["user", "fixed"] = "user"
+    mixture: Mixture = "user"
+    form: Form = "low-rank"
     skew: bool = True
+    activation: Activation = "identity"
     start_scale: float = -1.1
-    noise: Literal["row", "sequence"] = "row"
+    noise: NoisePer = "row"
     rank: int = 16
+    cooccurrence_rank: int = 64
+    samples: int = 0
+
+    @property
+    def factor_columns(self) -> int:
+        """R: columns of all factors."""
+        return sum(self.cooccurrence_rank if relation == "cooccurrence" else self.rank for relation in self.relations)
 
 
 class Kernels(nn.Module):
@@ -99,23 +124,44 @@ class Kernels(nn.Module):
             built[relation] = unit_rows(self.projections[relation](seen))
         return built
 
-    def forward(self, embedded: Tensor, users: Tensor, pairs: PairData) -> LowRank:
+    def forward(self, embedded: Tensor, users: Tensor, pairs: PairData) -> Correlation:
         """Correlation of the items [B, n, d] of sequences."""
-        return LowRank(mixed_factor(self.weights(users), list(self.factors(embedded, users, pairs).values())))
+        if self.settings.form == "low-rank":
+            factors = self.factors(embedded, users, pairs)
+            return LowRank(mixed_factor(self.weights(users), list(factors.values())))
+        mixed = self.shares(embedded, users, pairs).sum(1)
+        return Dense(mixed.diagonal_scatter(torch.ones_like(mixed[..., 0]), dim1=-2, dim2=-1))
+
+    def shares(self, embedded: Tensor, users: Tensor, pairs: PairData) -> Tensor:
+        """r_m k_m, each relation's share of the correlation off its diagonal, [B, relations, n, n]."""
+        factors = self.factors(embedded, users, pairs)
+        kernels = [_kernel_of(relation, factor, pairs) for relation, factor in factors.items()]
+        return self.weights(users)[..., None, None] * torch.stack(kernels, 1)
+
+
+def _kernel_of(relation: Relation, factor: Tensor, pairs: PairData) -> Tensor:
+    if relation == "cooccurrence" and pairs.kernel is not None:
+        return pairs.kernel.to(factor.dtype)
+    return factor @ factor.transpose(-1, -2)
 
 
 class Attention(nn.Module):
     """One head of self-attention, plain or with latent logits."""
 
-    def __init__(self, width: int, settings: RelationSettings, dropout: float) -> None:
+    def __init__(self, width: int, settings: RelationSettings, dropout: float, max_length: int) -> None:
         super().__init__()
         self.settings = settings
+        self.activation = _ACTIVATIONS[settings.activation]()
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         latent = bool(settings.relations)
         self.scale_query, self.scale_key = (nn.Linear(width, width, bias=False) if latent else None for _ in range(2))
         skewed = latent and settings.skew
         self.shape_query, self.shape_key = (nn.Linear(width, width, bias=False) if skewed else None for _ in range(2))
         self.dropout = nn.Dropout(dropout)
+        self.draws: FixedNoise | None = None
+        if latent and settings.samples:
+            rows = max_length if settings.noise == "row" else 1
+            self.draws = FixedNoise(settings.samples, rows, max_length, settings.factor_columns)
         for module in (self.scale_query, self.scale_key):
             if module is not None:  # small, so that the start bias decides the first spread
                 nn.init.normal_(module.weight, std=0.02)
@@ -129,26 +175,38 @@ class Attention(nn.Module):
             return F.scaled_dot_product_attention(
                 self.query(queries), self.key(inputs), self.value(inputs), dropout_p=probability, is_causal=True
             )
-        logits = self._latent_logits(queries, inputs, correlation, pairs)
-        read: Tensor = self.dropout(attend(logits)) @ self.value(inputs)
+        weights = self.weights(self.parameters_of_rows(queries, inputs, pairs), correlation)
+        read: Tensor = self.dropout(weights) @ self.value(inputs)
         return read
 
-    def _latent_logits(self, queries: Tensor, inputs: Tensor, correlation: Correlation, pairs: PairData) -> Tensor:
-        location, scale, shape = self.parameters_of_rows(queries, inputs, pairs)
-        if not self.training:
-            return mean_logits(location, scale, shape, correlation)
-        noise = correlation.noise(inputs.shape[1] if self.settings.noise == "row" else 1)
-        return sample_logits(location, scale, shape, correlation, noise)
+    def weights(self, parameters: tuple[Tensor, Tensor, Tensor], correlation: Correlation) -> Tensor:
+        """Attention [B, n, n]: of one draw in training, else of the mean logits or a mean over the fixed draws."""
+        length = parameters[0].shape[-1]
+        if self.training:
+            noise = correlation.noise(length if self.settings.noise == "row" else 1)
+            return attend(sample_logits(*parameters, correlation, noise))
+        if self.draws is None:
+            return attend(mean_logits(*parameters, correlation))
+        return sampled_attention(parameters, correlation, self.draws.draws(length))
 
     def parameters_of_rows(self, queries: Tensor, inputs: Tensor, pairs: PairData) -> tuple[Tensor, Tensor, Tensor]:
         """xi, omega and alpha of every row, each [B, n, n]."""
         assert self.scale_query is not None
         assert self.scale_key is not None
-        location = _products(self.query(queries), self.key(inputs))
+        location = self.activation(_products(self.query(queries), self.key(inputs)))
         scale = F.softplus(self.settings.start_scale + _products(self.scale_query(queries), self.scale_key(inputs)))
         if self.shape_query is None or self.shape_key is None:
             return location, scale, torch.zeros_like(location)
-        return location, scale, _products(self.shape_query(queries), self.shape_key(inputs)) * pairs.shape
+        steered = self.activation(_products(self.shape_query(queries), self.shape_key(inputs)))
+        return location, scale, steered * pairs.shape
+
+
+def sampled_attention(
+    parameters: tuple[Tensor, Tensor, Tensor], correlation: Correlation, draws: Sequence[Noise]
+) -> Tensor:
+    """Mean of the attention over draws of the logits, [B, n, n]."""
+    drawn = [attend(sample_logits(*parameters, correlation, noise)) for noise in draws]
+    return torch.stack(drawn).mean(0)
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
@@ -158,10 +216,10 @@ def _products(queries: Tensor, keys: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention and a position-wise network, as in SASRec: the residual of the attention is the normalised query."""
 
-    def __init__(self, width: int, settings: RelationSettings, dropout: float) -> None:
+    def __init__(self, width: int, settings: RelationSettings, dropout: float, max_length: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, eps=1e-8)
-        self.attention = Attention(width, settings, dropout)
+        self.attention = Attention(width, settings, dropout, max_length)
         self.network_norm = nn.LayerNorm(width, eps=1e-8)
         self.network = nn.Sequential(
             nn.Linear(width, width), nn.Dropout(dropout), nn.ReLU(), nn.Linear(width, width), nn.Dropout(dropout)
@@ -173,6 +231,19 @@ class Block(nn.Module):
         attended = self.network_norm(queries + self.attention(queries, x, correlation, pairs))
         result: Tensor = attended + self.network(attended)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """The latent logits of one block.
+
+    Attributes:
+        location: xi [B, n, n]. scale: omega, likewise. shape: alpha, likewise.
+    """
+
+    location: Tensor
+    scale: Tensor
+    shape: Tensor
 
 
 class RKSA(nn.Module):
@@ -203,7 +274,7 @@ class RKSA(nn.Module):
         with torch.no_grad():
             self.items.weight[0] = 0
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, settings, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, settings, dropout, max_length) for _ in range(blocks))
         self.norm = nn.LayerNorm(width, eps=1e-8)
         self.kernels = Kernels(settings, width, num_users) if settings.relations else None
 
@@ -215,15 +286,34 @@ class RKSA(nn.Module):
             users: ids [B], 0 for unknown.
             pairs: of the sequences; needed unless the network is plain SASRec.
         """
-        embedded = self.items(items)
-        correlation = None
-        if self.kernels is not None:
-            if pairs is None:
-                raise ValueError("This network has relations between items: give it their pair data.")
-            correlation = self.kernels(embedded, users, pairs)
-        places = torch.arange(items.shape[1], device=items.device)
-        x = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(places))
+        x = self._inputs(items)
+        correlation = self.correlation(items, users, pairs)
         for block in self.blocks:
             x = block(x, correlation, pairs)
         features: Tensor = self.norm(x)
         return features
+
+    def _inputs(self, items: Tensor) -> Tensor:
+        embedded = self.items(items)
+        places = torch.arange(items.shape[1], device=items.device)
+        inputs: Tensor = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(places))
+        return inputs
+
+    def correlation(self, items: Tensor, users: Tensor, pairs: PairData | None) -> Correlation | None:
+        """Of the items of sequences; None for plain SASRec."""
+        if self.kernels is None:
+            return None
+        if pairs is None:
+            raise ValueError("This network has relations between items: give it their pair data.")
+        found: Correlation = self.kernels(self.items(items), users, pairs)
+        return found
+
+    def latents(self, items: Tensor, users: Tensor, pairs: PairData) -> list[Latent]:
+        """The latent logits of every block."""
+        x, correlation = self._inputs(items), self.correlation(items, users, pairs)
+        found = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            found.append(Latent(*block.attention.parameters_of_rows(block.attention_norm(x), x, pairs)))
+            x = block(x, correlation, pairs)
+        return found

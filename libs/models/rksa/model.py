@@ -1,0 +1,140 @@
+"""RKSA and SASRec as next-item models that the shared training takes."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from libs.data.events.relations import RelationTables
+from libs.models.rksa.attention import skewness
+from libs.models.rksa.kernels import cooccurrence_cosine
+from libs.models.rksa.network import RKSA, Kernels, PairData
+from libs.models.rksa.shape import cooccurrence_shape
+from libs.models.sequences.step import Features
+
+_DOMINANT = 0.95
+
+
+class SasrecModel(nn.Module):
+    """The network without relations; users do not matter."""
+
+    penalty_weights: Mapping[str, float] = {}
+
+    def __init__(self, network: RKSA) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """The item table, tied."""
+        return self.network.items.weight
+
+    def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
+        """Features at every position."""
+        return Features(self.network(items, users))
+
+
+class RksaModel(nn.Module):
+    """The network, and the data of pairs of items that it reads.
+
+    Args:
+        tables: counts and factors of the training users.
+        kernel_loss: weight of the loss that fits the learned kernels to the co-occurrence kernel.
+        unknown_user: share of the rows whose user is hidden in training.
+        kernel_lr_factor: learning rate of kernels, mixture and shape as a multiple of that of the rest.
+    """
+
+    def __init__(
+        self,
+        network: RKSA,
+        tables: RelationTables,
+        *,
+        kernel_loss: float = 0.0,
+        unknown_user: float = 0.1,
+        kernel_lr_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.network, self.tables = network, tables
+        self.unknown_user = unknown_user
+        self.penalty_weights: Mapping[str, float] = {"kernel_fit": kernel_loss}
+        self.lr_factors: Mapping[str, float] = {
+            "network.kernels.*": kernel_lr_factor,
+            "network.blocks.*.attention.shape_*": kernel_lr_factor,
+        }
+
+    @property
+    def kernels(self) -> Kernels:
+        """The mixture of kernels."""
+        assert self.network.kernels is not None
+        return self.network.kernels
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """The item table, tied."""
+        return self.network.items.weight
+
+    def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
+        """Features at every position, and in training how far the learned kernels are from the counts.
+
+        Some users are hidden in training; what they did is left out of the counts all the same.
+        """
+        penalized = self.training and self.penalty_weights["kernel_fit"] > 0
+        pairs = self.pairs_of(items, users, with_kernel=penalized)
+        if self.training:
+            hidden = torch.rand(users.shape, device=users.device) < self.unknown_user
+            users = torch.where(hidden, 0, users)
+        features = self.network(items, users, pairs)
+        if not penalized:
+            return Features(features)
+        return Features(features, {"kernel_fit": self._kernel_fit(items, users, pairs)})
+
+    def pairs_of(self, items: Tensor, users: Tensor, *, with_kernel: bool = False) -> PairData:
+        """What the training users' events say of the pairs of sequences; data without a gradient."""
+        ids, owners = items.cpu().numpy(), users.cpu().numpy()
+        arrays = (*self.tables.counts_of(ids, owners), self.tables.factors_of(ids, owners))
+        together, alone, factors = (torch.from_numpy(array).to(self.item_vectors) for array in arrays)
+        wanted = with_kernel or self.kernels.settings.form == "dense"
+        kernel = cooccurrence_cosine(together, alone) if wanted else None
+        return PairData(factors, cooccurrence_shape(together, items), kernel)
+
+    def _kernel_fit(self, items: Tensor, users: Tensor, pairs: PairData) -> Tensor:
+        """Mean over pairs of different items of sum_m (k_m - k_c)^2 (rksa section 5 i); the mixture has no part in it.
+
+        With it, all weight on k_c would be the best fit.
+        """
+        assert pairs.kernel is not None
+        factors = self.kernels.factors(self.network.items(items), users, pairs)
+        real = items > 0
+        counted = real.unsqueeze(2) & real.unsqueeze(1) & (items.unsqueeze(2) != items.unsqueeze(1))
+        learned = [factor for relation, factor in factors.items() if relation != "cooccurrence"]
+        errors = [(factor @ factor.transpose(1, 2) - pairs.kernel).square() for factor in learned]
+        return (torch.stack(errors).sum(0) * counted).sum() / counted.sum().clamp_min(1)
+
+    @torch.no_grad()
+    def observe(self, items: Tensor, lengths: Tensor, users: Tensor) -> dict[str, float]:
+        """Whether the relations mean anything: median omega and |delta| in each block, and how users mix the kernels.
+
+        A spread near 0 is SASRec with a detour; a mixture that is one kernel for nearly everybody explains nobody.
+        """
+        pairs = self.pairs_of(items, users)
+        correlation = self.network.correlation(items, users, pairs)
+        assert correlation is not None
+        real = torch.ones(items.shape[1], items.shape[1], dtype=torch.bool, device=items.device).tril()
+        real = real & (items > 0).unsqueeze(2)
+        figures = {}
+        for number, latent in enumerate(self.network.latents(items, users, pairs)):
+            delta, _ = skewness(correlation, latent.shape)
+            figures[f"rksa/omega_median_{number}"] = float(latent.scale[real].median())
+            figures[f"rksa/delta_median_{number}"] = float(delta[real].abs().median())
+        return figures | self.mixture_figures(users.device)
+
+    @torch.no_grad()
+    def mixture_figures(self, device: torch.device) -> dict[str, float]:
+        """Mean weight of each relation over all users, its mean entropy in nats, and users with one relation alone."""
+        everybody = torch.arange(len(self.tables.folds), device=device)
+        weights = self.kernels.weights(everybody)[1:]
+        names = self.kernels.settings.relations
+        figures = {f"rksa/mixture_{name}": float(share) for name, share in zip(names, weights.mean(0), strict=True)}
+        figures["rksa/mixture_entropy_nats"] = float(torch.special.entr(weights).sum(1).mean())
+        figures["rksa/one_relation_users"] = float((weights.amax(1) > _DOMINANT).float().mean())
+        return figures
