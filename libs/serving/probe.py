@@ -31,10 +31,10 @@ def probe(session: ModelSession, bundle: ClassifierBundle, folder: Path, max_row
     alone = _run(session, bundle, rows[:1])
     batch = np.concatenate([rows] * -(-max_rows // len(rows)))[:max_rows]
     together = _run(session, bundle, batch)
-    _compare("a batch of one and a larger batch", alone[0], together[0])
+    compare("a batch of one and a larger batch", alone[0], together[0])
     if recorded is not None:
         known = min(len(recorded), len(together))
-        _compare("the loaded model and the recorded sample", recorded[:known], together[:known])
+        compare("the loaded model and the recorded sample", recorded[:known], together[:known])
 
 
 def _run(session: ModelSession, bundle: ClassifierBundle, rows: NDArray[np.float32]) -> NDArray[Any]:
@@ -49,7 +49,12 @@ def _run(session: ModelSession, bundle: ClassifierBundle, rows: NDArray[np.float
     return output
 
 
-def _compare(what: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
+def compare(what: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
+    """Hold two answers that should be equal against each other.
+
+    Raises:
+        LoadError: they differ by more than the tolerance, or one is NaN.
+    """
     difference = float(np.abs(expected - found).max())
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if not difference <= allowed:

@@ -27,25 +27,36 @@ class ModelSession:
             ProviderError: `provider` is not there. ONNX Runtime itself would fall back to the CPU without a word.
             LoadError: the file is no graph, or not one with one input and one output.
         """
-        wanted = _PROVIDERS[provider]
-        if wanted not in ort.get_available_providers():
-            raise ProviderError(
-                f"{provider} was asked for, and this onnxruntime has only {', '.join(ort.get_available_providers())}. "
-                "Install the extra `inference-gpu`, or deploy with provider cpu."
-            )
-        providers: list[Any] = [] if provider == "cpu" else [(wanted, {"device_id": device_id})]
-        try:
-            self._session = ort.InferenceSession(model, _options(threads), providers=[*providers, _PROVIDERS["cpu"]])
-        except Exception as error:  # onnxruntime raises a family of classes with no public base
-            raise LoadError(f"{model.name} cannot be loaded: {error}") from error
+        self._session = open_session(model, provider, threads, device_id)
         self.providers = cast(list[str], self._session.get_providers())
-        check_providers(wanted, self.providers)
         self.input_name = _only("input", self._session.get_inputs())
         self.output_name = _only("output", self._session.get_outputs())
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Compute one batch: [N, ...] → [N, ...]."""
         return cast(NDArray[Any], self._session.run([self.output_name], {self.input_name: batch})[0])
+
+
+def open_session(model: Path, provider: Provider, threads: int, device_id: int = 0) -> ort.InferenceSession:
+    """Load a graph with any inputs and outputs; its `run` may be called from any thread.
+
+    Raises:
+        ProviderError: `provider` is not there. ONNX Runtime itself would fall back to the CPU without a word.
+        LoadError: the file is no graph.
+    """
+    wanted = _PROVIDERS[provider]
+    if wanted not in ort.get_available_providers():
+        raise ProviderError(
+            f"{provider} was asked for, and this onnxruntime has only {', '.join(ort.get_available_providers())}. "
+            "Install the extra `inference-gpu`, or deploy with provider cpu."
+        )
+    providers: list[Any] = [] if provider == "cpu" else [(wanted, {"device_id": device_id})]
+    try:
+        session = ort.InferenceSession(model, _options(threads), providers=[*providers, _PROVIDERS["cpu"]])
+    except Exception as error:  # onnxruntime raises a family of classes with no public base
+        raise LoadError(f"{model.name} cannot be loaded: {error}") from error
+    check_providers(wanted, session.get_providers())
+    return session
 
 
 def check_providers(wanted: str, loaded: list[str]) -> None:

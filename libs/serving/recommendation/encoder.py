@@ -1,0 +1,105 @@
+"""The graphs of a next-item model: histories to features, and to what explains them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.serving.bundle import TensorSpec
+from libs.serving.errors import LoadError, ServingError
+from libs.serving.recommendation.ranking import Floats
+from libs.serving.session import Provider, open_session
+
+Tensors = Mapping[str, NDArray[Any]]
+History = Sequence[int]
+
+
+class Graph:
+    """A graph with named inputs and outputs; `run` may be called from any thread."""
+
+    def __init__(
+        self, file: Path, inputs: Sequence[str], outputs: Sequence[str], provider: Provider = "cpu", threads: int = 1
+    ) -> None:
+        """Load a graph.
+
+        Raises:
+            LoadError: it cannot be loaded, or its inputs and outputs have other names.
+        """
+        self._session = open_session(file, provider, threads)
+        self._outputs = list(outputs)
+        self.providers: list[str] = self._session.get_providers()
+        for kind, wanted, found in (
+            ("inputs", inputs, self._session.get_inputs()),
+            ("outputs", outputs, self._session.get_outputs()),
+        ):
+            names = [tensor.name for tensor in found]
+            if set(names) != set(wanted):
+                raise LoadError(f"{file.name} has the {kind} {', '.join(names)}; the bundle says {', '.join(wanted)}")
+
+    def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
+        """Outputs by name."""
+        found = self._session.run(self._outputs, dict(tensors))
+        return dict(zip(self._outputs, found, strict=True))
+
+
+class Encoder:
+    """Histories to features."""
+
+    def __init__(self, graph: Graph, width: int, max_length: int, max_rows: int) -> None:
+        self.graph = graph
+        self._width = width
+        self._max_length = max_length
+        self._max_rows = max_rows
+
+    def features(self, histories: Sequence[History]) -> Floats:
+        """Features after each history, [N, d].
+
+        Args:
+            histories: item numbers, oldest first, at least one each; the newest `max_length` are read.
+
+        Raises:
+            ServingError: the model's features are not finite.
+        """
+        newest = [history[-self._max_length :] for history in histories]
+        if len(newest) == 1:
+            return self._run(newest)
+        features = np.empty((len(newest), self._width), np.float32)
+        for rows in length_buckets([len(history) for history in newest], self._max_rows):
+            features[rows] = self._run([newest[row] for row in rows])
+        return features
+
+    def _run(self, histories: Sequence[History]) -> Floats:
+        features: Floats = self.graph.run(padded(histories))["features"]
+        if features.shape != (len(histories), self._width):
+            raise ServingError(f"{len(histories)} histories gave features {features.shape}")
+        if not np.isfinite(features).all():
+            raise ServingError("the model's features are not finite; its version is damaged, deploy another")
+        return features
+
+
+def padded(histories: Sequence[History]) -> dict[str, NDArray[np.int64]]:
+    """Histories as the graph's inputs: `items` [N, n], right-padded with 0, and `lengths` [N]."""
+    lengths = np.array([len(history) for history in histories], np.int64)
+    items = np.zeros((len(histories), int(lengths.max())), np.int64)
+    for row, history in enumerate(histories):
+        items[row, : len(history)] = history
+    return {"items": items, "lengths": lengths}
+
+
+def length_buckets(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Rows in groups of at most `most`, none more than twice as long as the shortest of its group."""
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        group = groups[-1] if groups else []
+        if group and len(group) < most and lengths[row] <= 2 * lengths[group[0]]:
+            group.append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def names(specs: Sequence[TensorSpec]) -> list[str]:
+    """The names of tensors."""
+    return [spec.name for spec in specs]

@@ -1,0 +1,141 @@
+"""Which items a request allows, by their features.
+
+    {"category": {"in": ["book", "game"]}, "price": {">=": 5, "<": 20}, "brand": {"not_in": ["x"]},
+     "year": {"missing": true}}
+
+An item passes when every condition holds. Numbers know `<`, `<=`, `>`, `>=`, `in` and `not_in`; text and categories
+know `in` and `not_in`; all know `missing`. An item that lacks a feature passes `not_in` and `"missing": true` alone.
+"""
+
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from libs.data.manifest import ItemFeature
+from libs.registry.errors import nearest_names
+from libs.serving.errors import InputProblem, RequestError
+from libs.serving.recommendation.request import Filters
+
+Mask = NDArray[np.bool_]
+
+MOST_CONDITIONS = 64
+MOST_VALUES = 1_000
+_LONGEST_TEXT = 1_000
+_CACHED_BYTES = 16 * 2**20
+_COMPARISONS = ("<", "<=", ">", ">=")
+_SETS = ("in", "not_in")
+
+
+class ItemFilters:
+    """Compiles filters to masks, and remembers the latest as bits, up to 16 MB of them."""
+
+    def __init__(self, frame: pl.DataFrame, features: list[ItemFeature]) -> None:
+        """Filters on `frame`, whose rows are the items from number 1."""
+        self._frame = frame
+        self._types: dict[str, str] = {feature.name: feature.type for feature in features}
+        self._cached: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
+        self._most_cached = max(1, _CACHED_BYTES // (len(frame) // 8 + 1))
+        self._lock = threading.Lock()
+
+    def blocked(self, filters: Filters) -> Mask:
+        """Which item numbers do not pass, [I + 1]; padding never passes.
+
+        Raises:
+            RequestError: a feature is unknown, or a condition is none that its type has.
+        """
+        conditions = list(_conditions(filters, self._types))
+        key = json.dumps(filters, sort_keys=True, separators=(",", ":"))
+        with self._lock:
+            bits = self._cached.get(key)
+            if bits is not None:
+                self._cached.move_to_end(key)
+        if bits is None:
+            bits = self._compile(conditions)
+            self._remember(key, bits)
+        return np.unpackbits(bits, count=len(self._frame) + 1).view(np.bool_)
+
+    def _compile(self, conditions: list[pl.Expr]) -> NDArray[np.uint8]:
+        passes = self._frame.select(pl.all_horizontal(conditions).fill_null(value=False).alias("passes"))["passes"]
+        return np.packbits(np.concatenate([np.ones(1, np.bool_), ~passes.to_numpy()]))
+
+    def _remember(self, key: str, bits: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self._cached[key] = bits
+            while len(self._cached) > self._most_cached:
+                self._cached.popitem(last=False)
+
+
+def _conditions(filters: Filters, types: dict[str, str]) -> Iterator[pl.Expr]:
+    count = 0
+    for name, conditions in filters.items():
+        pointer = f"/filters/{_escaped(name)}"
+        if name not in types:
+            raise _problem(pointer, _unknown("item feature", name, list(types)))
+        if not conditions:
+            raise _problem(pointer, f"no condition; say one of {', '.join(_operators(types[name]))}.")
+        for operator, value in conditions.items():
+            count += 1
+            if count > MOST_CONDITIONS:
+                raise _problem("/filters", f"more than {MOST_CONDITIONS} conditions.")
+            yield _condition(f"{pointer}/{_escaped(operator)}", pl.col(name), types[name], operator, value)
+    if not count:
+        raise _problem("/filters", "no condition; leave `filters` out to allow every item.")
+
+
+def _condition(pointer: str, column: pl.Expr, kind: str, operator: str, value: Any) -> pl.Expr:
+    if operator not in _operators(kind):
+        raise _problem(pointer, _unknown(f"condition of a {kind}", operator, _operators(kind)))
+    if operator == "missing":
+        if not isinstance(value, bool):
+            raise _problem(pointer, "expected true or false.")
+        return column.is_null() if value else column.is_not_null()
+    if operator in _SETS:
+        among = column.is_in(_values(pointer, kind, value))
+        return among if operator == "in" else ~among.fill_null(value=False)
+    number = _value(pointer, kind, value)
+    return {"<": column.lt, "<=": column.le, ">": column.gt, ">=": column.ge}[operator](number)
+
+
+def _values(pointer: str, kind: str, values: Any) -> list[str | float]:
+    if not isinstance(values, list | tuple):
+        raise _problem(pointer, "expected a list.")
+    if len(values) > MOST_VALUES:
+        raise _problem(pointer, f"{len(values)} values; at most {MOST_VALUES} are read.")
+    return [_value(f"{pointer}/{place}", kind, value) for place, value in enumerate(values)]
+
+
+def _value(pointer: str, kind: str, value: Any) -> str | float:
+    if kind == "number":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise _problem(pointer, "expected a number; the feature is one.")
+        return float(value)
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        raise _problem(pointer, f"expected text of at most {_LONGEST_TEXT} characters; the feature is a {kind}.")
+    return value
+
+
+def _operators(kind: str) -> tuple[str, ...]:
+    return (*_COMPARISONS, *_SETS, "missing") if kind == "number" else (*_SETS, "missing")
+
+
+def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:
+    nearest = nearest_names(name[:64], known)
+    hint = f"Did you mean {' or '.join(repr(one) for one in nearest)}?" if nearest else ""
+    names = ", ".join(known) or "none"
+    return f"no {what} is called {name[:64]!r}. {hint or f'There are: {names[:500]}.'}"
+
+
+def _escaped(step: str) -> str:
+    """A step of a JSON pointer (RFC 6901)."""
+    return step[:64].replace("~", "~0").replace("/", "~1")
+
+
+def _problem(pointer: str, message: str) -> RequestError:
+    return RequestError(InputProblem(pointer, message))

@@ -1,0 +1,112 @@
+"""A version of a next-item model, ready to recommend."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.serving.bundle import NextItemBundle
+from libs.serving.errors import LoadError
+from libs.serving.folder import MODEL_FILE, read_next_item_bundle
+from libs.serving.recommendation.ann import ItemIndex
+from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
+from libs.serving.recommendation.encoder import Encoder, Graph
+from libs.serving.recommendation.filters import ItemFilters
+from libs.serving.recommendation.neighbours import Neighbours, read_neighbours
+from libs.serving.recommendation.probe import probe
+from libs.serving.recommendation.session_state import STEP_FILE, SessionStates
+from libs.serving.recommendation.vectors import ItemVectors, read_vectors
+from libs.serving.repository import Identity, RunSettings
+
+EXPLAIN_FILE = "explain.onnx"
+_HISTORY_INPUTS = ("items", "lengths")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRecommender:
+    """One version; everything of it may be used from any thread.
+
+    Attributes:
+        identity: what it is.
+        bundle: its bundle.
+        settings: how it is run.
+        sessions: states of live sessions; None: the bundle has no step.onnx.
+        explainer: None: the bundle has no explain.onnx.
+        index: None: the catalogue is small enough for exact products.
+    """
+
+    identity: Identity
+    bundle: NextItemBundle
+    settings: RunSettings
+    catalogue: Catalogue
+    vectors: ItemVectors
+    neighbours: Neighbours
+    filters: ItemFilters
+    encoder: Encoder
+    sessions: SessionStates | None
+    explainer: Graph | None
+    index: ItemIndex | None = None
+
+    @property
+    def providers(self) -> list[str]:
+        """What its encoder runs on."""
+        return self.encoder.graph.providers
+
+    def close(self) -> None:
+        """Nothing waits here: memory goes with the last reference."""
+
+
+def load(folder: Path, identity: Identity, settings: RunSettings) -> LoadedRecommender:
+    """Load a bundle and probe it.
+
+    Raises:
+        LoadError: the bundle is damaged, the provider is absent, or the probe shows other numbers than were recorded.
+    """
+    bundle = read_next_item_bundle(folder)
+    graph = _graph(folder, MODEL_FILE, _HISTORY_INPUTS, ["features"], settings)
+    encoder = Encoder(graph, bundle.width, bundle.max_length, settings.max_batch_size)
+    sessions = _sessions(folder, bundle, identity, settings)
+    explainer = _explainer(folder, bundle, settings)
+    catalogue = read_catalogue(folder, bundle)
+    vectors = read_vectors(folder, bundle)
+    neighbours = read_neighbours(folder, bundle)
+    probe(folder, bundle, encoder, sessions, explainer)
+    return LoadedRecommender(
+        identity=identity,
+        bundle=bundle,
+        settings=settings,
+        catalogue=catalogue,
+        vectors=vectors,
+        neighbours=neighbours,
+        filters=ItemFilters(catalogue.features, bundle.item_features),
+        encoder=encoder,
+        sessions=sessions,
+        explainer=explainer,
+    )
+
+
+def _graph(
+    folder: Path, file: str, inputs: tuple[str, ...] | list[str], outputs: list[str], settings: RunSettings
+) -> Graph:
+    return Graph(folder / file, inputs, outputs, settings.provider, settings.threads)
+
+
+def _sessions(folder: Path, bundle: NextItemBundle, identity: Identity, settings: RunSettings) -> SessionStates | None:
+    if not _optional(folder, STEP_FILE, is_wanted=bool(bundle.state)):
+        return None
+    state = [spec.name for spec in bundle.state]
+    outputs = ["features", *(f"next_{name}" for name in state)]
+    return SessionStates(_graph(folder, STEP_FILE, ["item", *state], outputs, settings), bundle, identity.digest)
+
+
+def _explainer(folder: Path, bundle: NextItemBundle, settings: RunSettings) -> Graph | None:
+    if not _optional(folder, EXPLAIN_FILE, is_wanted=bool(bundle.explanations)):
+        return None
+    return _graph(folder, EXPLAIN_FILE, _HISTORY_INPUTS, [spec.name for spec in bundle.explanations], settings)
+
+
+def _optional(folder: Path, file: str, *, is_wanted: bool) -> bool:
+    """Whether an optional graph is there; the bundle and the folder must agree."""
+    if (folder / file).is_file() != is_wanted:
+        raise LoadError(
+            f"bundle.json {'describes' if is_wanted else 'does not describe'} {file}, and the folder differs"
+        )
+    return is_wanted

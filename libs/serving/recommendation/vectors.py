@@ -1,0 +1,65 @@
+"""The item vectors of a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from libs.serving.bundle import NextItemBundle
+from libs.serving.errors import LoadError
+from libs.serving.recommendation.catalogue import Numbers
+from libs.serving.recommendation.ranking import Floats
+
+VECTORS_FILE = "item_vectors.npy"
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVectors:
+    """Vectors and the reciprocals of their lengths.
+
+    Attributes:
+        table: [I + 1, d], row 0 zeros; mapped from the file, so that processes of one machine share it.
+        inverse_norms: [I + 1]; 0 for a vector of zeros, whose cosine with anything is 0.
+    """
+
+    table: Floats
+    inverse_norms: Floats
+
+    def unit(self, numbers: Numbers) -> Floats:
+        """Vectors of length 1, [n, d]."""
+        return self.table[numbers] * self.inverse_norms[numbers, None]
+
+    def cosines(self, number: int) -> Floats:
+        """Cosine of every item with one, [I + 1]."""
+        cosines: Floats = self.table @ (self.table[number] * self.inverse_norms[number])
+        cosines *= self.inverse_norms
+        return cosines
+
+
+def read_vectors(folder: Path, bundle: NextItemBundle) -> ItemVectors:
+    """Map `item_vectors.npy`.
+
+    Raises:
+        LoadError: it cannot be read, has another shape or type, or holds NaN or infinity.
+    """
+    try:
+        table = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{VECTORS_FILE} cannot be read: {error}") from error
+    shape = (bundle.items + 1, bundle.width)
+    if table.dtype != np.float32 or table.shape != shape or not table.flags.c_contiguous:
+        raise LoadError(f"{VECTORS_FILE} holds {table.dtype} {list(table.shape)}, wanted float32 {list(shape)} by rows")
+    if table[0].any():
+        raise LoadError(f"row 0 of {VECTORS_FILE} is padding and must be zeros")
+    plain = np.asarray(table)
+    return ItemVectors(plain, _inverse_norms(plain))
+
+
+def _inverse_norms(table: Floats) -> Floats:
+    blocks = [table[begin : begin + _BLOCK_ROWS] for begin in range(0, len(table), _BLOCK_ROWS)]
+    norms = np.concatenate([np.linalg.norm(block, axis=1) for block in blocks])
+    if not np.isfinite(norms).all():
+        raise LoadError(f"{VECTORS_FILE} holds numbers that are not finite or too large to compare")
+    inverse: Floats = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+    return inverse
