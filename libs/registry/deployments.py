@@ -45,6 +45,7 @@ class WantedModel:
     Attributes:
         generation: time of the last edit of the deployment; a server's report for an older one is dropped.
         task: of the version; of the model's newest where the target cannot be resolved, so that one service reports it.
+        alias: that the deployment follows.
         version_id: None when the target cannot be resolved (its alias is gone).
     """
 
@@ -55,6 +56,7 @@ class WantedModel:
     settings: DeploymentSettings
     model_name: str
     task: str
+    alias: str | None
     version_id: UUID | None
     version: int
     uri: str
@@ -191,6 +193,7 @@ def _wanted(row: Deployment, model_name: str, version: ModelVersion | None, newe
         generation=row.updated_at,
         settings=DeploymentSettings.model_validate(row.settings),
         model_name=model_name,
+        alias=row.alias,
         task=version.task if version else newest_task,
         version_id=version.id if version else None,
         version=version.version if version else 0,

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
 from libs.serving.errors import ModelNotLoaded
 from libs.serving.session import Provider
@@ -23,11 +24,12 @@ class RunSettings:
 
 
 class Identity(NamedTuple):
-    """Which version of which model this is."""
+    """Which version of which model this is; `version_id` is its row, None for a folder that no registry knows."""
 
     model_name: str
     version: int
     digest: str
+    version_id: UUID | None = None
 
 
 class Loaded(Protocol):

@@ -24,6 +24,8 @@ from services.gateway.datasets.upload_routes import router as uploads_router
 from services.gateway.deployments.routes import router as deployments_router
 from services.gateway.errors import PROBLEMS
 from services.gateway.health.routes import router as health_router
+from services.gateway.inference.proxy import Upstream
+from services.gateway.inference.recommendation_routes import router as recommendation_router
 from services.gateway.inference.routes import router as inference_router
 from services.gateway.job_groups.routes import router as job_groups_router
 from services.gateway.jobs.output_routes import router as job_output_router
@@ -50,6 +52,7 @@ _ROUTERS = (
     model_files_router,
     deployments_router,
     inference_router,
+    recommendation_router,
     keys_router,
     storage_router,
     health_router,
@@ -88,6 +91,7 @@ def _body_limits(settings: GatewaySettings) -> list[tuple[str, int]]:
         (r"/v1/datasets/[^/]+/versions/[^/]+/upload", settings.max_chunk_bytes),
         (r"/v1/uploads", settings.max_import_bytes),
         (r"/v2/.*|/v1/classify/.*", settings.max_inference_bytes),
+        (r"/v1/(events|recommendations(/batch)?|score)", settings.max_events_bytes),
     ]
 
 
@@ -99,14 +103,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(database_url, application="octavo-gateway", pool_size=settings.pool_size, max_overflow=0)
     # As many threads as connections: a request may wait for a thread, and then never for a connection.
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
-    client = httpx2.AsyncClient(base_url=settings.model_server_url, timeout=settings.inference_timeout_s)
+    model_server, recommender = (
+        Upstream(name, httpx2.AsyncClient(base_url=url, timeout=settings.inference_timeout_s))
+        for name, url in (("model server", settings.model_server_url), ("recommender", settings.recommender_url))
+    )
     app.state.keys = PostgresKeys(engine)
     app.state.gateway = Gateway(
         settings=settings,
         engine=engine,
         store=ArtifactStore(platform.artifact_root),
         wakeups=app.state.wakeups,
-        model_server=client,
+        model_server=model_server,
+        recommender=recommender,
         keys=app.state.keys,
     )
     listening = asyncio.create_task(PostgresListener(database_url, EVENTS_CHANNEL, app.state.wakeups).run())
@@ -117,5 +125,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         listening.cancel()
         with suppress(asyncio.CancelledError):
             await listening
-        await client.aclose()
+        await model_server.client.aclose()
+        await recommender.client.aclose()
         engine.dispose()

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-import httpx2
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -14,6 +13,7 @@ from libs.database.engine import session, transaction
 from libs.registry.artifacts import ArtifactStore
 from libs.web.timing import span
 from libs.web.wakeups import Wakeups
+from services.gateway.inference.proxy import Upstream
 from services.gateway.keys.repository import PostgresKeys
 from services.gateway.settings import GatewaySettings
 
@@ -26,7 +26,8 @@ class Gateway:
     engine: Engine
     store: ArtifactStore
     wakeups: Wakeups
-    model_server: httpx2.AsyncClient
+    model_server: Upstream
+    recommender: Upstream
     keys: PostgresKeys
 
     @contextmanager

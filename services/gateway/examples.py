@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from services.gateway.datasets import schemas as datasets
 from services.gateway.deployments import schemas as deployments
 from services.gateway.health import schemas as health
+from services.gateway.inference.recommendation_examples import ANSWERS
 from services.gateway.job_groups import schemas as job_groups
 from services.gateway.jobs import schemas as jobs
 from services.gateway.keys import schemas as keys
@@ -242,7 +243,8 @@ PASSED_ON: dict[str, Any] = {
     "repository_index": [{"name": "cats", "version": "2", "state": "READY", "reason": ""}],
     "load_model": {"name": "cats", "state": "READY", "version": "2"},
     "unload_model": {"name": "cats", "state": "UNAVAILABLE"},
+    **ANSWERS,
 }
-"""Answers of the model server, by the name of the route that passes them on."""
+"""Answers of inference services, by the name of the route that passes them on."""
 SPEC = _JOB_SPEC
 TENSORS: Json = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 2], "data": [0.1, 0.2]}]}

@@ -19,6 +19,9 @@ class GatewaySettings(BaseSettings):
     model_server_url: str = Field(
         default="http://127.0.0.1:8100", description="Where /v2 and /v1/classify are passed on to."
     )
+    recommender_url: str = Field(
+        default="http://127.0.0.1:8200", description="Where recommendations, events and feedback are passed on to."
+    )
     pool_size: int = Field(
         default=16, ge=1, description="Threads that serve requests, each with a database connection of its own."
     )
@@ -27,7 +30,8 @@ class GatewaySettings(BaseSettings):
     max_upload_bytes: int = Field(default=500 * 2**30, ge=1, description="Limit of a whole upload.")
     max_import_bytes: int = Field(default=4 * 2**30, ge=1, description="Limit of an imported model file.")
     max_inference_bytes: int = Field(default=64 * 2**20, ge=1, description="Limit of an inference request body.")
-    inference_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for the model server.")
+    inference_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for an inference service.")
+    max_events_bytes: int = Field(default=4 * 2**20, ge=1, description="Limit of a body of events or recommendations.")
     max_wait_s: float = Field(default=60.0, gt=0, description="Longest `?wait=` of a job.")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Comment on an event stream on which nothing happens.")
     stream_send_s: float = Field(default=30.0, gt=0, description="A client slower than this loses its event stream.")

@@ -65,7 +65,7 @@ def main() -> int:
     ran_before = layout.running() is not None
     try:
         if not ran_before:
-            with steps.step("Starting Postgres, Valkey, gateway, relay, worker and model server"):
+            with steps.step("Starting Postgres, Valkey, gateway, relay, worker, model server and recommender"):
                 commands.announce(commands.start_detached(layout))
         show_everything(steps)
     except OctavoError as error:

@@ -34,6 +34,7 @@ class StackState(BaseModel):
     phase: Phase
     url: str = Field(description="Address of the gateway.")
     model_server_url: str
+    recommender_url: str
     key_file: Path
     started_at: float = Field(description="Unix time.")
     ready_after_s: float | None = None

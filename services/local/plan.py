@@ -23,6 +23,7 @@ class Plan:
 
     gateway_port: int
     model_server_port: int
+    recommender_port: int
     logs: Path
     stop_grace_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Plan:
         free = wanted is not None and servers.port_is_free(wanted)
         gateway_port = servers.remembered_port(layout.ports / "gateway", wanted if free else None)
         model_server_port = servers.remembered_port(layout.ports / "model-server", None)
+        recommender_port = servers.remembered_port(layout.ports / "recommender", None)
         environment = {
             "OCTAVO_HOME": str(settings.home),
             "OCTAVO_GATEWAY_HOST": "127.0.0.1",
@@ -41,9 +43,12 @@ class Plan:
             "OCTAVO_GATEWAY_MODEL_SERVER_URL": f"http://127.0.0.1:{model_server_port}",
             "OCTAVO_MODEL_SERVER_HOST": "127.0.0.1",
             "OCTAVO_MODEL_SERVER_PORT": str(model_server_port),
+            "OCTAVO_GATEWAY_RECOMMENDER_URL": f"http://127.0.0.1:{recommender_port}",
+            "OCTAVO_RECOMMENDER_HOST": "127.0.0.1",
+            "OCTAVO_RECOMMENDER_PORT": str(recommender_port),
             "PYTHONUNBUFFERED": "1",
         }
-        return cls(gateway_port, model_server_port, layout.logs, settings.stop_grace_s, environment)
+        return cls(gateway_port, model_server_port, recommender_port, layout.logs, settings.stop_grace_s, environment)
 
     def with_servers(self, **urls: str) -> "Plan":
         """The same plan with `database_url` or `broker_url` in the environment."""
@@ -52,7 +57,7 @@ class Plan:
 
     def services(self) -> list[PythonService]:
         """Our own processes, in the order they start."""
-        service, server_port = self._service, self.model_server_port
+        service, server_port, recommender_port = self._service, self.model_server_port, self.recommender_port
         return [
             service("gateway", "services.gateway", self.gateway_port, _answers(self.gateway_port, "/readyz")),
             service("relay", "services.worker.relay"),
@@ -66,7 +71,8 @@ class Plan:
                 stop_timeout_s=self.stop_grace_s + 15.0,
                 extra=SHORT_WORKER,
             ),
-            service("model-server", "services.model_server", server_port, _answers(server_port, "/v2/health/ready")),
+            service("model-server", "services.model_server", server_port, _answers(server_port, "/readyz")),
+            service("recommender", "services.recommender", recommender_port, _answers(recommender_port, "/readyz")),
         ]
 
     def _service(

@@ -1,4 +1,4 @@
-"""One of our own processes in the local stack: the gateway, the relay, the worker, the model server."""
+"""One of our own processes in the local stack: the gateway, the relay, a worker, the model server, the recommender."""
 
 import http.client
 import os

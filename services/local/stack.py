@@ -182,6 +182,7 @@ def _first_state(plan: Plan, layout: Layout) -> StackState:
         phase="starting",
         url=f"http://127.0.0.1:{plan.gateway_port}",
         model_server_url=f"http://127.0.0.1:{plan.model_server_port}",
+        recommender_url=f"http://127.0.0.1:{plan.recommender_port}",
         key_file=layout.key_file,
         started_at=time.time(),
     )

@@ -55,7 +55,7 @@ def _lifespan(settings: ModelServerSettings) -> Callable[[FastAPI], AbstractAsyn
         app.state.server = Server(settings, runtime, anyio.CapacityLimiter(settings.decoders))
         runtime.start()
         yield
-        await anyio.to_thread.run_sync(runtime.stop)
+        await anyio.to_thread.run_sync(runtime.close)
 
     return lifespan
 

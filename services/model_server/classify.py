@@ -15,10 +15,10 @@ from libs.serving.classifier import LoadedClassifier
 from libs.serving.deployments.access import MayInfer
 from libs.serving.errors import ServingError
 from libs.serving.probabilities import softmax
+from libs.web.body import read_body
 from libs.web.problems import UnprocessableError, UnsupportedMediaTypeError, problem_responses
 from libs.web.routing import Router
 from libs.web.timing import span
-from services.model_server.body import read_body
 from services.model_server.compute import compute
 from services.model_server.context import Srv
 
@@ -92,11 +92,10 @@ def _answer(model: LoadedClassifier, logits: NDArray[np.float32], top_k: int) ->
         raise ServingError("the model's output for this picture is not finite")
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     labels = model.bundle.labels
-    name, version, digest = model.identity
     return Classification(
-        model=name,
-        version=version,
-        digest=digest,
+        model=model.identity.model_name,
+        version=model.identity.version,
+        digest=model.identity.digest,
         predictions=[
             Prediction(label=labels[index], index=int(index), probability=float(probabilities[index])) for index in best
         ],

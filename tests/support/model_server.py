@@ -1,11 +1,11 @@
-"""A model server in its own process, as it runs for real."""
+"""An inference service in its own process, as it runs for real."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +23,29 @@ class RunningServer:
         return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
 
+def model_server(database_url: str, home: Path, **settings: object) -> AbstractContextManager[RunningServer]:
+    """A model server on `home` that has had its first look; ended by SIGTERM."""
+    return _service("model_server", database_url, home, settings)
+
+
+def recommender(database_url: str, home: Path, **settings: object) -> AbstractContextManager[RunningServer]:
+    """A recommender on `home` that has had its first look; ended by SIGTERM."""
+    return _service("recommender", database_url, home, settings)
+
+
 @contextmanager
-def model_server(database_url: str, home: Path, **settings: object) -> Iterator[RunningServer]:
-    """A server on `home` that has had its first look; ended by SIGTERM."""
+def _service(name: str, database_url: str, home: Path, settings: Mapping[str, object]) -> Iterator[RunningServer]:
     port = free_port()
     environment = {
         **os.environ,
         "OCTAVO_DATABASE_URL": database_url,
         "OCTAVO_HOME": str(home),
-        "OCTAVO_MODEL_SERVER_PORT": str(port),
-        **{f"OCTAVO_MODEL_SERVER_{name.upper()}": str(value) for name, value in settings.items()},
+        f"OCTAVO_{name.upper()}_PORT": str(port),
+        **{f"OCTAVO_{name.upper()}_{setting.upper()}": str(value) for setting, value in settings.items()},
     }
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "model-server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.model_server"], env=environment, stdout=log, stderr=log
-        )
+    with (home / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", f"services.{name}"], env=environment, stdout=log, stderr=log)
     try:
         server = RunningServer(f"http://127.0.0.1:{port}", process)
         _wait_ready(server)
@@ -51,9 +58,9 @@ def model_server(database_url: str, home: Path, **settings: object) -> Iterator[
 def _wait_ready(server: RunningServer) -> None:
     while True:
         if server.process.poll() is not None:
-            raise RuntimeError(f"the model server ended with code {server.process.returncode} while starting")
+            raise RuntimeError(f"the service ended with code {server.process.returncode} while starting")
         try:
-            if httpx2.get(f"{server.url}/v2/health/ready").status_code == 200:
+            if httpx2.get(f"{server.url}/readyz").status_code == 200:
                 return
         except httpx2.TransportError:
             continue

@@ -47,3 +47,17 @@ PROBLEMS: ProblemMap = {
     ServingError: lambda error: UnavailableError(str(error), code="serving_failed"),
     OperationalError: _database_away,
 }
+
+
+def as_problem(error: Exception) -> ProblemError:
+    """What an error is over HTTP.
+
+    Raises:
+        Exception: the error itself, when it is none that is expected.
+    """
+    if isinstance(error, ProblemError):
+        return error
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind](error)
+    raise error

@@ -34,8 +34,8 @@ class Runtime(Generic[ModelT]):
         self.engine = make_engine(
             platform.database_url.get_secret_value(),
             application=f"octavo-{kind.service}",
-            pool_size=2,
-            max_overflow=4,
+            pool_size=settings.pool_size,
+            max_overflow=2,  # of the thread that follows the deployments
         )
         self.models: ModelRepository[ModelT] = ModelRepository()
         self.keys = CachedKeys(self.engine)
@@ -57,7 +57,7 @@ class Runtime(Generic[ModelT]):
         """Begin to follow the rows; `states.first_look` is set once everything known has been tried."""
         self._syncer.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Unload everything and close the connections."""
         self._syncer.stop()
         self.engine.dispose()
@@ -66,6 +66,11 @@ class Runtime(Generic[ModelT]):
     def is_ready(self) -> bool:
         """Whether every deployment known at the start has been tried."""
         return self.states.first_look.is_set()
+
+    def alias_of(self, project_id: UUID, name: str) -> str:
+        """The alias that a deployment follows; empty where it stays at one version."""
+        state = self.states.get(Key(project_id, name))
+        return (state.alias or "") if state else ""
 
     @contextmanager
     def hold(self, project_id: UUID, name: str, version: str | None = None) -> Iterator[ModelT]:

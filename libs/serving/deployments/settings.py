@@ -16,6 +16,7 @@ class ServingSettings(BaseSettings):
     poll_s: float = Field(default=5.0, gt=0, description="Deployments are read again after this, NOTIFY or not.")
     retry_s: float = Field(default=30.0, gt=0, description="A model that failed to load is tried again after this.")
     cache_limit_bytes: int = Field(default=20 * 2**30, ge=1, description="Models kept on disk; loaded ones stay.")
+    pool_size: int = Field(default=4, ge=1, description="Database connections of requests.")
     drain_s: float = Field(default=10.0, gt=0, description="Time open requests have to end when the process stops.")
 
     @property

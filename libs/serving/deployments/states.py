@@ -27,12 +27,14 @@ class State:
         version: that serves, or that is being loaded while none does.
         reason: why the last load failed; the version before may serve on.
         generation: of the row this is about.
+        alias: that it follows.
     """
 
     state: Literal["READY", "LOADING", "UNAVAILABLE"]
     version: int
     reason: str | None
     generation: datetime
+    alias: str | None
 
 
 class States:
@@ -55,14 +57,15 @@ class States:
         """The syncer begins to load; what serves at the key goes on."""
         with self._changed:
             if key not in self._states or self._states[key].state != "READY":
-                self._states[key] = State("LOADING", wanted.version, None, wanted.generation)
+                self._states[key] = State("LOADING", wanted.version, None, wanted.generation, wanted.alias)
 
     def settled(self, key: Key, wanted: WantedModel, reason: str | None, serving_version: int | None) -> None:
         """The syncer has tried: `reason` says why it failed, None that it did not."""
         serves = serving_version is not None
         version = serving_version if serving_version is not None else wanted.version
         with self._changed:
-            self._states[key] = State("READY" if serves else "UNAVAILABLE", version, reason, wanted.generation)
+            status: Literal["READY", "UNAVAILABLE"] = "READY" if serves else "UNAVAILABLE"
+            self._states[key] = State(status, version, reason, wanted.generation, wanted.alias)
             self._changed.notify_all()
 
     def keep_only(self, keys: Collection[Key]) -> None:

@@ -215,7 +215,7 @@ class Syncer(Generic[ModelT]):
             raise LoadError(f"the alias of model {wanted.model_name!r} that this deployment follows is gone")
         with ExitStack() as lease:
             folder = lease.enter_context(self._cache.lease(wanted.digest, wanted.uri))
-            identity = Identity(wanted.model_name, wanted.version, wanted.digest)
+            identity = Identity(wanted.model_name, wanted.version, wanted.digest, wanted.version_id)
             self._models.switch(key, self._kind.load(folder, identity, _run_settings(wanted.settings)))
             return lease.pop_all()
 

@@ -1,6 +1,7 @@
-"""Requests passed on to the model server, bodies streamed both ways."""
+"""Requests passed on to an inference service, bodies streamed both ways."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx2
 from fastapi import Request
@@ -29,43 +30,55 @@ _PASSED_BACK = _PASSED_ON - {"authorization", "accept", "accept-encoding"} | {
 }
 
 
-async def forward(client: httpx2.AsyncClient, request: Request) -> StreamingResponse:
-    """The model server's answer to this request.
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A service behind the gateway.
 
-    The key goes along: the model server checks it against its own copy of the keys, so that it is safe by itself.
+    Attributes:
+        name: for people, `model server`.
+    """
+
+    name: str
+    client: httpx2.AsyncClient
+
+
+async def forward(upstream: Upstream, request: Request) -> StreamingResponse:
+    """The service's answer to this request.
+
+    The key goes along: the service checks it against its own copy of the keys, so that it is safe by itself.
 
     Raises:
-        UnavailableError: the model server does not accept connections.
+        UnavailableError: the service does not accept connections.
         UpstreamTimeoutError: it accepted, and gave no answer in time.
         BadGatewayError: it broke off.
     """
     headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
     headers["X-Request-ID"] = current_request_id()
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    outgoing = client.build_request(
+    outgoing = upstream.client.build_request(
         request.method,
         request.url.path,
         params=request.url.query or None,
         headers=headers,
         content=request.stream() if has_body else None,
     )
-    answer = await _send(client, outgoing)
+    answer = await _send(upstream, outgoing)
     return StreamingResponse(_body(answer), answer.status_code, headers=_headers_back(answer))
 
 
-async def _send(client: httpx2.AsyncClient, outgoing: httpx2.Request) -> httpx2.Response:
+async def _send(upstream: Upstream, outgoing: httpx2.Request) -> httpx2.Response:
     try:
-        return await client.send(outgoing, stream=True)
+        return await upstream.client.send(outgoing, stream=True)
     except httpx2.ConnectError:
         raise UnavailableError(
-            "The model server does not answer; deployments are served again when it is back.",
-            code="model_server_down",
+            f"The {upstream.name} does not answer; deployments are served again when it is back.",
+            code=f"{upstream.name.replace(' ', '_')}_down",
             headers={"Retry-After": "2"},
         ) from None
     except httpx2.TimeoutException:
-        raise UpstreamTimeoutError("The model server gave no answer in time.") from None
+        raise UpstreamTimeoutError(f"The {upstream.name} gave no answer in time.") from None
     except httpx2.TransportError as error:
-        raise BadGatewayError(f"The model server broke off: {type(error).__name__}.") from None
+        raise BadGatewayError(f"The {upstream.name} broke off: {type(error).__name__}.") from None
 
 
 def _headers_back(answer: httpx2.Response) -> dict[str, str]:

@@ -140,6 +140,7 @@ def _environment(settings: GatewaySettings) -> dict[str, Any]:
         "OCTAVO_HOME": str(settings.platform.home),
         "OCTAVO_DATA_ROOTS": settings.platform.data_roots,
         "OCTAVO_GATEWAY_MODEL_SERVER_URL": settings.model_server_url,
+        "OCTAVO_GATEWAY_RECOMMENDER_URL": settings.recommender_url,
     }
 
 

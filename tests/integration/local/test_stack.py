@@ -48,7 +48,7 @@ def test_the_life_of_a_stack(octavo_command: CommandLine):
     for private in ("api-key", "stack.json", "postgres/password", "valkey/password"):
         assert (octavo.home / private).stat().st_mode & 0o777 == 0o600, private
     names = [one["name"] for one in octavo.done("status", "--json").json["services"]]
-    assert names == ["postgres", "valkey", "gateway", "relay", "worker", "short-worker", "model-server"]
+    assert names == ["postgres", "valkey", "gateway", "relay", "worker", "short-worker", "model-server", "recommender"]
     assert octavo.done("jobs", "ls", "--json").json == []
     assert "leftovers" in octavo.done("doctor").out
 

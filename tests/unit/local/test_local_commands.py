@@ -18,6 +18,7 @@ def state(tmp_path: Path) -> StackState:
         phase="ready",
         url="http://127.0.0.1:8421",
         model_server_url="http://127.0.0.1:1",
+        recommender_url="http://127.0.0.1:2",
         key_file=key_file,
         started_at=0.0,
     )

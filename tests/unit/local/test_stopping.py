@@ -41,6 +41,7 @@ def state(tmp_path: Path, **pids: int) -> StackState:
         phase="ready",
         url="http://127.0.0.1:9",
         model_server_url="http://127.0.0.1:9",
+        recommender_url="http://127.0.0.1:9",
         key_file=tmp_path / "key",
         started_at=0.0,
         services=services,

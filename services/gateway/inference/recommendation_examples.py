@@ -1,0 +1,39 @@
+"""Examples of what the recommender is asked and answers, by the name of the route that passes it on."""
+
+from typing import Any
+
+_ID = "3f0c1e6d-0d6f-4a7c-9d1f-8f6f0a4b2c1d"
+_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+_AT = "2026-01-31T12:00:00Z"
+_ASKED = {"model": "films", "items": ["f17", "f4"], "k": 2}
+_IDENTITY = {"model": "films-hcrnn", "version": 3, "digest": _DIGEST}
+_ITEMS = [{"item_id": "f9", "score": 7.31, "rank": 1}, {"item_id": "f2", "score": 6.9, "rank": 2}]
+_ANSWER = {"request_id": _ID, **_IDENTITY, "strategy": "model", "unknown_items": 0, "items": _ITEMS}
+
+REQUESTS: dict[str, Any] = {
+    "recommend": {
+        **_ASKED,
+        "exclude_items": ["f5"],
+        "filters": {"genre": {"in": ["comedy"]}, "price": {"<=": 10}},
+        "explain": "basic",
+    },
+    "recommend_batch": {"requests": [_ASKED, {"model": "films", "user_id": "u42"}]},
+    "similar": {"model": "films", "item_id": "f17", "k": 2},
+    "score": {"model": "films", "items": ["f17", "f4"], "candidates": ["f2", "f9"]},
+    "add_events": [{"event_id": "e1", "user_id": "u42", "item_id": "f17", "type": "view", "timestamp": _AT}],
+    "add_feedback": {"feedback": [{"request_id": _ID, "type": "click", "item_id": "f9"}]},
+}
+ANSWERS: dict[str, Any] = {
+    "recommend": _ANSWER,
+    "recommend_batch": {"answers": [{"result": _ANSWER, "problem": None}]},
+    "similar": {**_IDENTITY, "strategy": "similar", "items": _ITEMS},
+    "score": {**_IDENTITY, "strategy": "model", "unknown_items": 0, "unknown_candidates": [], "items": _ITEMS},
+    "explanation": {**_ANSWER, "history": ["f17", "f4"], "created_at": _AT},
+    "add_events": {"accepted": 1, "duplicates": 0},
+    "add_feedback": {"accepted": 1, "duplicates": 0},
+    "read_user_history": {
+        "items": [{"event_id": "e1", "item_id": "f17", "type": "view", "timestamp": _AT}],
+        "next_cursor": None,
+    },
+    "erase_user_history": {"deleted": 1},
+}

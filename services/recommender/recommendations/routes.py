@@ -1,0 +1,50 @@
+"""/v1/recommendations, /v1/similar and /v1/score
+
+Routes are plain functions: they compute in worker threads, and the event loop stays free.
+"""
+
+from libs.serving.deployments.access import MayInfer
+from libs.web.problems import responses
+from libs.web.routing import Router
+from services.recommender.context import Rec
+from services.recommender.recommendations import service
+from services.recommender.recommendations.schemas import (
+    BatchAnswers,
+    BatchRequest,
+    Recommendation,
+    RecommendationRequest,
+    ScoreRequest,
+    Scores,
+    Similar,
+    SimilarRequest,
+)
+
+router = Router(prefix="/v1", tags=["recommendations"])
+_PROBLEMS = responses(404, 413, 415, 503, 504)
+
+
+@router.post("/recommendations", responses=_PROBLEMS, response_model_exclude_none=True)
+def recommend(body: RecommendationRequest, recommender: Rec, caller: MayInfer) -> Recommendation:
+    """The best next items for a user, a session, or a history sent along.
+
+    `strategy` says what answered: the model, or the fallback where it knows nothing of the history.
+    """
+    return service.recommend(recommender, caller.project_id, body)
+
+
+@router.post("/recommendations/batch", responses=_PROBLEMS, response_model_exclude_none=True)
+def recommend_batch(body: BatchRequest, recommender: Rec, caller: MayInfer) -> BatchAnswers:
+    """Answers to several requests, in their order; one that cannot be answered does not stop the others."""
+    return service.recommend_batch(recommender, caller.project_id, body)
+
+
+@router.post("/similar", responses=_PROBLEMS, response_model_exclude_none=True)
+def similar(body: SimilarRequest, recommender: Rec, caller: MayInfer) -> Similar:
+    """Items that the model holds for alike."""
+    return service.similar(recommender, caller.project_id, body)
+
+
+@router.post("/score", responses=_PROBLEMS, response_model_exclude_none=True)
+def score(body: ScoreRequest, recommender: Rec, caller: MayInfer) -> Scores:
+    """Order candidates by how well they come next."""
+    return service.score(recommender, caller.project_id, body)

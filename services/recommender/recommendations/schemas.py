@@ -1,0 +1,196 @@
+"""Recommendations over HTTP."""
+
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from libs.jobs.spec import Name
+from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback, Strategy
+from services.recommender.events.schemas import EventType
+from services.recommender.ids import Id
+
+MOST_REQUESTS = 256
+FilterValue = Annotated[str, Field(max_length=1000)] | Annotated[float, Field(allow_inf_nan=False)] | bool
+Condition = dict[str, FilterValue | Annotated[list[FilterValue], Field(max_length=1000)]]
+Filters = Annotated[dict[str, Condition], Field(max_length=32)]
+K = Annotated[int, Field(strict=True, ge=1, le=MOST_ITEMS, description="How many items.")]
+Deployment = Annotated[Name, Field(description="A deployment of a model that recommends.", examples=["films"])]
+WantedFilters = Annotated[
+    Filters | None,
+    Field(description='Conditions on item features: `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.'),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RawEvent(_Strict):
+    """One event of a history that is sent along and not kept."""
+
+    item_id: Id
+    timestamp: AwareDatetime | None = None
+    type: EventType | None = Field(default=None, description="Taken and not used: models read the items alone.")
+
+
+class RawHistory(_Strict):
+    """What somebody did, sent along with the request."""
+
+    events: list[RawEvent] | None = Field(
+        default=None,
+        max_length=MOST_EVENTS,
+        description="Oldest first; sorted by `timestamp` when every event has one.",
+    )
+    items: list[Id] | None = Field(default=None, max_length=MOST_EVENTS, description="Item ids alone, oldest first.")
+
+
+class Asked(RawHistory):
+    """Whose next items: of a user or a session whose events Octavo has, or of a history sent along."""
+
+    user_id: Id | None = None
+    session_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _says_whose(self) -> Self:
+        if len(self._given) > 1:
+            raise ValueError(f"Give one of user_id, session_id, events and items, not {' and '.join(self._given)}.")
+        return self
+
+    @property
+    def pointer(self) -> str:
+        """JSON pointer to where the history came from."""
+        return f"/{self._given[0]}" if self._given else ""
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name in ("user_id", "session_id", "events", "items") if getattr(self, name) is not None]
+
+
+class RecommendationRequest(Asked):
+    """Which items should come next?"""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"model": "films", "items": ["f17", "f4"], "k": 5, "explain": "basic", "exclude_items": ["f5"]}
+        }
+    )
+
+    model: Deployment
+    k: K = 10
+    exclude_seen: bool | None = Field(
+        default=None, description="Whether items of the history are left out; by default as the model was made."
+    )
+    exclude_items: list[Id] = Field(default=[], max_length=MOST_CANDIDATES, description="Further items to leave out.")
+    filters: WantedFilters = None
+    diversity: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="0 ranks by score alone, 1 by unlikeness."
+    )
+    explain: Explain = "none"
+    fallback: Fallback = Field(
+        default="popular", description="What answers when the model knows nothing of the history."
+    )
+
+
+class BatchRequest(_Strict):
+    """Several requests at once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"requests": [{"model": "films", "items": ["f17"]}, {"model": "films"}]}}
+    )
+
+    requests: list[RecommendationRequest] = Field(min_length=1, max_length=MOST_REQUESTS)
+
+
+class SimilarRequest(_Strict):
+    """Which items are like this one?"""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "films", "item_id": "f17", "k": 5}})
+
+    model: Deployment
+    item_id: Id
+    k: K = 10
+    filters: WantedFilters = None
+
+
+class ScoreRequest(Asked):
+    """How well does each of these items come next?"""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"model": "films", "items": ["f17", "f4"], "candidates": ["f2", "f9"]}}
+    )
+
+    model: Deployment
+    candidates: list[Id] = Field(min_length=1, max_length=MOST_CANDIDATES)
+
+
+class Reason(BaseModel):
+    """An item of the history that speaks for a recommended one."""
+
+    item_id: str
+    users_together: int = Field(description="Training users who had both.")
+    similarity: float = Field(description="Cosine of the two items' vectors.")
+
+
+class Item(BaseModel):
+    """One item of an answer."""
+
+    item_id: str
+    score: float = Field(description="Comparable within one answer only.")
+    rank: int = Field(description="From 1.")
+    reasons: list[Reason] | None = Field(default=None, description="Strongest first; of `explain` basic and full.")
+
+
+class ModelReading(BaseModel):
+    """What the model tells about its reading of the history, of `explain` full."""
+
+    history: list[str] = Field(description="The n items it read, oldest first.")
+    tensors: dict[str, Any] = Field(description="By name, nested lists; [n, ...] where it is by event.")
+
+
+class _Answered(BaseModel):
+    model: str = Field(description="The model whose version answered.", examples=["films-hcrnn"])
+    version: int
+    digest: str = Field(description="SHA-256 of the version's bundle.")
+    strategy: Strategy = Field(description="What answered: the model, or a fallback.")
+    items: list[Item] = Field(description="Best first.")
+
+
+class Recommendation(_Answered):
+    """The next items."""
+
+    request_id: UUID = Field(description="For feedback, and for the explanation later.")
+    unknown_items: int = Field(description="Entries of the history that the model does not know.")
+    explanation: ModelReading | None = None
+
+
+class BatchProblem(BaseModel):
+    """Why one request of a batch has no answer."""
+
+    status: int
+    code: str
+    detail: str
+
+
+class BatchAnswer(BaseModel):
+    """One of the two."""
+
+    result: Recommendation | None = None
+    problem: BatchProblem | None = None
+
+
+class BatchAnswers(BaseModel):
+    """In the order of the requests."""
+
+    answers: list[BatchAnswer]
+
+
+class Similar(_Answered):
+    """Items like one."""
+
+
+class Scores(_Answered):
+    """The candidates, best first; those the model does not know stand in `unknown_candidates`."""
+
+    unknown_items: int
+    unknown_candidates: list[str]

@@ -1,0 +1,158 @@
+"""Recommendations over HTTP, from a history sent along."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from libs.database.tables import ModelVersion
+from tests.integration.recommendations.conftest import Release
+from tests.support.recommenders import item_vectors
+
+VECTORS = item_vectors(12, 4)
+
+
+def expected(history: list[int], left_out: set[int]) -> list[str]:
+    """Item ids by the mean of the history's vectors, best first."""
+    scores = VECTORS @ VECTORS[history].mean(axis=0)
+    order = sorted(range(1, 13), key=lambda number: -scores[number])
+    return [f"i{number}" for number in order if number not in left_out]
+
+
+def ask(client: TestClient, **body: Any) -> dict[str, Any]:
+    answer = client.post("/v1/recommendations", json={"model": "films", **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    assert [one["rank"] for one in answer["items"]] == list(range(1, len(answer["items"]) + 1))
+    return [one["item_id"] for one in answer["items"]]
+
+
+def test_the_best_next_items_of_a_raw_history(client: TestClient, films: ModelVersion) -> None:
+    answer = ask(client, items=["i1", "gone", "i4"], k=5)
+    assert ids(answer) == expected([1, 4], {1, 4})[:5]
+    assert (answer["model"], answer["version"], answer["digest"]) == ("films", 1, films.digest)
+    assert (answer["strategy"], answer["unknown_items"]) == ("model", 1)
+    assert answer["items"][0].keys() == {"item_id", "score", "rank"}
+    scores = VECTORS @ VECTORS[[1, 4]].mean(axis=0)
+    assert answer["items"][0]["score"] == pytest.approx(max(np.delete(scores, [0, 1, 4])), abs=1e-5)
+
+
+def test_where_the_time_went(client: TestClient, films: ModelVersion) -> None:
+    answer = client.post("/v1/recommendations", json={"model": "films", "items": ["i1"]})
+    for part in ("auth", "compute", "total"):
+        assert f"{part};dur=" in answer.headers["Server-Timing"]
+
+
+def test_events_are_put_in_order_by_their_times(client: TestClient, deploy: Release) -> None:
+    deploy("last", encoding="last")
+    events = [{"item_id": "i3", "timestamp": "2026-01-02T00:00:00Z"}, {"item_id": "i7", "timestamp": 1}]
+    wanted = VECTORS @ VECTORS[3]
+    found = ask(client, model="last", events=events, exclude_seen=False, k=12)
+    assert ids(found) == [f"i{number}" for number in sorted(range(1, 13), key=lambda number: -wanted[number])]
+    untimed = ask(client, model="last", events=[{"item_id": "i3"}, {"item_id": "i7", "timestamp": 1}], k=1)
+    assert ids(untimed) != ids(found)[:1]
+
+
+def test_what_is_left_out(client: TestClient, films: ModelVersion) -> None:
+    assert ids(ask(client, items=["i1"], exclude_seen=False, k=12)) == expected([1], set())
+    assert ids(ask(client, items=["i1"], exclude_items=["i2", "unheard"], k=12)) == expected([1], {1, 2})
+    green = ask(client, items=["i1"], filters={"category": {"in": ["green"]}, "price": {"<": 9}}, k=12)
+    assert ids(green) == expected([1], set(range(1, 13)) - {2, 5, 8})
+
+
+def test_reasons_and_what_the_model_read(client: TestClient, films: ModelVersion) -> None:
+    basic = ask(client, items=["i1", "i4"], explain="basic", k=1)
+    (item,) = basic["items"]
+    assert {one["item_id"] for one in item["reasons"]} <= {"i1", "i4"}
+    assert "explanation" not in basic
+    full = ask(client, items=["i1", "i4"], explain="full", k=1)
+    assert full["explanation"] == {"history": ["i1", "i4"], "tensors": {"attention": [0.5, 0.5]}}
+
+
+def test_somebody_new_gets_what_is_popular_and_is_told(client: TestClient, films: ModelVersion) -> None:
+    for body in ({}, {"items": []}, {"items": ["unheard"]}, {"user_id": "nobody"}, {"session_id": "none"}):
+        answer = ask(client, **body, k=2)
+        assert (answer["strategy"], ids(answer)) == ("popular", ["i1", "i2"]), body
+    refused = client.post("/v1/recommendations", json={"model": "films", "items": ["unheard"], "fallback": "error"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/items")
+
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"k": 0}, "/k"),
+        ({"k": 10_000}, "/k"),
+        ({"k": "5"}, "/k"),
+        ({"diversity": 1.5}, "/diversity"),
+        ({"wat": 1}, "/wat"),
+        ({"items": [""]}, "/items/0"),
+        ({"items": ["i1"] * 10_001}, "/items"),
+        ({"events": [{"item_id": "i1"}, {"item_id": "i2", "timestamp": TOMORROW}]}, "/events/1/timestamp"),
+        ({"events": [{"item_id": "i1", "timestamp": "2026-01-01T00:00:00"}]}, "/events/0/timestamp"),
+        ({"user_id": "u", "items": ["i1"]}, ""),
+        ({"items": ["i1"], "filters": {"colour": {"in": ["red"]}}}, "/filters/colour"),
+        ({"items": ["i1"], "filters": {"price": {"<": "cheap"}}}, "/filters/price/<"),
+    ],
+)
+def test_a_wrong_request_is_told_where(
+    client: TestClient, films: ModelVersion, body: dict[str, Any], pointer: str
+) -> None:
+    answer = client.post("/v1/recommendations", json={"model": "films", **body})
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["pointer"] == pointer, answer.text
+
+
+def test_a_price_that_is_no_number_is_refused(client: TestClient, films: ModelVersion) -> None:
+    body = '{"model": "films", "items": ["i1"], "filters": {"price": {"<": NaN}}}'
+    answer = client.post("/v1/recommendations", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].startswith("/filters/price")
+
+
+def test_a_batch_answers_each_request_by_itself(client: TestClient, films: ModelVersion) -> None:
+    requests = [
+        {"model": "films", "items": ["i1"], "k": 2},
+        {"model": "film", "items": ["i1"]},
+        {"model": "films", "items": ["unheard"], "k": 1},
+    ]
+    answer = client.post("/v1/recommendations/batch", json={"requests": requests})
+    first, missing, popular = answer.json()["answers"]
+    assert ids(first["result"]) == expected([1], {1})[:2]
+    assert missing["problem"]["code"] == "model_not_loaded"
+    assert "Did you mean 'films'?" in missing["problem"]["detail"]
+    assert popular["result"]["strategy"] == "popular"
+    assert first["result"]["request_id"] != popular["result"]["request_id"]
+    wrong = client.post("/v1/recommendations/batch", json={"requests": [{"model": "films", "k": 0}]})
+    assert wrong.json()["errors"][0]["pointer"] == "/requests/0/k"
+    many = client.post("/v1/recommendations/batch", json={"requests": requests[:1] * 257})
+    assert many.json()["errors"][0]["pointer"] == "/requests"
+
+
+def test_similar_items(client: TestClient, films: ModelVersion) -> None:
+    answer = client.post("/v1/similar", json={"model": "films", "item_id": "i3", "k": 3}).json()
+    unit = VECTORS[1:] / np.linalg.norm(VECTORS[1:], axis=1, keepdims=True)
+    cosines = unit @ unit[2]
+    cosines[2] = -np.inf
+    assert ids(answer) == [f"i{place + 1}" for place in np.argsort(-cosines)[:3]]
+    assert answer["strategy"] == "similar"
+    unknown = client.post("/v1/similar", json={"model": "films", "item_id": "i33"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/item_id")
+
+
+def test_candidates_are_put_in_order(client: TestClient, films: ModelVersion) -> None:
+    body = {"model": "films", "items": ["i1", "x"], "candidates": ["i9", "y", "i2", "i1"]}
+    answer = client.post("/v1/score", json=body).json()
+    assert ids(answer) == [one for one in expected([1], set()) if one in body["candidates"]]
+    assert (answer["unknown_items"], answer["unknown_candidates"]) == (1, ["y"])
+    cold = client.post("/v1/score", json={**body, "items": ["x"]})
+    assert (cold.status_code, cold.json()["errors"][0]["pointer"]) == (422, "/items")
+    assert client.post("/v1/score", json={**body, "candidates": []}).json()["errors"][0]["pointer"] == "/candidates"
