@@ -123,8 +123,7 @@ class RankingMeasurer:
         config, first = self.config, np.asarray(self.events.offsets)[block.users]
         further = {}
         if config.also_seen:
-            ending = "_seen_included" if config.exclude_seen else "_seen_excluded"
-            further[ending] = self._full(block, exclude=not config.exclude_seen)
+            further[other_rule(config)] = self._full(block, exclude=not config.exclude_seen)
         if config.sampled_candidates is not None:
             ending = sampled_name(config.sampled_candidates, config.sampling)
             negatives = self._negatives(block, config.sampled_candidates, generator)
@@ -170,6 +169,11 @@ class RankingMeasurer:
         where = first[:, None] + np.arange(max(1, int((until - first).max())))
         items = self.events.items[np.minimum(where, len(self.events.items) - 1)]
         return torch.from_numpy(np.where(where < until[:, None], items, 0).astype(np.int64)).to(self.device)
+
+
+def other_rule(config: SequenceTrainingConfig) -> str:
+    """What the names of figures under the other rule of `exclude_seen` end in."""
+    return "_seen_included" if config.exclude_seen else "_seen_excluded"
 
 
 def _joined(parts: Sequence[Ranked]) -> Ranked:

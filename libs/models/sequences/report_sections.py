@@ -6,17 +6,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from libs.data.events.dataset import EventData
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.evaluation import BUCKETS, Ranked
+from libs.models.sequences.evaluation import BUCKETS, CUTOFFS, Ranked, other_rule
 from libs.models.sequences.ranking import Popularity, figures_of, gains
 from libs.models.sequences.sampling import sampled_name
 from libs.training.report.charts import grouped_bar_chart, line_chart
 from libs.training.report.page import Block, Chart, Section, Table
 
 _NORMAL_95 = 1.959964
+_RANKED = {"ndcg": "NDCG", "hr": "HR", "mrr": "MRR"}
+_OF_LISTS = {"coverage": "Coverage", "novelty_bits": "Novelty, bits", "gini": "Gini of exposure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +95,63 @@ def _by_group(ranks: Tensor, groups: Tensor, chosen: Sequence[int]) -> list[floa
     return [figures_of(ranks[groups == group], (10,))["hr@10"] for group in chosen]
 
 
-def candidates_in_words(config: SequenceTrainingConfig) -> str:
-    """The candidate set of the figures whose names end in nothing."""
-    return "full ranking, seen items " + ("excluded" if config.exclude_seen else "included")
+def candidates_in_words(config: SequenceTrainingConfig) -> dict[str, str]:
+    """The candidate set of figures, by what their names end in."""
+    seen = {True: "full ranking, seen items excluded", False: "full ranking, seen items included"}
+    words = {"": seen[config.exclude_seen]}
+    if config.also_seen:
+        words[other_rule(config)] = seen[not config.exclude_seen]
+    if config.sampled_candidates is not None:
+        rule = {
+            "distinct": "that the user never met, none twice",
+            "reference": "drawn with repetition, none of the user's training items",
+        }[config.sampling]
+        ending = sampled_name(config.sampled_candidates, config.sampling)
+        words[ending] = f"the held-out item and {config.sampled_candidates:,} sampled ones {rule}"
+    return words
 
 
 def comparison_section(comparison: Comparison, config: SequenceTrainingConfig) -> Section:
     """What the model is worth beside what needs no training."""
     figures = comparison.figures()
-    names = [name for name in figures[comparison.method] if "/" not in name]
-    rows = [[name, *(f"{figures[who][name]:.4f}" for who in figures)] for name in names]
-    caption = (
-        f"{len(comparison.model.ranks):,} held-out items of the {comparison.split} split: {candidates_in_words(config)}"
+    tables = [
+        _table(figures, [f"{name}@{k}{ending}" for name in _RANKED for k in CUTOFFS], words[:1].upper() + words[1:])
+        for ending, words in candidates_in_words(config).items()
+    ]
+    lists = [name for name in figures[comparison.method] if name.startswith(tuple(_OF_LISTS))]
+    return Section(
+        "Against the baselines", _verdicts(comparison, config), [*tables, _table(figures, lists, "Of the lists of ten")]
     )
-    table = Table(["figure", *figures], rows, frozenset(range(1, 1 + len(figures))), caption)
-    return Section("Against the baselines", _verdicts(comparison, config), [table])
+
+
+def _table(figures: Mapping[str, Mapping[str, float]], names: Sequence[str], caption: str) -> Table:
+    """One row a figure, one column for each who was measured."""
+    rows = [[_label(name), *_row([of[name] for of in figures.values()], name)] for name in names]
+    return Table(["", *figures], rows, frozenset(range(1, 1 + len(figures))), caption, wide=False)
+
+
+def _label(name: str) -> str:
+    figure, _, rest = name.partition("@")
+    return _OF_LISTS[figure] if figure in _OF_LISTS else f"{_RANKED[figure]}@{rest.partition('_')[0]}"
+
+
+def _row(values: Sequence[float], name: str) -> list[str]:
+    """Numbers of one figure, the best of the ranking in bold."""
+    best = max(values) if name.startswith(tuple(_RANKED)) else math.nan
+    shown = [f"{value:.4f}" for value in values]
+    return [Markup("<b>{}</b>").format(s) if v == best else s for s, v in zip(shown, values, strict=True)]
 
 
 def _verdicts(comparison: Comparison, config: SequenceTrainingConfig) -> str:
-    said = [
+    said = [f"{len(comparison.model.ranks):,} held-out items of the {comparison.split} split."]
+    said += [
         f"The model {margin.verdict} ({margin.difference:+.4f} ± {margin.half_width:.4f} NDCG@10)."
         for margin in comparison.margins()
     ]
-    if said:
+    if comparison.baselines:
         said.append("Differences are means over the same cases with their 95 % interval.")
     if config.sampled_candidates is not None:
-        ending = sampled_name(config.sampled_candidates, config.sampling)
-        said.append(f"Figures that end in {ending} rank against a sample and compare with no other figure.")
+        said.append("Figures over sampled items are far higher and compare with no full ranking.")
     return " ".join(said)
 
 
@@ -130,11 +163,11 @@ def slices_section(comparison: Comparison) -> Section:
         Chart(_rank_chart(comparison), "Share of held-out items up to a rank"),
     ]
     known, text = _known_and_cold(comparison)
-    buckets = "Popular are the fifth of the items with most training events, the middle goes to half of them."
+    buckets = "Popular: the fifth of the items with most training events; middle: up to half of them; tail: the rest."
     return Section("Where it is right", f"{buckets} {text}", [*blocks, *known])
 
 
-def _bucket_chart(comparison: Comparison) -> Any:
+def _bucket_chart(comparison: Comparison) -> Markup:
     groups = comparison.popularity.buckets()[comparison.model.targets]
     found = [bucket for bucket in BUCKETS if bool((groups == bucket).any())]
     labels = [f"{BUCKETS[bucket]}\n{int((groups == bucket).sum()):,}" for bucket in found]
@@ -142,14 +175,14 @@ def _bucket_chart(comparison: Comparison) -> Any:
     return grouped_bar_chart(bars, labels, "held-out items, and how many", "HR@10")
 
 
-def _length_chart(comparison: Comparison) -> Any:
+def _length_chart(comparison: Comparison) -> Markup:
     table = comparison.by_history_length()
     labels = [f"{lengths}\n{cases:,}" for lengths, cases in zip(table["lengths"], table["cases"], strict=True)]
     return grouped_bar_chart(table["hr@10"], labels, "events before, and cases", "HR@10")
 
 
-def _rank_chart(comparison: Comparison) -> Any:
-    marks = [float(mark) for mark in torch.logspace(0, math.log10(len(comparison.popularity.counts)), 40)]
+def _rank_chart(comparison: Comparison) -> Markup:
+    marks = [float(mark) for mark in torch.logspace(0, math.log10(len(comparison.popularity.counts)), 80)]
     series = {
         name: (marks, [float((ranked.ranks <= mark).double().mean()) for mark in marks])
         for name, ranked in comparison.all.items()

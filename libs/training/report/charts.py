@@ -57,6 +57,7 @@ def line_chart(
         axes.set_yscale("log")
     if logarithmic_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if len(series) > 1:

@@ -27,12 +27,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text; `numeric` columns stand to the right."""
+    """Rows of text; `numeric` columns stand to the right. One that is not `wide` stands beside others."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
     caption: str = ""
+    wide: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,7 @@ def some_events(seed: int, users: int = 12) -> EventStore:
 
 
 def training_sets(events: EventStore) -> list[set[int]]:
-    return [
-        set(events.items[events.offsets[user] : events.ends[user, 0]].tolist()) for user in range(events.num_users)
-    ]
+    return [set(events.items[events.offsets[user] : events.ends[user, 0]].tolist()) for user in range(events.num_users)]
 
 
 def similarity(sets: list[set[int]], one: int, other: int, shrinkage: float) -> float:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, top_items
 
 
-@given(st.integers(0, 2**31), st.sampled_from(["mid", "optimistic"]))
+@given(st.integers(0, 2**31), st.sampled_from(["mid", "optimistic", "pessimistic"]))
 def test_ranks_are_those_of_counting(seed, ties):
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(0, 4, (3, 8), generator=generator).float()
@@ -20,7 +20,7 @@ def test_ranks_are_those_of_counting(seed, ties):
         others = [i for i in range(1, 8) if i != target and i not in excluded[row].tolist()]
         better = sum(bool(scores[row, i] > scores[row, target]) for i in others)
         equal = sum(bool(scores[row, i] == scores[row, target]) for i in others)
-        assert ranks[row] == 1 + better + (equal / 2 if ties == "mid" else 0)
+        assert ranks[row] == 1 + better + {"mid": equal / 2, "optimistic": 0, "pessimistic": equal}[ties]
 
 
 def test_a_constant_scorer_is_as_good_as_chance():
@@ -32,6 +32,24 @@ def test_a_constant_scorer_is_as_good_as_chance():
 def test_a_score_that_is_no_number_is_last():
     scores = torch.tensor([[0.0, math.nan, 1.0, 2.0]])
     assert ranks_of(scores, torch.tensor([1])).item() == 3
+
+
+def test_a_model_gone_wrong_is_as_good_as_chance_and_recommends_nothing():
+    scores = torch.full((1, 101), math.nan)
+    assert ranks_of(scores, torch.tensor([7])).item() == 50.5
+    assert not top_items(scores, 3).any()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_the_best_items_are_those_of_a_sort(seed, count):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 3, (4, 9), generator=generator).float()
+    scores[torch.rand(4, 9, generator=generator) < 0.2] = -math.inf
+    excluded = torch.randint(0, 9, (4, 3), generator=generator)
+    for row, best in enumerate(top_items(scores, count, excluded).tolist()):
+        candidates = [i for i in range(1, 9) if i not in excluded[row].tolist() and scores[row, i] > -math.inf]
+        expected = sorted(candidates, key=lambda item: (-float(scores[row, item]), item))[:count]
+        assert best == expected + [0] * (count - len(expected))
 
 
 def test_figures_by_hand():
@@ -55,6 +73,8 @@ def test_popularity():
     recommended = torch.tensor([[1, 2], [1, 0]])
     assert popularity.coverage(recommended) == pytest.approx(2 / 5)
     assert popularity.novelty(recommended) == pytest.approx((1 + 2 + 1) / 3)
+    assert popularity.inequality(torch.tensor([[1, 2, 3, 4, 5]])) == 0
+    assert popularity.inequality(torch.tensor([[1, 0], [1, 0]])) == pytest.approx(0.8)
 
 
 def test_groups():
