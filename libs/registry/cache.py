@@ -4,6 +4,7 @@
     <cache>/<digest>.json      size, and what its files looked like when they were last hashed
     <cache>/<digest>.lock      flock: shared while it is filled or used, exclusive while it is evicted
     <cache>/<digest>.fill      flock: exclusive while it is fetched
+    <cache>/<digest>.*.ann     what a server derived from it; goes with the folder
 
 Works without the store once a folder is here, and with several processes on one cache.
 """
@@ -119,6 +120,8 @@ class FolderCache:
 
     def _remove(self, digest: str) -> None:
         self._record(digest).unlink(missing_ok=True)
+        for derived in self.folder.glob(f"{digest}.*.ann"):
+            derived.unlink(missing_ok=True)
         folder = self.folder / digest
         if folder.exists():
             doomed = self.folder / f".doomed-{uuid.uuid4().hex}"

@@ -13,7 +13,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from libs.data.manifest import ItemFeature
 from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec
 from libs.serving.folder import MODEL_FILE, write_bundle
+from libs.serving.repository import Identity
 
+IDENTITY = Identity("shop", 1, "a" * 64)
 Encoding = Literal["mean", "last"]
 Vectors = NDArray[np.float32]
 
@@ -36,7 +38,6 @@ def make_recommender(
     vectors: Vectors | None = None,
     step: bool = True,
     explain: bool = True,
-    neighbours: bool = True,
     features: Mapping[str, Sequence[Any]] | None = None,
     training_count: Sequence[int] | None = None,
     lineage: Lineage | None = None,
@@ -45,9 +46,8 @@ def make_recommender(
 
     Args:
         vectors: [I + 1, d], row 0 zeros; None draws them from `seed`.
-        step: with step.onnx; its state is a sum [N, d] and a count [N, 1].
+        step: with step.onnx; its state is a sum [N, d], a count [N, 1] and the items seen [N, n].
         explain: with explain.onnx; `attention` [N, n] is 1 / length for each event of a history.
-        neighbours: with neighbours.npz: the two items with the nearest numbers.
         features: of the items by name; None: a category ("red", "green", "blue" in turn) and a price (their number; the
             last has none).
         training_count: [I]; None: 10 * I, 10 * (I - 1), ... 10.
@@ -62,8 +62,7 @@ def make_recommender(
         onnx.save(explain_graph(), str(folder / "explain.onnx"))
     np.save(folder / "item_vectors.npy", table)
     described = _write_items(folder, items, features, training_count)
-    if neighbours:
-        np.savez(folder / "neighbours.npz", **near_numbers(items))
+    np.savez(folder / "neighbours.npz", **near_numbers(items))
     histories = np.array([[1, 2, items], [items, 0, 0]], np.int64)
     lengths = np.array([3, 1], np.int64)
     np.savez(
@@ -141,26 +140,33 @@ def encoder_graph(vectors: Vectors, encoding: Encoding = "mean") -> onnx.ModelPr
 
 
 def step_graph(vectors: Vectors, encoding: Encoding = "mean") -> onnx.ModelProto:
-    """item [N], total [N, d], count [N, 1] → features [N, d], next_total, next_count."""
+    """item [N], total [N, d], count [N, 1], seen [N, n] → features [N, d] and the state after it, seen [N, n + 1]."""
     width = vectors.shape[1]
     nodes = [
         helper.make_node("Gather", ["vectors", "item"], ["vector"]),
         helper.make_node("Add", ["total", "vector"], ["next_total"]),
         helper.make_node("Add", ["count", "one"], ["next_count"]),
+        helper.make_node("Unsqueeze", ["item", "axis"], ["column"]),
+        helper.make_node("Concat", ["seen", "column"], ["next_seen"], axis=1),
         helper.make_node("Div", ["next_total", "next_count"], ["features"])
         if encoding == "mean"
         else helper.make_node("Identity", ["vector"], ["features"]),
     ]
-    state = [_tensor("total", TensorProto.FLOAT, ["N", width]), _tensor("count", TensorProto.FLOAT, ["N", 1])]
+    state = [
+        _tensor("total", TensorProto.FLOAT, ["N", width]),
+        _tensor("count", TensorProto.FLOAT, ["N", 1]),
+        _tensor("seen", TensorProto.INT64, ["N", "n"]),
+    ]
     after = [
         _tensor("next_total", TensorProto.FLOAT, ["N", width]),
         _tensor("next_count", TensorProto.FLOAT, ["N", 1]),
+        _tensor("next_seen", TensorProto.INT64, ["N", "m"]),
     ]
     return _model(
         nodes,
         [_tensor("item", TensorProto.INT64, ["N"]), *state],
         [_tensor("features", TensorProto.FLOAT, ["N", width]), *after],
-        {"vectors": vectors, "one": np.ones((1, 1), np.float32)},
+        {"vectors": vectors, "one": np.ones((1, 1), np.float32), "axis": np.array([1], np.int64)},
     )
 
 
@@ -185,6 +191,7 @@ def _state(width: int) -> list[TensorSpec]:
     return [
         TensorSpec(name="total", datatype="FP32", shape=[-1, width]),
         TensorSpec(name="count", datatype="FP32", shape=[-1, 1]),
+        TensorSpec(name="seen", datatype="INT64", shape=[-1, -1]),
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from libs.serving.bundle import NextItemBundle
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, read_next_item_bundle
-from libs.serving.recommendation.ann import ItemIndex
+from libs.serving.recommendation.ann import ANN_ABOVE_ITEMS, ItemIndex, open_index
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
 from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters
@@ -43,7 +43,7 @@ class LoadedRecommender:
     encoder: Encoder
     sessions: SessionStates | None
     explainer: Graph | None
-    index: ItemIndex | None = None
+    index: ItemIndex | None
 
     @property
     def providers(self) -> list[str]:
@@ -54,8 +54,13 @@ class LoadedRecommender:
         """Nothing waits here: memory goes with the last reference."""
 
 
-def load(folder: Path, identity: Identity, settings: RunSettings) -> LoadedRecommender:
+def load(
+    folder: Path, identity: Identity, settings: RunSettings, ann_above_items: int = ANN_ABOVE_ITEMS
+) -> LoadedRecommender:
     """Load a bundle and probe it.
+
+    Args:
+        ann_above_items: larger catalogues are searched by an index, which is built when there is none yet.
 
     Raises:
         LoadError: the bundle is damaged, the provider is absent, or the probe shows other numbers than were recorded.
@@ -80,6 +85,7 @@ def load(folder: Path, identity: Identity, settings: RunSettings) -> LoadedRecom
         encoder=encoder,
         sessions=sessions,
         explainer=explainer,
+        index=open_index(folder, bundle, vectors.table) if bundle.items > ann_above_items else None,
     )
 
 
