@@ -105,13 +105,20 @@ class Recorder:
                     repository.insert(session, batch)
             except (DBAPIError, PoolTimeoutError) as error:
                 if isinstance(error, DBAPIError) and not is_transient(error):
-                    return self._drop(len(batch), "refused", str(error.orig))
+                    return self._write_what_fits(batch, str(error.orig))
                 if monotonic() > self._stop_by:
                     return self._drop(len(batch), "stopped")
                 self._background.stopping.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             else:
                 return None
+
+    def _write_what_fits(self, batch: list[RecommendationRecord], error: str) -> None:
+        if len(batch) == 1:
+            self._drop(1, "refused", error)
+        else:
+            for one in batch:
+                self._write([one])
 
     def _drop(self, count: int, reason: str, error: str = "") -> None:
         self._dropped.labels(reason).inc(count)

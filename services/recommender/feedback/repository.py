@@ -85,4 +85,4 @@ def catalogue_sizes(session: Session, version_ids: Sequence[UUID]) -> dict[UUID,
     """Version → how many items it knows; versions that were deleted are left out."""
     size = ModelVersion.bundle["items"].as_integer()
     found = select(ModelVersion.id, size).where(ModelVersion.id.in_(version_ids), size.is_not(None))
-    return dict(session.execute(found).tuples().all())
+    return dict(session.execute(found).all())
