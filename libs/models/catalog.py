@@ -9,10 +9,14 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from libs.models.frskd.config import FrskdConfig
+from libs.models.gru4rec.config import Gru4recConfig
+from libs.models.hcrnn.config import HcrnnConfig
+from libs.models.narm.config import NarmConfig
 from libs.models.supervised.config import SupervisedConfig
 from libs.training.run import Inputs, Outcome, Run
 
-Task = Literal["image-classification"]
+Task = Literal["image-classification", "next-item"]
+DataKind = Literal["images", "events"]
 
 
 class UnknownMethodError(LookupError):
@@ -32,6 +36,8 @@ class Method:
 
     Attributes:
         name: what REST, CLI and the registry call it.
+        task: what a model it trains does; also of the model it may start from.
+        data: kind of the data set it trains on (`libs.data.manifest`).
         module: its `train` and `estimate`, both `(config, inputs, run) -> Outcome`; imported only where they run.
     """
 
@@ -39,7 +45,7 @@ class Method:
     title: str
     summary: str
     task: Task
-    data: Literal["images"]
+    data: DataKind
     config: type[BaseModel]
     entry: str
     reference: str
@@ -70,6 +76,36 @@ METHODS: dict[str, Method] = {
             config=FrskdConfig,
             entry="libs.models.frskd.train:train",
             reference="Ji et al., CVPR 2021, arXiv 2103.08273",
+        ),
+        Method(
+            name="gru4rec",
+            title="GRU4Rec",
+            summary="Next items by one GRU over a history: small, fast, a strong baseline.",
+            task="next-item",
+            data="events",
+            config=Gru4recConfig,
+            entry="libs.models.gru4rec.train:train",
+            reference="Hidasi et al., ICLR 2016, arXiv 1511.06939",
+        ),
+        Method(
+            name="hcrnn",
+            title="HCRNN: hierarchical context recurrent network",
+            summary="Next items from interests at three speeds; says where a person's interest drifted.",
+            task="next-item",
+            data="events",
+            config=HcrnnConfig,
+            entry="libs.models.hcrnn.train:train",
+            reference="Song et al., AAAI 2019, arXiv 1904.12674",
+        ),
+        Method(
+            name="narm",
+            title="NARM: neural attentive recommendation machine",
+            summary="Next items by a GRU whose states an attention reads.",
+            task="next-item",
+            data="events",
+            config=NarmConfig,
+            entry="libs.models.narm.train:train",
+            reference="Li et al., CIKM 2017, arXiv 1711.04725",
         ),
         Method(
             name="supervised",

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -10,15 +11,15 @@ from torch import Tensor, nn
 from libs.data.loading import plan_epoch, training_batches
 from libs.training.classification import classifier_session
 from libs.training.classification_data import ClassificationData
-from libs.training.config import ImageTrainingConfig
+from libs.training.config import ImageTrainingConfig, TrainingConfig
 from libs.training.evaluation import in_memory_format
-from libs.training.precision import device_of
 from libs.training.processes import Processes
 from libs.training.run import Outcome, Run
+from libs.training.session import TrainingSession
 
 TIMED_STEPS = 3
 EVALUATION_SHARE = 0.4
-"""A picture that is evaluated costs about a forward pass; one that is trained on, three."""
+"""An example that is evaluated costs about a forward pass; one that is trained on, three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,12 @@ class TrainingEstimate:
     """What a training will cost on this machine.
 
     Attributes:
-        served_parameters: of the classifier.
+        served_parameters: of the model that is kept.
         trained_parameters: of the step module, with all that is thrown away afterwards.
         steps: optimiser steps.
         step_s: seconds a step, median of three.
         total_s: seconds of steps and evaluations; export and report come on top.
-        memory_bytes: weights, gradients, optimiser, averages, activations and held pictures.
+        memory_bytes: weights, gradients, optimiser, averages, activations and held data.
     """
 
     served_parameters: int
@@ -65,12 +66,12 @@ def estimate_training(
     cost = measure_step(module, pictures, labels, config, device)
     evaluated = _evaluated_pictures(data, config, steps, plan.batches)
     return TrainingEstimate(
-        served_parameters=_parameters(module.get_submodule("classifier")),
-        trained_parameters=_parameters(module),
+        served_parameters=count_parameters(module.get_submodule("classifier")),
+        trained_parameters=count_parameters(module),
         steps=steps,
         step_s=cost.seconds,
         total_s=cost.seconds * (steps + EVALUATION_SHARE * evaluated / len(pictures)),
-        memory_bytes=_state_bytes(module, config) + cost.activation_bytes + _held_bytes(data),
+        memory_bytes=state_bytes(module, config) + cost.activation_bytes + _held_bytes(data),
     )
 
 
@@ -83,21 +84,24 @@ def estimate_outcome(module: nn.Module, data: ClassificationData, config: ImageT
 def measure_step(
     module: nn.Module, pictures: Tensor, labels: Tensor, config: ImageTrainingConfig, device: str
 ) -> StepCost:
-    """Time steps of a copy of the step module on one batch, after one that warms up and is watched for memory."""
-    place = device_of(device)
+    """`time_steps` of a copy of the step module of a classifier."""
     session = classifier_session(copy.deepcopy(module), config, device, Processes(), total_steps=TIMED_STEPS + 1)
-    pictures = in_memory_format(pictures, config.channels_last)
+    return time_steps(session, (in_memory_format(pictures, config.channels_last), labels))
+
+
+def time_steps(session: TrainingSession, batch: Sequence[Tensor]) -> StepCost:
+    """Time steps of a session on one batch, after one that warms up and is watched for memory."""
     kept = _KeptBytes()
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-        session.optimise(pictures, labels)
+        session.optimise(*batch)
     seconds: list[float] = []
     for _ in range(TIMED_STEPS):
         started = time.perf_counter()
-        session.optimise(pictures, labels)
-        if place.type == "cuda":
-            torch.cuda.synchronize(place)
+        session.optimise(*batch)
+        if batch[0].device.type == "cuda":
+            torch.cuda.synchronize(batch[0].device)
         seconds.append(time.perf_counter() - started)
-    return StepCost(sorted(seconds)[TIMED_STEPS // 2], kept.bytes // config.accumulate)
+    return StepCost(sorted(seconds)[TIMED_STEPS // 2], kept.bytes // session.config.accumulate)
 
 
 class _KeptBytes:
@@ -115,11 +119,12 @@ class _KeptBytes:
         return tensor
 
 
-def _parameters(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
+    """Numbers that are trained."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _state_bytes(module: nn.Module, config: ImageTrainingConfig) -> int:
+def state_bytes(module: nn.Module, config: TrainingConfig) -> int:
     """Weights, gradients, optimiser state, the average, and the best weights kept on the side."""
     copies = 2 + (2 if config.optimizer == "adamw" else 1 if config.momentum else 0)
     copies += (config.ema_decay is not None) + (config.checkpoint == "best")

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from libs.data.images import ImageSplit
 from libs.data.recipe import Recipe
-from libs.serving.bundle import ClassifierBundle, Lineage, TensorSpec
+from libs.serving.bundle import Bundle, ClassifierBundle, Lineage, TensorSpec
 from libs.training.onnx_export import (
     INPUT,
     OUTPUT,
@@ -24,6 +25,8 @@ from libs.training.onnx_export import (
 )
 
 _SAMPLE_ROWS = 2
+
+BundleT = TypeVar("BundleT", bound=Bundle)
 
 
 def export_classifier(
@@ -49,7 +52,7 @@ def export_classifier(
         temperature: divides the logits before the softmax.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plain = _plain_copy(classifier)
+    plain = plain_copy(classifier)
     state = {name: tensor.contiguous() for name, tensor in plain.state_dict().items()}
     safetensors.torch.save_file(state, folder / "model.safetensors")
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -69,10 +72,16 @@ def export_classifier(
         parity=parity,
         latency=measure_latency(model, recipe),
         lineage=lineage,
-        files={path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != "bundle.json"},
     )
-    (folder / "bundle.json").write_text(bundle.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return bundle
+    return write_bundle(folder, bundle)
+
+
+def write_bundle(folder: Path, bundle: BundleT) -> BundleT:
+    """Write `bundle.json`, with the digests of all files beside it; the bundle as written."""
+    digests = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != "bundle.json"}
+    complete = bundle.model_copy(update={"files": digests})
+    (folder / "bundle.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return complete
 
 
 @torch.inference_mode()
@@ -86,7 +95,7 @@ def _write_sample(plain: nn.Module, recipe: Recipe, path: Path) -> None:
     np.savez(path, input=rows, logits=plain(torch.from_numpy(rows)).numpy())
 
 
-def _plain_copy(classifier: nn.Module) -> nn.Module:
+def plain_copy(classifier: nn.Module) -> nn.Module:
     """A copy on the CPU, in full precision, evaluation mode and the default memory format."""
     plain = copy.deepcopy(classifier).to("cpu", torch.float32).eval()
     return plain.to(memory_format=torch.contiguous_format)

@@ -1,9 +1,9 @@
 """From a torch classifier to an ONNX model, and proof that both compute the same."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -102,18 +102,22 @@ def compare_logits(expected: Tensor, found: Tensor) -> Parity:
 def measure_latency(path: Path, recipe: Recipe, batch_sizes: Sequence[int] = (1, 16)) -> list[Latency]:
     """Wall time of one call on one thread, after a warm-up; fewer rounds where a call is slow."""
     session = open_session(path, threads=1)
-    return [_latency(session, recipe, batch_size) for batch_size in batch_sizes]
+    shape = recipe.channels, recipe.height, recipe.width
+    return [
+        latency_of(session, {INPUT: np.zeros((batch_size, *shape), np.float32)}, batch_size)
+        for batch_size in batch_sizes
+    ]
 
 
-def _latency(session: Session, recipe: Recipe, batch_size: int) -> Latency:
-    pictures = np.zeros((batch_size, recipe.channels, recipe.height, recipe.width), np.float32)
+def latency_of(session: Session, inputs: Mapping[str, NDArray[Any]], batch_size: int) -> Latency:
+    """Wall time of one call of a session on one thread with these inputs, by name."""
     for _ in range(_WARM_UP_ROUNDS):
-        run_session(session, pictures)
+        session.run(None, inputs)
     times_ms: list[float] = []
     deadline = time.perf_counter() + _LATENCY_BUDGET_S
     while not times_ms or (len(times_ms) < _LATENCY_ROUNDS and time.perf_counter() < deadline):
         started = time.perf_counter()
-        run_session(session, pictures)
+        session.run(None, inputs)
         times_ms.append((time.perf_counter() - started) * 1000)
     p50, p90 = np.quantile(times_ms, [0.5, 0.9])
     return Latency(batch_size=batch_size, threads=1, p50_ms=p50, p90_ms=p90, rounds=len(times_ms))

@@ -1,5 +1,6 @@
 """Data and tiny settings for the contract that every method of the catalog keeps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from libs.data.write import write_arrays_dataset
+from libs.models.catalog import DataKind
+from tests.support.events import events_folder, walks
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +30,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     write_arrays_dataset(folder, pictures, y[:300].astype(np.int64), [f"digit {k}" for k in range(10)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def data_of(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[DataKind, Path]:
+    """A validated data set of every kind; a training epoch of 6 batches with the tiny settings."""
+    return {"images": digits, "events": events_folder(tmp_path_factory.mktemp("events"), walks(users=96, items=12))}

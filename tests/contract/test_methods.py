@@ -2,29 +2,38 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import polars as pl
 import pytest
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ValidationError
 
+from libs.data.errors import DataError
+from libs.data.events.dataset import open_event_data
+from libs.data.events.windows import read, windows_of
 from libs.data.images import open_images
 from libs.data.preprocess import apply_batch
 from libs.jobs.tasks import TASKS
-from libs.models.catalog import METHODS, Method, Task
+from libs.models.catalog import METHODS, DataKind, Method, Task
 from libs.models.estimate_config import EstimateConfig
+from libs.registry.gates import check_gates, first_failure
 from libs.registry.onnx_checks import read_graph, signature
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import AnyBundle, ClassifierBundle, NextItemBundle, parse_bundle
+from libs.serving.folder import read_bundle
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs, Outcome, Stopped, StopReason
+from tests.support.events import events_folder, walks
 
+DataOf = Mapping[DataKind, Path]
 TINY: dict[Task, dict[str, Any]] = {
     "image-classification": {
         "model": "resnet8",
@@ -33,11 +42,40 @@ TINY: dict[Task, dict[str, Any]] = {
         "lr": 0.05,
         "mix": "mixup",
         "ema_decay": 0.9,
-    }
+    },
+    "next-item": {
+        "epochs": 2,
+        "batch_size": 16,
+        "lr": 0.02,
+        "max_length": 20,
+        "objective": "bce",
+        "exclude_seen": False,
+        "ema_decay": 0.9,
+        "monitor": "mrr@20",
+    },
 }
-WALL_CLOCK = {"train/images_per_s"}
+WALL_CLOCK = {"train/images_per_s", "train/sequences_per_s"}
+FINAL_FIGURES: dict[Task, set[str]] = {
+    "image-classification": {"val/accuracy", "test/accuracy", "test/nll", "test/ece"},
+    "next-item": {"val/ndcg@10", "test/ndcg@10", "test/hr@10", "test/coverage@10"},
+}
+SERIES: dict[Task, set[str]] = {
+    "image-classification": {"train/loss", "train/accuracy", "train/lr", "train/images_per_s", "val/accuracy"},
+    "next-item": {"train/loss", "train/lr", "train/sequences_per_s", "val/ndcg@10"},
+}
+REPORT_FILES: dict[Task, set[str]] = {
+    "image-classification": {"report.html", "report.json", "metrics.csv", "augmented.png"},
+    "next-item": {"report.html", "report.json", "metrics.csv"},
+}
+LOSS: dict[Task, str] = {"image-classification": "train/ce_classifier", "next-item": "train/next_item"}
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+classifiers = pytest.mark.parametrize(
+    "method", [pytest.param(m, id=n) for n, m in METHODS.items() if m.task == "image-classification"]
+)
+recommenders = pytest.mark.parametrize(
+    "method", [pytest.param(m, id=n) for n, m in METHODS.items() if m.task == "next-item"]
+)
 
 
 class RecordedRun(LocalRun):
@@ -62,8 +100,8 @@ def config_of(method: Method, **changes: Any) -> BaseModel:
     return method.config.model_validate({**TINY[method.task], **changes})
 
 
-def run_method(method: Method, data: Path, run: RecordedRun, **changes: Any) -> Outcome:
-    return method.load()(config_of(method, **changes), Inputs({"train": data}), run)
+def run_method(method: Method, data_of: DataOf, run: RecordedRun, **changes: Any) -> Outcome:
+    return method.load()(config_of(method, **changes), Inputs({"train": data_of[method.data]}), run)
 
 
 def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
@@ -75,82 +113,94 @@ def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
 class Finished:
     run: RecordedRun
     outcome: Outcome
-    bundle: ClassifierBundle
+    bundle: AnyBundle
 
 
 @pytest.fixture(scope="session")
-def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finished]:
-    """One uninterrupted run of every method, shared by the tests that only look at it."""
-    torch.set_num_threads(1)
-    done: dict[str, Finished] = {}
-    for name, method in METHODS.items():
+def finished(data_of: DataOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Method], Finished]:
+    """One uninterrupted run of a method, shared by the tests that only look at it."""
+
+    @cache
+    def run_once(name: str) -> Finished:
+        torch.set_num_threads(1)
         run = RecordedRun(tmp_path_factory.mktemp(name))
-        outcome = run_method(method, digits, run)
+        outcome = run_method(METHODS[name], data_of, run)
         assert outcome.bundle is not None
-        bundle = ClassifierBundle.model_validate_json((outcome.bundle / "bundle.json").read_bytes())
-        done[name] = Finished(run, outcome, bundle)
-    return done
+        return Finished(run, outcome, parse_bundle((outcome.bundle / "bundle.json").read_bytes()))
+
+    return lambda method: run_once(method.name)
 
 
 @every_method
-def test_outcome_is_complete(method: Method, finished: Mapping[str, Finished]) -> None:
-    run, outcome = finished[method.name].run, finished[method.name].outcome
-    assert {"val/accuracy", "test/accuracy", "test/nll", "test/ece"} <= set(outcome.metrics)
+def test_outcome_is_complete(method: Method, finished: Callable[[Method], Finished]) -> None:
+    run, outcome = finished(method).run, finished(method).outcome
+    assert set(outcome.metrics) >= FINAL_FIGURES[method.task]
     assert all(np.isfinite(value) for value in outcome.metrics.values())
     json.dumps(outcome.details, allow_nan=False)
-    assert {"train/loss", "train/accuracy", "train/lr", "train/images_per_s", "val/accuracy"} <= {
-        name for name, _ in run.figures
-    } | WALL_CLOCK
-    assert run.latest("train/ce_classifier") < run.figures["train/ce_classifier", 1]  # it learns
+    assert {name for name, _ in run.figures} | WALL_CLOCK >= SERIES[method.task]
+    assert run.latest(LOSS[method.task]) < run.figures[LOSS[method.task], 1]  # it learns
 
 
 @every_method
-def test_what_is_served_passes_the_checks_of_graphs_from_outside(
-    method: Method, finished: Mapping[str, Finished]
-) -> None:
-    bundle, folder = finished[method.name].bundle, finished[method.name].outcome.bundle
+def test_a_bundle_says_its_task_and_passes_the_gates(method: Method, finished: Callable[[Method], Finished]) -> None:
+    bundle = finished(method).bundle
+    assert bundle.task == method.task
+    assert first_failure(check_gates(bundle)) is None
+    folder = finished(method).outcome.bundle
     assert folder is not None
+    assert read_bundle(folder) == bundle
+
+
+@classifiers
+def test_what_is_served_passes_the_checks_of_graphs_from_outside(
+    method: Method, finished: Callable[[Method], Finished]
+) -> None:
+    bundle, folder = finished(method).bundle, finished(method).outcome.bundle
+    assert folder is not None
+    assert isinstance(bundle, ClassifierBundle)
     spec_in, spec_out = signature(read_graph(folder / "model.onnx"), bundle.recipe, bundle.labels)
     assert (spec_in, spec_out) == (bundle.inputs[0], bundle.outputs[0])
 
 
 @every_method
-def test_report_is_complete(method: Method, finished: Mapping[str, Finished]) -> None:
-    folder = finished[method.name].outcome.report
+def test_report_is_complete(method: Method, finished: Callable[[Method], Finished]) -> None:
+    folder = finished(method).outcome.report
     assert folder is not None
-    assert {"report.html", "report.json", "metrics.csv", "augmented.png"} <= {path.name for path in folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} >= REPORT_FILES[method.task]
     assert list(folder.glob("tensorboard/events.out.tfevents.*"))
 
 
 @every_method
-def test_same_seed_same_result(method: Method, digits: Path, finished: Mapping[str, Finished], tmp_path: Path) -> None:
+def test_same_seed_same_result(
+    method: Method, data_of: DataOf, finished: Callable[[Method], Finished], tmp_path: Path
+) -> None:
     again = RecordedRun(tmp_path / "again")
-    outcome = run_method(method, digits, again)
-    assert_equal_runs(finished[method.name].run.figures, again.figures)
-    assert_equal_weights(weights_of(finished[method.name].outcome), weights_of(outcome))
-    assert outcome.metrics == finished[method.name].outcome.metrics
+    outcome = run_method(method, data_of, again)
+    assert_equal_runs(finished(method).run.figures, again.figures)
+    assert_equal_weights(weights_of(finished(method).outcome), weights_of(outcome))
+    assert outcome.metrics == finished(method).outcome.metrics
 
 
 @every_method
 def test_interrupted_and_resumed_is_bitwise_the_same(
-    method: Method, digits: Path, finished: Mapping[str, Finished], tmp_path: Path
+    method: Method, data_of: DataOf, finished: Callable[[Method], Finished], tmp_path: Path
 ) -> None:
     first = RecordedRun(tmp_path, stop_at=9, reason="shutdown")  # in the middle of the second of two epochs
     with pytest.raises(Stopped, match="shutdown"):
-        run_method(method, digits, first)
+        run_method(method, data_of, first)
     second = RecordedRun(tmp_path)
-    outcome = run_method(method, digits, second)
+    outcome = run_method(method, data_of, second)
     assert min(step for _, step in second.figures) > min(step for _, step in first.figures)
-    assert_equal_runs(finished[method.name].run.figures, first.figures | second.figures)
-    assert_equal_weights(weights_of(finished[method.name].outcome), weights_of(outcome))
-    assert outcome.metrics == finished[method.name].outcome.metrics
+    assert_equal_runs(finished(method).run.figures, first.figures | second.figures)
+    assert_equal_weights(weights_of(finished(method).outcome), weights_of(outcome))
+    assert outcome.metrics == finished(method).outcome.metrics
 
 
 @every_method
-def test_stop_leaves_a_checkpoint(method: Method, digits: Path, tmp_path: Path) -> None:
+def test_stop_leaves_a_checkpoint(method: Method, data_of: DataOf, tmp_path: Path) -> None:
     run = RecordedRun(tmp_path, stop_at=3)
     with pytest.raises(Stopped) as stopped:
-        run_method(method, digits, run)
+        run_method(method, data_of, run)
     assert stopped.value.reason == "cancel"
     newest = newest_checkpoint(run.checkpoints)
     assert newest is not None
@@ -158,8 +208,8 @@ def test_stop_leaves_a_checkpoint(method: Method, digits: Path, tmp_path: Path) 
 
 
 @every_method
-def test_export_is_faithful(method: Method, finished: Mapping[str, Finished]) -> None:
-    parity = finished[method.name].bundle.parity
+def test_export_is_faithful(method: Method, finished: Callable[[Method], Finished]) -> None:
+    parity = finished(method).bundle.parity
     assert parity is not None
     assert parity.passed
     assert parity.samples > 50
@@ -167,17 +217,58 @@ def test_export_is_faithful(method: Method, finished: Mapping[str, Finished]) ->
     assert parity.argmax_disagreements == 0
 
 
-@every_method
-def test_bundle_predicts_with_onnxruntime_alone(method: Method, digits: Path, finished: Mapping[str, Finished]) -> None:
-    outcome, bundle = finished[method.name].outcome, finished[method.name].bundle
+@classifiers
+def test_bundle_predicts_with_onnxruntime_alone(
+    method: Method, data_of: DataOf, finished: Callable[[Method], Finished]
+) -> None:
+    outcome, bundle = finished(method).outcome, finished(method).bundle
     assert outcome.bundle is not None
-    split = open_images(digits).split("test")
+    assert isinstance(bundle, ClassifierBundle)
+    split = open_images(data_of["images"]).split("test")
     pictures = apply_batch(bundle.recipe, [split.picture(i) for i in range(len(split))])
     session = onnxruntime.InferenceSession(outcome.bundle / "model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run([bundle.outputs[0].name], {bundle.inputs[0].name: pictures})
     assert logits.shape == (len(split), len(bundle.labels))
     accuracy = float((logits.argmax(1) == split.labels).mean())
     assert accuracy == pytest.approx(outcome.metrics["test/accuracy"], abs=1.5 / len(split))
+
+
+@recommenders
+def test_bundle_recommends_with_onnxruntime_alone(
+    method: Method, data_of: DataOf, finished: Callable[[Method], Finished]
+) -> None:
+    """The test figures follow from the files of the bundle: graph, item vectors and ids."""
+    outcome, bundle = finished(method).outcome, finished(method).bundle
+    assert outcome.bundle is not None
+    assert isinstance(bundle, NextItemBundle)
+    data = open_event_data(data_of["events"])
+    batch = read(data.events, windows_of(data.events, "test", bundle.max_length, single_targets=True))
+    session = onnxruntime.InferenceSession(outcome.bundle / "model.onnx", providers=["CPUExecutionProvider"])
+    (features,) = session.run(["features"], {"items": batch.inputs, "lengths": batch.lengths})
+    scores = features @ np.load(outcome.bundle / "item_vectors.npy").T
+    assert scores.shape == (len(batch.inputs), bundle.items + 1)
+    wanted = batch.targets[np.arange(len(batch.targets)), batch.lengths - 1]
+    better = (scores[:, 1:] > scores[np.arange(len(wanted)), wanted][:, None]).sum(1)
+    hits = float((better < 5).mean())
+    assert hits == pytest.approx(outcome.metrics["test/hr@5"], abs=1.5 / len(wanted))
+    assert pl.read_parquet(outcome.bundle / "items.parquet")["id"].to_list() == data.items.all_ids()
+
+
+@recommenders
+def test_other_data_is_refused(method: Method, data_of: DataOf, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds pictures, and events are needed"):
+        method.load()(config_of(method), Inputs({"train": data_of["images"]}), RecordedRun(tmp_path))
+    lonely = events_folder(tmp_path / "one", [("a", "only", 10**9 + step) for step in range(5)])
+    with pytest.raises(DataError, match="single item"):
+        method.load()(config_of(method), Inputs({"train": lonely}), RecordedRun(tmp_path))
+
+
+@recommenders
+def test_histories_of_one_event_and_users_of_one(method: Method, tmp_path: Path) -> None:
+    events = [*walks(users=20, items=6), ("once", "i0", 10**9)]
+    folder = events_folder(tmp_path / "data", events)
+    outcome = method.load()(config_of(method, max_length=1, epochs=1), Inputs({"train": folder}), RecordedRun(tmp_path))
+    assert outcome.details["parity_passed"]
 
 
 @every_method
@@ -250,10 +341,12 @@ def test_every_hyper_parameter_says_where_its_default_comes_from(method: Method)
 
 
 @every_method
-def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing(method: Method, digits: Path, tmp_path: Path) -> None:
-    details = method.load_estimate()(config_of(method), Inputs({"train": digits}), RecordedRun(tmp_path)).details
+def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing(method: Method, data_of: DataOf, tmp_path: Path) -> None:
+    details = method.load_estimate()(
+        config_of(method), Inputs({"train": data_of[method.data]}), RecordedRun(tmp_path)
+    ).details
     assert details["steps"] == 2 * 6
-    assert details["trained_parameters"] >= details["served_parameters"] > 10_000
+    assert details["trained_parameters"] >= details["served_parameters"] > 1_000
     assert details["total_s"] >= details["steps"] * details["step_s"] > 0
     assert details["memory_bytes"] > 4 * details["trained_parameters"]
     assert list(tmp_path.iterdir()) == []

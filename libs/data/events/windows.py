@@ -63,11 +63,14 @@ class SequenceBatch:
     users: Longs
 
 
-def windows_of(events: EventStore, split: Split, max_length: int) -> Windows:
+def windows_of(events: EventStore, split: Split, max_length: int, *, single_targets: bool = False) -> Windows:
     """Windows that cover each target of a split once.
 
     Validation and testing see every event before the target, those of earlier splits too. A user's first event is
     nobody's target, for want of a history.
+
+    Args:
+        single_targets: a window for each target, its last row: every prefix of a history is an example.
     """
     first, last = np.asarray(events.offsets[:-1]), np.asarray(events.offsets[1:])
     begin, end = {
@@ -77,6 +80,8 @@ def windows_of(events: EventStore, split: Split, max_length: int) -> Windows:
     }[split]
     begin = np.maximum(begin, first + 1)
     users = np.flatnonzero(end > begin)
+    if single_targets:
+        return _one_by_one(users.astype(np.int64), first[users], begin[users], end[users], max_length)
     return _cut(users.astype(np.int64), first[users], begin[users], end[users], max_length)
 
 
@@ -95,6 +100,15 @@ def _cut(users: Longs, first: Longs, begin: Longs, end: Longs, max_length: int) 
     target_end = np.where(place == 0, begin[owner] + fits[owner], np.minimum(target_begin + half, end[owner]))
     start = np.maximum(first[owner], target_end - max_length - 1)
     return Windows(start, target_end - start, target_begin - start, users[owner])
+
+
+def _one_by_one(users: Longs, first: Longs, begin: Longs, end: Longs, max_length: int) -> Windows:
+    """A window for each target of [begin, end), with the newest `max_length` rows before it."""
+    count = end - begin
+    owner = np.repeat(np.arange(len(users)), count)
+    target = np.arange(len(owner)) + np.repeat(begin - (np.cumsum(count) - count), count)
+    start = np.maximum(first[owner], target - max_length)
+    return Windows(start, target + 1 - start, target - start, users[owner])
 
 
 def read(events: EventStore, windows: Windows) -> SequenceBatch:

@@ -108,21 +108,45 @@ class HierarchicalCell(nn.Module):
             start: h [B, H] and c [B, d] before the first step; zeros when left out.
         """
         rows, steps, _ = embedded.shape
-        inputs = self.from_input(embedded).unbind(1)
         keys = self.topic_key(contexts)
         alive = (torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1)
         h, c = start or (embedded.new_zeros(rows, self.hidden_dim), embedded.new_zeros(rows, self.item_dim))
+        if torch.compiler.is_exporting():
+            return self._scanned(embedded, theta, alive, keys, contexts, h, c)
+        inputs = self.from_input(embedded).unbind(1)
         outputs = []
         for t, x in enumerate(inputs):
-            step = self._step(embedded[:, t], x, theta[:, t if theta.shape[1] > 1 else 0], keys, contexts, h, c)
+            step = self.step(embedded[:, t], x, theta[:, t if theta.shape[1] > 1 else 0], keys, contexts, h, c)
             h, c = (torch.where(alive[:, t], new, old) for new, old in zip(step[:2], (h, c), strict=True))
             outputs.append(step)
         stacked = [torch.stack(parts, 1) * alive for parts in zip(*outputs, strict=True)]
         return CellStates(*stacked)
 
-    def _step(
+    def _scanned(
+        self, embedded: Tensor, theta: Tensor, alive: Tensor, keys: Tensor, contexts: Tensor, h: Tensor, c: Tensor
+    ) -> CellStates:
+        """The loop as one operator, for graphs whose number of steps is free."""
+        from torch._higher_order_ops.scan import scan
+
+        def step(state: tuple[Tensor, ...], now: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+            e, x, mixture, real = now
+            made = self.step(e, x, mixture, keys, contexts, *state)
+            kept = tuple(torch.where(real, new, old) for new, old in zip(made[:2], state, strict=True))
+            return kept, tuple(part * real for part in made)
+
+        inputs = (embedded, self.from_input(embedded), theta.expand(-1, embedded.shape[1], -1), alive)
+        _, outputs = scan(step, (h, c), tuple(part.transpose(0, 1) for part in inputs))
+        return CellStates(*(part.transpose(0, 1) for part in outputs))
+
+    def step(
         self, e: Tensor, x: Tensor, theta: Tensor, keys: Tensor, contexts: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, ...]:
+        """One event: h, c, reset, drift and topic weights after it.
+
+        Args:
+            e: [B, d]. x: `from_input` of it. theta: [B, K]. keys: `topic_key` of the contexts, [K, H].
+            contexts: M [K, d]. h: [B, H], c: [B, d], before it.
+        """
         d, width = self.item_dim, self.hidden_dim
         x_gate, x_reset, x_candidate, x_update = x.split_with_sizes([d, width, width, width], -1)
         h_topic, h_gate, h_reset, h_update = self.from_temporary(h).split_with_sizes([width, d, width, width], -1)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 class _ContextScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, theta: Tensor, keys: Tensor, query: Tensor, score: Tensor) -> Tensor:
-        agreement = torch.addcmul(query.unsqueeze(1), theta.unsqueeze(-1), keys).sigmoid_()
+        agreement = _agreement(theta, keys, query)
         ctx.save_for_backward(agreement, theta, keys, score)
         return agreement @ score
 
@@ -32,5 +32,11 @@ def context_scores(theta: Tensor, keys: Tensor, query: Tensor, score: Tensor) ->
     Args:
         theta: [B, K]. keys: M Wa_topic, [K, H]. query: [B, H]. score: v [H].
     """
+    if not torch.is_grad_enabled():
+        return _agreement(theta, keys, query) @ score
     found: Tensor = _ContextScores.apply(theta, keys, query, score)
     return found
+
+
+def _agreement(theta: Tensor, keys: Tensor, query: Tensor) -> Tensor:
+    return torch.addcmul(query.unsqueeze(1), theta.unsqueeze(-1), keys).sigmoid_()

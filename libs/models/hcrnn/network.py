@@ -84,10 +84,14 @@ class HCRNN(nn.Module):
         bag = running_bags(embedded, items)[:, -1:]
         return self._encode(embedded, lengths, bag, (lengths - 1).unsqueeze(1))
 
-    def encode_causally(self, items: Tensor, lengths: Tensor) -> Encoded:
-        """An answer at every position; those behind a row's end mean nothing. Arguments as `encode_prefixes`."""
+    def encode_causally(self, items: Tensor, lengths: Tensor, positions: Tensor | None = None) -> Encoded:
+        """An answer at `positions` [B, q], else at every one; those behind a row's end mean nothing.
+
+        Further arguments as `encode_prefixes`.
+        """
         embedded = self.items(items)
-        positions = torch.arange(items.shape[1], device=items.device).expand_as(items)
+        if positions is None:
+            positions = torch.arange(items.shape[1], device=items.device).expand_as(items)
         return self._encode(embedded, lengths, running_bags(embedded, items), positions)
 
     def _encode(self, embedded: Tensor, lengths: Tensor, bag: Tensor, positions: Tensor) -> Encoded:

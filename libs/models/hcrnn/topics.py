@@ -64,7 +64,12 @@ def first_occurrences(items: Tensor) -> Tensor:
     """Whether each item [B, n] stands at its first place in the row; padding (0) never does.
 
     Sorts each row stably, so an item is a first one where its left neighbour in the order differs: n log n, not n^2.
+    In a graph, which cannot sort so, each pair is compared.
     """
+    if torch.compiler.is_exporting():
+        places = torch.arange(items.shape[1], device=items.device)
+        same_before = (items.unsqueeze(2) == items.unsqueeze(1)) & (places < places.unsqueeze(1))
+        return ~same_before.any(-1) & (items != 0)
     ordered, order = torch.sort(items, dim=1, stable=True)
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]

@@ -27,6 +27,8 @@ class AdditiveAttention(nn.Module):
         In blocks of queries: all at once would be the largest tensor of a model.
         """
         keys, queries = self.key(states), self.query(take(states, positions))
+        if positions.shape[1] == 1:
+            return causal_softmax(torch.sigmoid(keys + queries).unsqueeze(1) @ self.score, positions)
         block = max(1, _MOST_ELEMENTS // max(1, keys.numel()))
         scores = [
             torch.sigmoid(keys.unsqueeze(1) + some.unsqueeze(2)) @ self.score for some in torch.split(queries, block, 1)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from libs.models.sequences.additive import AdditiveAttention
+from libs.models.sequences.additive import AdditiveAttention, take
 from libs.models.sequences.step import Features
 
 
@@ -30,6 +30,39 @@ class _Recurrent(nn.Module):
         return Features(self(items))
 
 
+class OneLayerGru(nn.GRU):
+    """One layer from inputs [B, n, d] to states [B, n, d]; in a graph, the one operator that ONNX has for it.
+
+    The exporter's own translation now and then fixes the number of events.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, batch_first=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:  # type: ignore[override]
+        """States of all positions."""
+        if torch.compiler.is_exporting():
+            return self._as_operator(inputs)
+        states: Tensor = super().forward(inputs)[0]
+        return states
+
+    def _as_operator(self, inputs: Tensor) -> Tensor:
+        """ONNX orders the gates update, reset, candidate; torch reset, update, candidate."""
+        width = self.hidden_size
+        order = torch.cat([torch.arange(width, 2 * width), torch.arange(width), torch.arange(2 * width, 3 * width)])
+        weights = (self.weight_ih_l0[order].unsqueeze(0), self.weight_hh_l0[order].unsqueeze(0))
+        bias = torch.cat([self.bias_ih_l0[order], self.bias_hh_l0[order]]).unsqueeze(0)
+        states = torch.onnx.ops.symbolic(
+            "GRU",
+            (inputs.transpose(0, 1), *weights, bias),
+            {"hidden_size": width, "linear_before_reset": 1},
+            dtype=inputs.dtype,
+            shape=(inputs.shape[1], 1, inputs.shape[0], width),
+            version=18,
+        )
+        return states.squeeze(1).transpose(0, 1)
+
+
 class GRU4Rec(_Recurrent):
     """One GRU layer; its state scores the items.
 
@@ -43,11 +76,11 @@ class GRU4Rec(_Recurrent):
         self.items = item_table(num_items, width)
         self.outputs = self.items if tied else item_table(num_items, width)
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = nn.GRU(width, width, batch_first=True)
+        self.recurrent = OneLayerGru(width)
 
     def forward(self, items: Tensor) -> Tensor:
         """Features [B, n, d] of ids [B, n], one a position."""
-        states: Tensor = self.recurrent(self.dropout(self.items(items)))[0]
+        states: Tensor = self.recurrent(self.dropout(self.items(items)))
         features: Tensor = self.dropout(states)
         return features
 
@@ -60,18 +93,21 @@ class NARM(_Recurrent):
         self.items = item_table(num_items, width)
         self.outputs = self.items
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = nn.GRU(width, width, batch_first=True)
+        self.recurrent = OneLayerGru(width)
         self.attention = AdditiveAttention(width)
         self.output_dropout = nn.Dropout(output_dropout)
         self.to_item = nn.Linear(2 * width, width, bias=False)
 
     def forward(self, items: Tensor) -> Tensor:
         """Features [B, n, d] of ids [B, n], one a position."""
-        states: Tensor = self.recurrent(self.dropout(self.items(items)))[0]
-        positions = torch.arange(items.shape[1], device=items.device).expand_as(items)
-        read = self.attention(states, positions) @ states
-        features: Tensor = self.to_item(self.output_dropout(torch.cat([states, read], -1)))
-        return features
+        return self.read(items, torch.arange(items.shape[1], device=items.device).expand_as(items))[0]
+
+    def read(self, items: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, q, d] at `positions` [B, q] of ids [B, n], and the weights [B, q, n] of what they read."""
+        states: Tensor = self.recurrent(self.dropout(self.items(items)))
+        weights = self.attention(states, positions)
+        features = self.to_item(self.output_dropout(torch.cat([take(states, positions), weights @ states], -1)))
+        return features, weights
 
 
 def item_table(num_items: int, width: int) -> nn.Embedding:

@@ -1,0 +1,149 @@
+"""What every training of a next-item model does after its last step: measure, export, report.
+
+ONNX Runtime and what draws are imported where they are used: no job should wait for them before its first step.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from libs.data.events.dataset import EventData
+from libs.data.events.windows import Split
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.ranking import Popularity
+from libs.models.sequences.task import FittedSequences
+from libs.serving.bundle import Lineage, NextItemBundle
+from libs.training.finish import ReportPart
+from libs.training.processes import join_processes
+from libs.training.run import Outcome, Run
+
+if TYPE_CHECKING:
+    from libs.models.sequences.graphs import Servable
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSequences:
+    """A next-item model that has been fitted, and what it was fitted with.
+
+    Attributes:
+        method: name in the catalog; also the bundle's architecture.
+        title: what the report is headed.
+        model: holds the chosen weights.
+    """
+
+    method: str
+    title: str
+    model: nn.Module
+    events: EventData
+    config: SequenceTrainingConfig
+    fitted: FittedSequences
+
+
+def finish_next_item(
+    trained: TrainedSequences,
+    run: Run,
+    servable_of: "Callable[[nn.Module], Servable] | None" = None,
+    method_part: Callable[[], ReportPart] = ReportPart,
+) -> Outcome:
+    """Measure, export and report a trained model; only the main process writes.
+
+    Args:
+        servable_of: the graphs to serve; None: `libs.models.sequences.export.features_alone`.
+        method_part: makes what the method itself adds to the report; called in the main process only.
+
+    Returns:
+        Figures of the chosen weights (`val/…`, `test/…`), bundle, report, and in `details` what the run was.
+    """
+    if not join_processes(run.device).main:
+        return Outcome()
+    metrics = final_figures(trained)
+    run.progress(1.0, "exporting")
+    bundle = _export(trained, run, metrics, servable_of)
+    run.progress(1.0, "writing the report")
+    part = method_part()
+    _report(trained, run, bundle, metrics, part)
+    return Outcome(
+        metrics=metrics,
+        bundle=run.folder / "bundle",
+        report=run.folder / "report",
+        details={**_details(trained, bundle), **part.details},
+    )
+
+
+def final_figures(trained: TrainedSequences) -> dict[str, float]:
+    """`val/…` and `test/…` of the chosen weights; what no case says anything of is left out."""
+    popularity = Popularity(torch.from_numpy(trained.events.events.training_counts()))
+    figures: dict[str, float] = {}
+    for name, ranked in (("val", trained.fitted.val), ("test", trained.fitted.test)):
+        if ranked is not None:
+            found = ranked.figures(popularity)
+            figures |= {f"{name}/{key}": value for key, value in found.items() if math.isfinite(value)}
+    return figures
+
+
+def _export(
+    trained: TrainedSequences,
+    run: Run,
+    metrics: Mapping[str, float],
+    servable_of: "Callable[[nn.Module], Servable] | None",
+) -> NextItemBundle:
+    from libs.models.sequences.export import export_next_item, features_alone
+
+    bundle = export_next_item(
+        trained.model,
+        run.folder / "bundle",
+        trained.events,
+        architecture=trained.method,
+        max_length=trained.config.max_length,
+        exclude_seen=trained.config.exclude_seen,
+        lineage=Lineage(
+            method=trained.method,
+            dataset_digests={"train": trained.events.manifest.digest},
+            seed=run.seed,
+            config=trained.config.model_dump(mode="json"),
+        ),
+        metrics=metrics,
+        servable_of=servable_of or features_alone,
+    )
+    if bundle.parity is not None and not bundle.parity.passed:
+        run.log("the ONNX model differs from the trained one", "warning", **bundle.parity.model_dump())
+    return bundle
+
+
+def _report(
+    trained: TrainedSequences, run: Run, bundle: NextItemBundle, metrics: Mapping[str, float], part: ReportPart
+) -> None:
+    from libs.models.sequences.baselines import measure_baselines
+    from libs.models.sequences.report import RecommendationReport, write_recommendation_report
+
+    split: Split = "val" if trained.fitted.test is None else "test"
+    content = RecommendationReport(
+        title=trained.title,
+        method=trained.method,
+        data=trained.events,
+        config=trained.config,
+        fitted=trained.fitted,
+        bundle=bundle,
+        metrics=metrics,
+        baselines=measure_baselines(trained.events.events, trained.config, split, run.device),
+        sections=part.sections,
+        method_details={**part.details, **part.data},
+    )
+    write_recommendation_report(run.folder / "report", content)
+
+
+def _details(trained: TrainedSequences, bundle: NextItemBundle) -> dict[str, Any]:
+    fitted = trained.fitted
+    return {
+        "architecture": bundle.architecture,
+        "parameters": bundle.parameters,
+        "steps": fitted.steps,
+        "epochs": fitted.epochs,
+        "chosen_epoch": fitted.chosen_epoch,
+        "stopped_early": fitted.stopped_early,
+        "parity_passed": bundle.parity is not None and bundle.parity.passed,
+    }
