@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.losses import gbce_loss, sampled_bce_loss, softmax_loss, uniform_negatives
+from libs.models.sequences.losses import bpr_loss, gbce_loss, sampled_bce_loss, softmax_loss, uniform_negatives
 from libs.training.objective import StepLosses
 
 
@@ -41,6 +41,14 @@ class NextItemModel(Protocol):
         """Features of windows: ids [B, n] right-padded with 0, inputs of each row [B], users [B]."""
 
 
+@runtime_checkable
+class Observed(Protocol):
+    """A next-item model that has figures of its own to report."""
+
+    def observe(self, items: Tensor, lengths: Tensor, users: Tensor) -> Mapping[str, float]:
+        """Figures by name, from some windows as in `encode`; asked for in evaluation mode."""
+
+
 class NextItemStep(nn.Module):
     """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep."""
 
@@ -71,4 +79,6 @@ class NextItemStep(nn.Module):
         negatives = uniform_negatives(positives, len(items) - 1, self.config.negatives)
         if self.config.objective == "bce":
             return sampled_bce_loss(features, items, positives, negatives)
+        if self.config.objective == "bpr":
+            return bpr_loss(features, items, positives, negatives)
         return gbce_loss(features, items, positives, negatives, self.config.gbce_calibration)

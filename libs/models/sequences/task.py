@@ -13,7 +13,7 @@ from libs.data.events.windows import Split, batches, read, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, Ranked, RankingMeasurer, tensors_of
 from libs.models.sequences.ranking import Popularity, figures_of
-from libs.models.sequences.step import NextItemStep
+from libs.models.sequences.step import NextItemStep, Observed
 from libs.training.loop import Fitted, TrainingLoop
 from libs.training.precision import device_of, precision_for
 from libs.training.processes import Processes, join_processes
@@ -58,8 +58,14 @@ class SequenceTask:
             yield tuple(torch.from_numpy(part).to(self.device) for part in parts)
 
     def observe(self, module: nn.Module) -> Mapping[str, float]:
-        """Nothing further."""
-        return {}
+        """Figures of the model's own, if it has any, on the first training windows."""
+        model = module.get_submodule("model")
+        if not isinstance(model, Observed):
+            return {}
+        first = self.windows.take(np.arange(min(self.config.batch_size, len(self.windows))))
+        parts = tensors_of(read(self.events, first))
+        with self._scorer(module):
+            return model.observe(*(torch.from_numpy(part).to(self.device) for part in parts))
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float] | None:
         """Figures on the validation split, over the full ranking."""
