@@ -60,7 +60,7 @@ class Explainer(nn.Module):
         assert isinstance(kernels, Kernels)
         assert correlation is not None
         latent = self.network.latents(items, users, pairs)[-1]
-        parts = tuple(_last(part, lengths) for part in (latent.location, latent.scale, latent.shape))
+        parts = (_last(latent.location, lengths), _last(latent.scale, lengths), _last(latent.shape, lengths))
         behind = torch.arange(items.shape[1], device=items.device) >= lengths.unsqueeze(1)
         drawn = torch.stack(
             [

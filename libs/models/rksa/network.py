@@ -135,14 +135,11 @@ class Kernels(nn.Module):
     def shares(self, embedded: Tensor, users: Tensor, pairs: PairData) -> Tensor:
         """r_m k_m, each relation's share of the correlation off its diagonal, [B, relations, n, n]."""
         factors = self.factors(embedded, users, pairs)
-        kernels = [_kernel_of(relation, factor, pairs) for relation, factor in factors.items()]
+        kernels = [factor @ factor.transpose(-1, -2) for factor in factors.values()]
+        if self.settings.form == "dense" and "cooccurrence" in factors:
+            assert pairs.kernel is not None
+            kernels[self.settings.relations.index("cooccurrence")] = pairs.kernel
         return self.weights(users)[..., None, None] * torch.stack(kernels, 1)
-
-
-def _kernel_of(relation: Relation, factor: Tensor, pairs: PairData) -> Tensor:
-    if relation == "cooccurrence" and pairs.kernel is not None:
-        return pairs.kernel.to(factor.dtype)
-    return factor @ factor.transpose(-1, -2)
 
 
 class Attention(nn.Module):
