@@ -46,6 +46,15 @@ class PlatformSettings(BaseSettings):
     job_retention_days: float = Field(
         default=0.0, ge=0, le=36_500, description="Jobs that ended so long ago are deleted by the relay; 0: never."
     )
+    event_retention_days: float = Field(
+        default=0.0, ge=0, le=36_500, description="Events of users that arrived so long ago are deleted; 0: never."
+    )
+    recommendation_retention_days: float = Field(
+        default=90.0,
+        ge=0,
+        le=36_500,
+        description="What was recommended so long ago is deleted, with its feedback; 0: never.",
+    )
     retry_backoff_s: float = Field(default=5.0, ge=0, description="First wait before an automatic retry; doubles.")
     stop_grace_s: float = Field(
         default=30.0,

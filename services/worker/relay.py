@@ -9,6 +9,7 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 from uuid import UUID
 
@@ -21,9 +22,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from libs.database import retention
 from libs.database.engine import make_engine, transaction
 from libs.database.triggers import OUTBOX_CHANNEL
-from libs.jobs import outbox, reaper, retention, workers
+from libs.jobs import outbox, reaper, workers
+from libs.jobs import retention as jobs_retention
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from services.worker.celery_app import RUN_JOB, make_app
@@ -35,7 +38,12 @@ log = structlog.get_logger()
 _BATCH = 100
 _BROKER_ERRORS = (KombuError, RedisError, OSError)
 _FORGET_WORKERS_S = 3600.0
-_FORGET_JOBS_EVERY_S = 3600.0
+_FORGET_EVERY_S = 3600.0
+_FORGETTING: dict[str, Callable[[Session, float], int]] = {
+    "jobs": jobs_retention.delete_ended,
+    "events": retention.delete_old_events,
+    "recommendations": retention.delete_old_recommendations,
+}
 _LONGEST_BACKOFF_S = 5.0
 
 
@@ -51,7 +59,13 @@ class Relay:
         self._wake_write.setblocking(False)
         self._broker_back_at = 0.0
         self._broker_failures = 0
-        self._next_reap = self._next_forgetting = 0.0
+        self._next_reap = 0.0
+        self._next_forgetting = dict.fromkeys(_FORGETTING, 0.0)
+        self._kept_days = {
+            "jobs": settings.job_retention_days,
+            "events": settings.event_retention_days,
+            "recommendations": settings.recommendation_retention_days,
+        }
 
     def stop(self) -> None:
         """Publish what is there, then end. Safe to call from a signal handler."""
@@ -137,21 +151,22 @@ class Relay:
         if reaped.lost or reaped.retried or reaped.settled:
             log.info("reaped", lost=reaped.lost, retried=reaped.retried, settled=reaped.settled)
         self._ring_again()
-        if self._settings.job_retention_days and time.monotonic() >= self._next_forgetting:
-            self._forget_jobs(self._settings.job_retention_days * 86_400)
+        for what, days in self._kept_days.items():
+            if days and time.monotonic() >= self._next_forgetting[what]:
+                self._forget(what, days)
 
-    def _forget_jobs(self, older_than_s: float) -> None:
-        """Delete old jobs: once an hour, and with each reaping as long as there are more of them."""
-        self._next_forgetting = time.monotonic() + _FORGET_JOBS_EVERY_S
+    def _forget(self, what: str, days: float) -> None:
+        """Delete what is old: once an hour, and with each reaping as long as there is more of it."""
+        self._next_forgetting[what] = time.monotonic() + _FORGET_EVERY_S
         try:
             with transaction(self._engine) as session:
-                deleted = retention.delete_ended(session, older_than_s)
+                deleted = _FORGETTING[what](session, days * 86_400)
         except DBAPIError as error:  # publishing and reaping go on: were it Postgres, they will notice
-            log.warning("jobs_not_deleted", error=str(error).splitlines()[0])
+            log.warning("not_deleted", what=what, error=str(error).splitlines()[0])
             return
         if deleted:
-            log.info("jobs_deleted", jobs=deleted, older_than_days=self._settings.job_retention_days)
-            self._next_forgetting = 0.0
+            log.info("deleted", what=what, rows=deleted, older_than_days=days)
+            self._next_forgetting[what] = 0.0
 
     def _ring_again(self) -> None:
         """Where the broker holds fewer messages than jobs are queued, messages were lost: publish them again."""

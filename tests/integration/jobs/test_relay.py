@@ -1,21 +1,23 @@
-"""The relay's loop beside a real Postgres and Valkey: jobs that ended long ago."""
+"""The relay's loop beside a real Postgres and Valkey: what is old is forgotten."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, func, select, update
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox, Recommendation, UserEvent
 from libs.jobs.retention import BATCH
 from libs.jobs.submit import submit
 from libs.jobs.wishes import cancel
 from libs.settings import PlatformSettings
+from services.recommender.explanations import repository as explanations
 from services.worker.celery_app import make_app
 from services.worker.relay import Relay
+from tests.support.memory import record
 from tests.support.specs import tiny_spec
 from tests.support.waiting import until
 
@@ -37,9 +39,9 @@ def old_and_other_jobs(engine: Engine, old: int) -> set[UUID]:
 
 
 @contextmanager
-def running_relay(engine: Engine, broker_url: str, job_retention_days: float) -> Iterator[None]:
+def running_relay(engine: Engine, broker_url: str, **retention_days: float) -> Iterator[None]:
     """A relay in a thread, which has been once round its loop when the block has ended."""
-    settings = PlatformSettings(reap_every_s=0.05, job_retention_days=job_retention_days)
+    settings = PlatformSettings(reap_every_s=0.05, **retention_days)
     relay = Relay(engine, make_app(broker_url), settings)
     thread = Thread(target=relay.run)
     thread.start()
@@ -58,9 +60,35 @@ def test_jobs_that_ended_long_ago_are_deleted_batch_by_batch(engine: Engine, val
 
 def test_without_a_setting_jobs_are_kept_for_ever(engine: Engine, valkey_url: str):
     old_and_other_jobs(engine, 1)
-    with running_relay(engine, valkey_url, PlatformSettings().job_retention_days):
+    with running_relay(engine, valkey_url):
         until(lambda: not _unpublished(engine), "the relay has begun its round")
     assert len(jobs(engine)) == 3
+
+
+def test_what_users_did_and_what_was_recommended_is_forgotten_each_by_its_setting(engine: Engine, valkey_url: str):
+    with transaction(engine) as session:
+        for days_ago in (400, 1):
+            at = datetime.now(UTC) - timedelta(days=days_ago)
+            explanations.insert(session, [record([f"{days_ago}"], created_at=at)])
+            event = {"item_id": f"{days_ago}", "user_id": "u", "type": "view", "occurred_at": at, "received_at": at}
+            session.add(UserEvent(project_id=DEFAULT_PROJECT_ID, event_key=uuid4(), **event))
+            session.flush()
+    with running_relay(engine, valkey_url):
+        until(lambda: _recommended(engine) == ["1"], "old recommendations are gone")
+    with transaction(engine) as session:
+        assert set(session.scalars(select(UserEvent.item_id))) == {"400", "1"}
+    with running_relay(engine, valkey_url, event_retention_days=30):
+        until(lambda: _events(engine) == ["1"], "old events are gone")
+
+
+def _recommended(engine: Engine) -> list[str]:
+    with transaction(engine) as session:
+        return [row[0]["item_id"] for row in session.scalars(select(Recommendation.items))]
+
+
+def _events(engine: Engine) -> list[str]:
+    with transaction(engine) as session:
+        return list(session.scalars(select(UserEvent.item_id)))
 
 
 def _unpublished(engine: Engine) -> int:
