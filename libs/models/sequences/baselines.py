@@ -3,7 +3,7 @@
 They are ranked by the same code on the same windows with the same candidates as a model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from libs.data.events.store import EventStore
 from libs.data.events.windows import SequenceBatch, Split
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer, Score, Scorer
-from libs.models.sequences.ranking import Popularity
 
 NEIGHBOURS = 100
 SHRINKAGE = 20.0
@@ -39,15 +38,6 @@ def measure_baselines(
         "item-knn": ItemKnnScorer(item_neighbours(events), device),
     }
     return {name: measurer(scorer) for name, scorer in scorers.items()}
-
-
-def baseline_metrics(baselines: Mapping[str, Ranked], split: Split, popularity: Popularity) -> dict[str, float]:
-    """All figures of baselines on a split, as a run reports them: `baseline/item-knn/test/ndcg@10`."""
-    return {
-        f"baseline/{name}/{split}/{figure}": value
-        for name, ranked in baselines.items()
-        for figure, value in ranked.figures(popularity).items()
-    }
 
 
 class PopularityScorer:

@@ -36,13 +36,17 @@ class SequenceTrainingConfig(TrainingConfig):
     max_length: int = Field(
         default=50, ge=1, le=2000, description="Most events of a history that the model reads. [SASRec]"
     )
-    objective: Literal["softmax", "bce", "gbce"] = Field(
+    objective: Literal["softmax", "bce", "gbce", "bpr"] = Field(
         default="softmax",
         description="softmax: cross-entropy over all items; bce: against sampled negatives [SASRec]; gbce: bce that "
-        "takes back the overconfidence of sampling [gSASRec]. softmax [ours].",
+        "takes back the overconfidence of sampling [gSASRec]; bpr: each positive above its negatives (Rendle et al. "
+        "2009). softmax [ours].",
     )
     negatives: int = Field(
-        default=1, ge=1, le=10_000, description="bce, gbce: items sampled for each target. 1 [SASRec]; [gSASRec] 256."
+        default=1,
+        ge=1,
+        le=10_000,
+        description="bce, gbce, bpr: items sampled for each target. 1 [SASRec]; [gSASRec] 256.",
     )
     gbce_calibration: float = Field(
         default=0.75, ge=0, le=1, description="gbce: t; 0 is bce, 1 makes probabilities calibrated. [gSASRec]"

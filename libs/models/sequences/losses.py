@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from libs.training.objective import at_least_float32
 
-Objective = Literal["softmax", "bce", "gbce"]
+Objective = Literal["softmax", "bce", "gbce", "bpr"]
 
 
 def softmax_loss(features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
@@ -48,6 +48,16 @@ def gbce_loss(features: Tensor, items: Tensor, positives: Tensor, negatives: Ten
     power = rate * (calibration * (1 - 1 / rate) + 1 / rate)
     total = power * F.softplus(-positive) + F.softplus(negative).sum(1)
     return (total / (1 + negatives.shape[1])).mean()
+
+
+def bpr_loss(features: Tensor, items: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """-ln sigma(s+ - s-), the mean over negatives: BPR-Opt without its prior (Rendle et al., UAI 2009, section 4.1).
+
+    Args:
+        negatives: [T, m].
+    """
+    positive, negative = _scores(features, items, positives, negatives)
+    return F.softplus(negative - positive.unsqueeze(1)).mean()
 
 
 def uniform_negatives(

@@ -13,13 +13,12 @@ from libs.models.sequences import baselines
 from libs.models.sequences.baselines import (
     ItemKnnScorer,
     ItemNeighbours,
-    baseline_metrics,
     item_neighbours,
     measure_baselines,
 )
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import RankingMeasurer
-from libs.models.sequences.ranking import Popularity, ranks_of
+from libs.models.sequences.ranking import ranks_of
 
 ITEMS = 7
 
@@ -108,11 +107,3 @@ def test_a_history_counts_only_up_to_the_position() -> None:
     for case, (row, place) in enumerate(zip(rows, places, strict=True)):
         expected = np.bincount(batch.inputs[row, : place + 1], minlength=ITEMS + 1)
         assert scores[case, 1:].tolist() == expected[1:].tolist()
-
-
-def test_metrics_name_baseline_split_and_figure() -> None:
-    events = some_events(1)
-    measured = measure_baselines(events, SequenceTrainingConfig(), "test", "cpu")
-    figures = baseline_metrics(measured, "test", Popularity(torch.from_numpy(events.training_counts())))
-    assert {"baseline/popularity/test/ndcg@10", "baseline/item-knn/test/hr@10"} <= figures.keys()
-    assert all(math.isfinite(value) for value in figures.values())
