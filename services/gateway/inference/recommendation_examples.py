@@ -9,6 +9,10 @@ _ASKED = {"model": "films", "items": ["f17", "f4"], "k": 2}
 _IDENTITY = {"model": "films-hcrnn", "version": 3, "digest": _DIGEST}
 _ITEMS = [{"item_id": "f9", "score": 7.31, "rank": 1}, {"item_id": "f2", "score": 6.9, "rank": 2}]
 _ANSWER = {"request_id": _ID, **_IDENTITY, "strategy": "model", "unknown_items": 0, "items": _ITEMS}
+_HISTORY = {
+    "items": [{"item_id": "f17", "type": "view", "timestamp": _AT, "user_id": "u42", "session_id": None}],
+    "next_cursor": None,
+}
 
 REQUESTS: dict[str, Any] = {
     "recommend": {
@@ -20,20 +24,26 @@ REQUESTS: dict[str, Any] = {
     "recommend_batch": {"requests": [_ASKED, {"model": "films", "user_id": "u42"}]},
     "similar": {"model": "films", "item_id": "f17", "k": 2},
     "score": {"model": "films", "items": ["f17", "f4"], "candidates": ["f2", "f9"]},
-    "add_events": [{"event_id": "e1", "user_id": "u42", "item_id": "f17", "type": "view", "timestamp": _AT}],
-    "add_feedback": {"feedback": [{"request_id": _ID, "type": "click", "item_id": "f9"}]},
+    "post_events": [{"event_id": "e1", "user_id": "u42", "item_id": "f17", "type": "view", "timestamp": _AT}],
+    "post_feedback": {"request_id": _ID, "impressions": ["f9", "f2"], "clicks": ["f9"]},
 }
 ANSWERS: dict[str, Any] = {
     "recommend": _ANSWER,
     "recommend_batch": {"answers": [{"result": _ANSWER, "problem": None}]},
     "similar": {**_IDENTITY, "strategy": "similar", "items": _ITEMS},
     "score": {**_IDENTITY, "strategy": "model", "unknown_items": 0, "unknown_candidates": [], "items": _ITEMS},
-    "explanation": {**_ANSWER, "history": ["f17", "f4"], "created_at": _AT},
-    "add_events": {"accepted": 1, "duplicates": 0},
-    "add_feedback": {"accepted": 1, "duplicates": 0},
-    "read_user_history": {
-        "items": [{"event_id": "e1", "item_id": "f17", "type": "view", "timestamp": _AT}],
-        "next_cursor": None,
+    "explain_request": {
+        **_ANSWER,
+        "created_at": _AT,
+        "deployment": "films",
+        "variant": "",
+        "user_id": None,
+        "session_id": None,
+        "history": ["f17", "f4"],
     },
-    "erase_user_history": {"deleted": 1},
+    "post_events": {"accepted": 1, "duplicates": 0},
+    "post_feedback": {"recorded": 3, "duplicates": 0},
+    "feedback_summary": {"model": "films-hcrnn", "days": 30, "k": 10, "versions": [], "variants": []},
+    "user_history": _HISTORY,
+    "session_history": _HISTORY,
 }

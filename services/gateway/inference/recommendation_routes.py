@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Path, Security
+from fastapi import Depends, Path, Query, Security
 from fastapi import Request as HttpRequest
 from starlette.responses import StreamingResponse
 
@@ -24,7 +24,14 @@ _DOWN = (502, 503, 504)
 _PROBLEMS = responses(404, 413, 415, *_DOWN)
 
 
-async def _user(user_id: Annotated[str, Path(min_length=1, max_length=256, examples=["u42"])]) -> None:
+SomeId = Annotated[str, Path(min_length=1, max_length=200, examples=["u42"])]
+
+
+async def _user(user_id: SomeId) -> None:
+    """Declares the path parameter of routes that only pass it on."""
+
+
+async def _session(session_id: SomeId) -> None:
     """Declares the path parameter of routes that only pass it on."""
 
 
@@ -32,8 +39,19 @@ async def _page(cursor: CursorText = None, limit: Limit = 50) -> None:
     """Declares the query parameters of a route that only passes them on."""
 
 
+async def _summed(
+    model: Annotated[str, Query(min_length=1, max_length=200, description="Name of the model.", examples=["films"])],
+    days: Annotated[int, Query(ge=1, le=366, description="Answers of the last so many days.")] = 30,
+    k: Annotated[int, Query(ge=1, le=200, description="Of HR@k.")] = 10,
+) -> None:
+    """Declares the query parameters of a route that only passes them on."""
+
+
 async def _request(request_id: UUID) -> None:
     """Declares the path parameter of a route that only passes it on."""
+
+
+_OF_USER, _OF_SESSION, _PAGED = Depends(_user), Depends(_session), Depends(_page)
 
 
 def _body(route: str) -> dict[str, Any]:
@@ -59,7 +77,7 @@ async def recommend_batch(_: Infers, gateway: Gw, request: HttpRequest) -> Strea
 @router.get(
     "/v1/recommendations/{request_id}/explanation", dependencies=[Depends(_request)], responses=responses(404, *_DOWN)
 )
-async def explanation(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+async def explain_request(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
     """What was answered to an earlier request, and why."""
     return await forward(gateway.recommender, request)
 
@@ -76,29 +94,47 @@ async def score(_: Infers, gateway: Gw, request: HttpRequest) -> StreamingRespon
     return await forward(gateway.recommender, request)
 
 
-@router.post("/v1/events", responses=_PROBLEMS, openapi_extra=_body("add_events"))
-async def add_events(_: WritesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+@router.post("/v1/events", responses=_PROBLEMS, openapi_extra=_body("post_events"))
+async def post_events(_: WritesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
     """Tell what users did; an event told twice counts once."""
     return await forward(gateway.recommender, request)
 
 
-@router.post("/v1/feedback", responses=_PROBLEMS, openapi_extra=_body("add_feedback"))
-async def add_feedback(_: WritesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
-    """Tell what became of a recommendation: shown, clicked."""
+@router.post("/v1/feedback", responses=_PROBLEMS, openapi_extra=_body("post_feedback"))
+async def post_feedback(_: WritesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+    """Tell which recommended items were shown, clicked and bought."""
     return await forward(gateway.recommender, request)
 
 
-@router.get(
-    "/v1/users/{user_id}/history",
-    dependencies=[Depends(_user), Depends(_page)],
-    responses=responses(404, *_DOWN),
-)
-async def read_user_history(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+@router.get("/v1/feedback/summary", dependencies=[Depends(_summed)], responses=responses(*_DOWN))
+async def feedback_summary(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+    """Online metrics of a model: CTR, conversions, HR@k and coverage, by version and by deployment and alias."""
+    return await forward(gateway.recommender, request)
+
+
+@router.get("/v1/users/{user_id:path}/history", dependencies=[_OF_USER, _PAGED], responses=responses(*_DOWN))
+async def user_history(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
     """What a user did, newest first."""
     return await forward(gateway.recommender, request)
 
 
-@router.delete("/v1/users/{user_id}/history", dependencies=[Depends(_user)], responses=responses(404, *_DOWN))
-async def erase_user_history(_: ErasesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
-    """Erase what is known of a user."""
+@router.delete(
+    "/v1/users/{user_id:path}/history", status_code=204, dependencies=[_OF_USER], responses=responses(*_DOWN)
+)
+async def erase_user(_: ErasesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+    """Erase a user: events, sessions, recommendations and feedback, at once and for good."""
+    return await forward(gateway.recommender, request)
+
+
+@router.get("/v1/sessions/{session_id:path}/history", dependencies=[_OF_SESSION, _PAGED], responses=responses(*_DOWN))
+async def session_history(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+    """What was done in a session, newest first."""
+    return await forward(gateway.recommender, request)
+
+
+@router.delete(
+    "/v1/sessions/{session_id:path}/history", status_code=204, dependencies=[_OF_SESSION], responses=responses(*_DOWN)
+)
+async def erase_session(_: ErasesEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
+    """Erase a session: its events, of whatever user, its recommendations and their feedback."""
     return await forward(gateway.recommender, request)

@@ -1,14 +1,15 @@
 """References of a job spec, resolved and pinned: what a job will read is settled when it is accepted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from libs.database.tables import DatasetVersion, ModelVersion
 from libs.jobs.spec import JobSpec
-from libs.models.catalog import METHODS
+from libs.models.catalog import METHODS, DataKind, Task
+from libs.models.estimate_config import EstimateConfig
 from libs.registry import datasets, models
 from libs.registry.errors import RegistryError
 from libs.registry.import_config import ImportConfig
@@ -19,22 +20,43 @@ from libs.web.problems import FieldProblem, UnprocessableError, pointer
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What a method reads: the roles it needs, and those it may be given."""
+    """What a method reads: the roles it needs, and those it may be given.
+
+    Attributes:
+        data: kind of its data sets.
+        task: of its models.
+    """
 
     datasets: frozenset[str]
     models: frozenset[str]
     optional_models: frozenset[str] = frozenset()
+    data: DataKind = "images"
+    task: Task = "image-classification"
 
 
 _TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init"}))
 _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
 _READS_NOTHING = Roles(frozenset(), frozenset())
 _OF_TASKS = {"estimate": _TRAINING, "evaluate": _MEASURING, "predict": _MEASURING}
+_IN_WORDS = {
+    "images": "pictures",
+    "events": "events",
+    "image-classification": "classifies pictures",
+    "next-item": "recommends items",
+}
 
 
 def roles_of(method: str) -> Roles:
     """The roles of a training method or of a task."""
-    return _TRAINING if method in METHODS else _OF_TASKS.get(method, _READS_NOTHING)
+    trained = METHODS.get(method)
+    if trained is not None:
+        return replace(_TRAINING, data=trained.data, task=trained.task)
+    return _OF_TASKS.get(method, _READS_NOTHING)
+
+
+def _reads(spec: JobSpec) -> Roles:
+    """The roles of a job; an estimate reads what the training would."""
+    return roles_of(spec.config.of if isinstance(spec.config, EstimateConfig) else spec.method)
 
 
 def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
@@ -43,12 +65,12 @@ def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
     Raises:
         UnprocessableError: roles are missing or unknown, or references mean nothing usable; a pointer for each.
     """
-    roles = roles_of(spec.method)
+    roles = _reads(spec)
     found = _Pins(spec)
     found.check_roles("datasets", roles.datasets, frozenset(), spec.method)
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
-    found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text))
-    found.resolve("models", lambda text: models.resolve(session, project_id, text))
+    found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)
+    found.resolve("models", lambda text: models.resolve(session, project_id, text), roles)
     if isinstance(spec.config, ImportConfig):
         found.check_upload(lambda artifact_id: find_upload(session, project_id, artifact_id), spec.config.artifact)
     return found.pinned()
@@ -73,15 +95,26 @@ class _Pins:
             takes = f"Roles: {', '.join(sorted(known))}." if known else f"It takes no {kind}."
             self._refuse((kind, role), f"{method} has no role {role!r} for {kind}. {takes}")
 
-    def resolve(self, kind: str, find: Callable[[str], Any]) -> None:
+    def resolve(self, kind: str, find: Callable[[str], DatasetVersion | ModelVersion], roles: Roles) -> None:
         for role, text in self._given[kind].items():
             try:
                 version = find(text)
             except RegistryError as error:
                 self._refuse((kind, role), str(error))
                 continue
+            self._check_kind((kind, role), version, roles)
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
-            self._note_digest(f"{kind}/{role}", version.digest)
+            self._note_digest(f"{kind}/{role}", str(version.digest))
+
+    def _check_kind(self, path: tuple[str, ...], version: DatasetVersion | ModelVersion, roles: Roles) -> None:
+        """Refuse a data set of another kind or a model of another task than the job reads."""
+        about = self._spec.method
+        if isinstance(version, DatasetVersion) and version.kind != roles.data:
+            has, needs = _IN_WORDS[version.kind], _IN_WORDS[roles.data]
+            self._refuse(path, f"The data set holds {has}; {about} needs {needs}.")
+        if isinstance(version, ModelVersion) and version.task != roles.task:
+            does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]
+            self._refuse(path, f"The model {does}; {about} needs one that {needs}.")
 
     def check_upload(self, find: Callable[[UUID], object], artifact_id: UUID) -> None:
         try:

@@ -191,7 +191,9 @@ def _write_down(
         user_id=asked.user_id,
         session_id=asked.session_id,
         strategy=answer.strategy,
-        items=[one.model_dump(mode="json") for one in answer.items],
+        items=[
+            {**one.model_dump(), "reasons": [why.model_dump() for why in one.reasons or ()]} for one in answer.items
+        ],
         history=history[-model.bundle.max_length :],
     )
     recommender.memory.recorder.record_recommendation(record)
