@@ -7,7 +7,7 @@ import numpy as np
 
 from libs.serving.recommendation.catalogue import Numbers
 from libs.serving.recommendation.encoder import History
-from libs.serving.recommendation.filters import Mask
+from libs.serving.recommendation.filters import Blocked
 from libs.serving.recommendation.model import LoadedRecommender
 from libs.serving.recommendation.ranking import Floats, top_k
 from libs.serving.recommendation.request import Filters, RecommendationRequest
@@ -21,16 +21,16 @@ class Exclusions:
 
     Attributes:
         numbers: single items, few.
-        blocked: by filters, [I + 1]; None without filters, so that nothing of the size of the catalogue is made.
+        blocked: by filters; None without filters, so that nothing of the size of the catalogue is made.
     """
 
     numbers: Sequence[int]
-    blocked: Mask | None
+    blocked: Blocked | None
 
     def apply(self, scores: Floats) -> Floats:
         """The scores, [I + 1], written over: -inf where an item is no candidate."""
         if self.blocked is not None:
-            np.putmask(scores, self.blocked, -np.inf)
+            np.putmask(scores, self.blocked.mask(), -np.inf)
         scores[0] = -np.inf
         scores[list(self.numbers)] = -np.inf
         return scores
@@ -38,7 +38,7 @@ class Exclusions:
     def allowed(self, numbers: Numbers) -> Numbers:
         """Those of `numbers` that are candidates."""
         kept = numbers[~np.isin(numbers, [0, *self.numbers])]
-        return kept if self.blocked is None else kept[~self.blocked[kept]]
+        return kept if self.blocked is None else kept[~self.blocked.mask()[kept]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def exclusions(model: LoadedRecommender, request: RecommendationRequest, history
     return Exclusions([*excluded, *history] if exclude_seen else excluded, blocked_by(model, request.filters))
 
 
-def blocked_by(model: LoadedRecommender, filters: Filters | None) -> Mask | None:
+def blocked_by(model: LoadedRecommender, filters: Filters | None) -> Blocked | None:
     """What filters rule out; None without filters.
 
     Raises:

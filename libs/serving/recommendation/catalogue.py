@@ -14,7 +14,7 @@ from libs.serving.errors import InputProblem, LoadError, RequestError
 
 ITEMS_FILE = "items.parquet"
 _DTYPES = {"number": pl.Float64, "category": pl.String, "text": pl.String}
-_NEAREST_AMONG = 50_000
+_NEAREST_AMONG = 2_000
 
 Numbers = NDArray[np.int64]
 
@@ -53,7 +53,7 @@ class Catalogue:
         """
         number = self._numbers.get(item_id)
         if number is None:
-            raise RequestError(InputProblem(pointer, f"no item {item_id!r} is known.{self._hint(item_id)}"))
+            raise RequestError(InputProblem(pointer, f"no item {item_id[:64]!r} is known.{self._hint(item_id)}"))
         return number
 
     def id(self, number: int) -> str:
@@ -61,8 +61,8 @@ class Catalogue:
         return self._ids[number]
 
     def _hint(self, item_id: str) -> str:
-        # The most frequent items only: comparing with a million ids takes a minute.
-        names = nearest_names(item_id[:64], self._ids[1:_NEAREST_AMONG]) if len(self) <= _NEAREST_AMONG else []
+        # Among the most frequent items: comparing with a million ids would hold a core for a minute.
+        names = nearest_names(item_id[:64], self._ids[1 : _NEAREST_AMONG + 1])
         return f" Did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
 
 

@@ -74,7 +74,10 @@ class Encoder:
         features: Floats = self.graph.run(padded(histories))["features"]
         if features.shape != (len(histories), self._width):
             raise ServingError(f"{len(histories)} histories gave features {features.shape}")
-        if not np.isfinite(features).all():
+        with np.errstate(over="ignore"):
+            length = np.linalg.norm(features)
+        # A finite length, squares within float32, keeps every product with the item vectors finite too.
+        if not np.isfinite(length):
             raise ServingError("the model's features are not finite; its version is damaged, deploy another")
         return features
 

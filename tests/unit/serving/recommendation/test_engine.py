@@ -190,8 +190,9 @@ def test_a_model_that_explains_nothing_gives_reasons_alone(tmp_path):
     assert any(item.reasons for item in answer.items)
 
 
-def test_features_that_are_not_finite_are_an_error(model, monkeypatch):
-    bad = {"features": np.full((1, 4), np.nan, np.float32)}
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20])
+def test_features_that_are_not_finite_are_an_error(model, monkeypatch, value):
+    bad = {"features": np.full((1, 4), value, np.float32)}
     monkeypatch.setattr(model.encoder.graph, "run", lambda tensors: bad)
     with pytest.raises(ServingError, match="not finite"):
         recommend(model, RecommendationRequest(["i1"]))
