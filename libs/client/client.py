@@ -26,6 +26,7 @@ from libs.client.jobs import Jobs
 from libs.client.keys import Keys
 from libs.client.methods import Methods
 from libs.client.models import Models
+from libs.client.recommendations import Recommendations
 from libs.client.records import Classification
 from libs.client.storage import Storage
 from libs.client.transport import Retries, Transport
@@ -61,6 +62,7 @@ class Octavo:
         self.datasets = Datasets(self._http, self.jobs)
         self.models = Models(self._http)
         self.deployments = Deployments(self._http)
+        self.recommendations = Recommendations(self._http)
         self.keys = Keys(self._http)
         self.storage = Storage(self._http)
 

@@ -7,6 +7,7 @@ import typer
 from libs.client.cli import datasets, jobs, keys, local, methods, models, serving, storage
 from libs.client.cli.convert import convert
 from libs.client.cli.output import AsJson, connect, print_json
+from libs.client.cli.recommend import recommend
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +21,15 @@ app.add_typer(datasets.app, name="datasets", rich_help_panel=WORK)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(methods.methods)
-for _command in (serving.deploy, serving.undeploy, serving.deployments, serving.predict, serving.evaluate, convert):
+for _command in (
+    serving.deploy,
+    serving.undeploy,
+    serving.deployments,
+    serving.predict,
+    recommend,
+    serving.evaluate,
+    convert,
+):
     app.command(rich_help_panel=WORK)(_command)
 app.add_typer(keys.app, name="keys")
 app.command()(storage.du)

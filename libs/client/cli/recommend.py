@@ -1,0 +1,94 @@
+"""`octavo recommend`."""
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from libs.client.cli.output import AsJson, connect, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from libs.client.recommendations import RecommendedItem
+
+
+class Explain(StrEnum):
+    """How much is said about why."""
+
+    NONE = "none"
+    BASIC = "basic"
+    FULL = "full"
+
+
+def recommend(
+    deployment: Annotated[str, typer.Argument(help="A deployment of a model that recommends.")],
+    items: Annotated[str | None, typer.Option(help="A history: item ids, oldest first, as a,b,c.")] = None,
+    user: Annotated[str | None, typer.Option(help="A user whose events Octavo has.")] = None,
+    session: Annotated[str | None, typer.Option(help="A session whose events Octavo has.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many items.")] = 10,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="genre=comedy,drama · genre!=horror · price<=10. May be given again."),
+    ] = None,
+    explain: Annotated[Explain, typer.Option(help="Say why.")] = Explain.NONE,
+    as_json: AsJson = False,
+) -> None:
+    """The best next items after a history, or for a user or a session."""
+    if sum(one is not None for one in (items, user, session)) != 1:
+        raise typer.BadParameter("Give one of --items, --user and --session.")
+    history = [one.strip() for one in items.split(",") if one.strip()] if items is not None else None
+    wanted = parse_filters(filters or []) or None
+    with connect() as octavo:
+        answer = octavo.recommendations.recommend(
+            deployment, history, user_id=user, session_id=session, k=k, filters=wanted, explain=explain.value
+        )
+    if as_json:
+        print_json(answer.raw)
+        return
+    unknown = f", {answer.unknown_items} unknown items left out" if answer.unknown_items else ""
+    console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}", markup=False)
+    columns = ("rank", "item", "score", *(["because of"] if explain is not Explain.NONE else []))
+    print_table(columns, (_row(one)[: len(columns)] for one in answer.items), "No item passes.")
+
+
+def _row(item: "RecommendedItem") -> tuple[object, ...]:
+    reasons = (f"{one['item_id']} ({one['users_together']} users had both)" for one in item.reasons or ())
+    return item.rank, item.item_id, f"{item.score:.4g}", ", ".join(reasons)
+
+
+_FILTER = re.compile(r"(?P<name>[^<>=!]+?)\s*(?P<operator><=|>=|!=|=|<|>)\s*(?P<value>.+)")
+
+
+def parse_filters(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """Conditions as the API takes them: `price<=10` becomes `{"price": {"<=": 10.0}}`, several of a feature join.
+
+    Raises:
+        typer.BadParameter: one cannot be read.
+    """
+    filters: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        found = _FILTER.fullmatch(text.strip())
+        if found is None:
+            raise typer.BadParameter(f"--filter {text!r}: write genre=comedy,drama or genre!=horror or price<=10.")
+        operator = {"=": "in", "!=": "not_in"}.get(found["operator"], found["operator"])
+        filters.setdefault(found["name"].strip(), {})[operator] = _value(operator, found["value"], text)
+    return filters
+
+
+def _value(operator: str, value: str, text: str) -> Any:
+    if operator in ("in", "not_in"):
+        return [_number_or_text(one.strip()) for one in value.split(",")]
+    try:
+        return float(value)
+    except ValueError:
+        raise typer.BadParameter(f"--filter {text!r}: {value!r} is no number.") from None
+
+
+def _number_or_text(value: str) -> float | str:
+    """A number where it reads like one; text in double quotes stays text."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,86 @@
+"""Recommendations: the next items for users, sessions, or a history at hand."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from libs.client.records import Record
+from libs.client.transport import Transport
+
+Filters = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommendedItem(Record):
+    """One item of an answer."""
+
+    item_id: str
+    score: float
+    rank: int
+    reasons: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation(Record):
+    """The answer to a request: `strategy` says whether the model answered or a fallback."""
+
+    request_id: str | None
+    model: str
+    version: int
+    digest: str
+    strategy: str
+    unknown_items: int | None
+
+    @property
+    def items(self) -> list[RecommendedItem]:
+        """Best first."""
+        return [RecommendedItem.of(one) for one in self.raw["items"]]
+
+
+class Recommendations:
+    """`/v1/recommendations`, `/v1/similar`, `/v1/score`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
+
+    def recommend(
+        self,
+        deployment: str,
+        items: Sequence[str] | None = None,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        explain: str = "none",
+        **options: Any,
+    ) -> Recommendation:
+        """The best next items after `items` (oldest first), or for a user or session whose events Octavo has.
+
+        Args:
+            filters: conditions on item features, `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.
+            explain: "none", "basic" (reasons of each item) or "full".
+            options: further fields of the request: exclude_seen, exclude_items, diversity, fallback.
+
+        Raises:
+            NotFoundError: nothing that recommends is deployed under this name.
+            InvalidRequestError: a field is wrong.
+        """
+        history = {"items": list(items) if items is not None else None, "user_id": user_id, "session_id": session_id}
+        body = {**_given({**history, "filters": filters}), "k": k, "explain": explain, **options}
+        return self._ask("/v1/recommendations", deployment, body)
+
+    def similar(self, deployment: str, item_id: str, *, k: int = 10, filters: Filters | None = None) -> Recommendation:
+        """Items like one."""
+        return self._ask("/v1/similar", deployment, {"item_id": item_id, "k": k, **_given({"filters": filters})})
+
+    def score(self, deployment: str, items: Sequence[str], candidates: Sequence[str]) -> Recommendation:
+        """Candidates in the order in which they should come after `items`."""
+        return self._ask("/v1/score", deployment, {"items": list(items), "candidates": list(candidates)})
+
+    def _ask(self, path: str, deployment: str, body: dict[str, Any]) -> Recommendation:
+        return Recommendation.of(self._http.json("POST", path, json={"model": deployment, **body}))
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

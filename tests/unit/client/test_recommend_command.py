@@ -1,0 +1,69 @@
+"""`octavo recommend`: what it sends, and how the answer looks."""
+
+import pytest
+import typer
+
+from libs.client.cli.recommend import parse_filters
+
+ITEMS = [
+    {"item_id": "f9", "score": 7.3123, "rank": 1, "reasons": [{"item_id": "f4", "users_together": 12, "similarity": 0.5}]},
+    {"item_id": "f2", "score": 6.9, "rank": 2},
+]  # fmt: skip
+ANSWER = {
+    "request_id": "r",
+    "model": "films-hcrnn",
+    "version": 3,
+    "strategy": "model",
+    "unknown_items": 1,
+    "items": ITEMS,
+}
+
+
+@pytest.fixture
+def films(gateway):
+    gateway.answers["POST /v1/recommendations"] = ANSWER
+    return gateway
+
+
+def test_a_history_is_sent_and_the_answer_shown(octavo, films):
+    filters = ("--filter", "genre=comedy, drama", "--filter", "price<=10")
+    ended = octavo("recommend", "films", "--items", "f17,f4", "-k", "2", "--explain", "basic", *filters)
+    assert films.sent("POST", "/v1/recommendations") == [
+        {
+            "model": "films", "items": ["f17", "f4"], "k": 2, "explain": "basic",
+            "filters": {"genre": {"in": ["comedy", "drama"]}, "price": {"<=": 10.0}},
+        }
+    ]  # fmt: skip
+    assert ended.lines[0] == "films-hcrnn@3 · answered by: model, 1 unknown items left out"
+    assert [line.split() for line in ended.lines[1:]] == [
+        ["rank", "item", "score", "because", "of"],
+        ["1", "f9", "7.312", "f4", "(12", "users", "had", "both)"],
+        ["2", "f2", "6.9"],
+    ]
+
+
+def test_a_user_or_a_session_is_asked_for(octavo, films):
+    octavo("recommend", "films", "--user", "u1")
+    ended = octavo("recommend", "films", "--session", "s1", "--json")
+    assert [(one.get("user_id"), one.get("session_id")) for one in films.sent("POST", "/v1/recommendations")] == [
+        ("u1", None), (None, "s1")
+    ]  # fmt: skip
+    assert '"strategy": "model"' in ended.out
+
+
+@pytest.mark.parametrize("options", [(), ("--user", "u", "--items", "a"), ("--items", "a", "--filter", "price<cheap")])
+def test_wrong_usage(octavo, films, options: tuple[str, ...]):
+    assert octavo("recommend", "films", *options).code == 2
+    assert films.asked == []
+
+
+def test_conditions_as_the_api_takes_them():
+    texts = ["price>5", "price <= 10", "genre!=horror", 'code="17",x', "year=1990"]
+    assert parse_filters(texts) == {
+        "price": {">": 5.0, "<=": 10.0},
+        "genre": {"not_in": ["horror"]},
+        "code": {"in": ["17", "x"]},
+        "year": {"in": [1990.0]},
+    }
+    with pytest.raises(typer.BadParameter, match="write genre=comedy"):
+        parse_filters(["genre"])
