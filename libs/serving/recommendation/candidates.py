@@ -12,8 +12,6 @@ from libs.serving.recommendation.model import LoadedRecommender
 from libs.serving.recommendation.ranking import Floats, top_k
 from libs.serving.recommendation.request import Filters, RecommendationRequest
 
-_BLOCK_BYTES = 64 * 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class Exclusions:
@@ -85,14 +83,14 @@ def best_by_model(
     if model.index is not None:
         for row, (excluded, k) in zip(features, wanted, strict=True):
             found = _by_index(model, row, excluded, k)
-            yield found if found is not None else best(model.vectors.table @ row, excluded, k)
+            yield found if found is not None else best(model.scores(row[None]), excluded, k)
         return
     if len(features) == 1:
-        yield best(model.vectors.table @ features[0], *wanted[0])
+        yield best(model.scores(features), *wanted[0])
         return
-    rows = max(1, _BLOCK_BYTES // (4 * len(model.vectors.table)))
+    rows = model.vectors.rows_at_once()
     for begin in range(0, len(features), rows):
-        block = features[begin : begin + rows] @ model.vectors.table.T
+        block = model.vectors.products(features[begin : begin + rows])
         for scores, (excluded, k) in zip(block, wanted[begin : begin + rows], strict=True):
             yield best(scores, excluded, k)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from libs.serving.batcher import Batcher
 from libs.serving.bundle import NextItemBundle
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, read_next_item_bundle
@@ -12,6 +13,7 @@ from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters
 from libs.serving.recommendation.neighbours import Neighbours, read_neighbours
 from libs.serving.recommendation.probe import probe
+from libs.serving.recommendation.ranking import Floats
 from libs.serving.recommendation.session_state import STEP_FILE, SessionStates
 from libs.serving.recommendation.vectors import ItemVectors, read_vectors
 from libs.serving.repository import Identity, RunSettings
@@ -30,6 +32,8 @@ class LoadedRecommender:
         settings: how it is run.
         sessions: states of live sessions; None: the bundle has no step.onnx.
         explainer: None: the bundle has no explain.onnx.
+        scorer: multiplies the features of requests that wait at the same time together, so that the vectors pass
+            through the processor once for all of them.
         index: None: the catalogue is small enough for exact products.
     """
 
@@ -43,6 +47,7 @@ class LoadedRecommender:
     encoder: Encoder
     sessions: SessionStates | None
     explainer: Graph | None
+    scorer: Batcher
     index: ItemIndex | None
 
     @property
@@ -50,8 +55,19 @@ class LoadedRecommender:
         """What its encoder runs on."""
         return self.encoder.graph.providers
 
+    def scores(self, features: Floats) -> Floats:
+        """Scores of every item, [I + 1], for the features of one request, [1, d].
+
+        Raises:
+            Overloaded: too many requests wait.
+            DeadlineExceeded: it waited too long.
+        """
+        scores: Floats = self.scorer.submit(features, self.settings.timeout_s).result().output[0]
+        return scores
+
     def close(self) -> None:
-        """Nothing waits here: memory goes with the last reference."""
+        """Answer what waits; memory goes with the last reference."""
+        self.scorer.close()
 
 
 def load(
@@ -85,7 +101,18 @@ def load(
         encoder=encoder,
         sessions=sessions,
         explainer=explainer,
+        scorer=_scorer(vectors, identity, settings),
         index=open_index(folder, bundle, vectors.table) if bundle.items > ann_above_items else None,
+    )
+
+
+def _scorer(vectors: ItemVectors, identity: Identity, settings: RunSettings) -> Batcher:
+    return Batcher(
+        vectors.products,
+        max_rows=min(settings.max_batch_size, vectors.rows_at_once()),
+        max_delay_s=settings.max_delay_s,
+        queue_limit_rows=settings.queue_limit_rows,
+        name=f"scorer-{identity.model_name}-{identity.version}",
     )
 
 

@@ -12,6 +12,7 @@ from libs.serving.recommendation.ranking import Floats
 
 VECTORS_FILE = "item_vectors.npy"
 _BLOCK_ROWS = 65_536
+_BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class ItemVectors:
     def unit(self, numbers: Numbers) -> Floats:
         """Vectors of length 1, [n, d]."""
         return self.table[numbers] * self.inverse_norms[numbers, None]
+
+    def products(self, features: Floats) -> Floats:
+        """Scores of every item for features [N, d], [N, I + 1]."""
+        scores: Floats = features @ self.table.T
+        return scores
+
+    def rows_at_once(self) -> int:
+        """Rows of features whose scores fit in 64 MB."""
+        return max(1, _BLOCK_BYTES // (4 * len(self.table)))
 
     def cosines(self, number: int) -> Floats:
         """Cosine of every item with one, [I + 1]."""

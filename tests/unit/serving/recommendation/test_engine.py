@@ -1,5 +1,6 @@
 """What the engine answers, against the same in plain numpy."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.serving.errors import RequestError, ServingError
-from libs.serving.recommendation import candidates
+from libs.serving.recommendation import vectors
 from libs.serving.recommendation.engine import recommend, recommend_many, score, similar
 from libs.serving.recommendation.model import load
 from libs.serving.recommendation.request import RecommendationRequest
 from libs.serving.repository import RunSettings
 from tests.support.recommenders import IDENTITY, encode, item_vectors, make_recommender
+from tests.support.waiting import until
 
 VECTORS = item_vectors(12, 4)
 PRICES = {number: float(number) for number in range(1, 12)}
@@ -71,8 +73,35 @@ def test_many_are_answered_as_one_by_one(model, asked):
 def test_products_are_made_in_blocks(model, monkeypatch):
     requests = [RecommendationRequest([f"i{1 + i % 12}"], k=3) for i in range(9)]
     whole = recommend_many(model, requests)
-    monkeypatch.setattr(candidates, "_BLOCK_BYTES", 4 * 13 * 2)
+    monkeypatch.setattr(vectors, "_BLOCK_BYTES", 4 * 13 * 2)
     assert [told(one)[0] for one in recommend_many(model, requests)] == [told(one)[0] for one in whole]
+
+
+def test_requests_that_wait_are_multiplied_together(tmp_path, monkeypatch):
+    make_recommender(tmp_path / "b")
+    model = load(tmp_path / "b", IDENTITY, RunSettings(max_batch_size=4))
+    busy, go_on = threading.Event(), threading.Event()
+    batches: list[int] = []
+
+    def products(features):
+        batches.append(len(features))
+        busy.set()
+        assert go_on.wait(30)
+        return features @ VECTORS.T
+
+    monkeypatch.setattr(model.scorer, "_run", products)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(recommend, model, RecommendationRequest(["i1"], k=3))
+        assert busy.wait(30)
+        others = [pool.submit(recommend, model, RecommendationRequest([f"i{n}"], k=3)) for n in (2, 3, 4, 5)]
+        until(lambda: model.scorer.waiting_rows == 4, "four requests wait", 30)
+        go_on.set()
+        answers = [one.result() for one in (first, *others)]
+    assert batches == [1, 4]
+    assert [told(answer)[0] for answer in answers] == [naive([f"i{n}"], 3, True, [])[0] for n in range(1, 6)]
+    model.close()
+    with pytest.raises(ServingError, match="unloaded"):
+        recommend(model, RecommendationRequest(["i1"]))
 
 
 def test_equal_scores_are_ranked_by_item_number(tmp_path):
@@ -223,4 +252,6 @@ def test_threads_get_their_own_answers(model):
     expected = [told(recommend(model, request)) for request in requests]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda request: told(recommend(model, request)), requests))
-    assert found == expected
+    assert [ids for ids, _ in found] == [ids for ids, _ in expected]
+    for (_, scores), (_, wanted) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(scores, wanted, atol=1e-5)
