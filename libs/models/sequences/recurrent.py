@@ -36,6 +36,11 @@ class OneLayerGru(nn.GRU):
     The exporter's own translation now and then fixes the number of events.
     """
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 

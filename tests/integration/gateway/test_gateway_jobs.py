@@ -16,8 +16,8 @@ from libs.jobs import wishes
 from libs.web.auth import Scope
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import KeyMaker, stored_long_ago
-from tests.support.datasets import add_dataset
-from tests.support.registry import add_version
+from tests.support.datasets import EVENTS_MANIFEST, add_dataset
+from tests.support.registry import add_version, next_item_bundle
 
 SPEC = {"method": "frskd", "datasets": {"train": "digits"}, "config": {"epochs": 2}}
 
@@ -133,6 +133,62 @@ def test_model_references_are_pinned_too(client: TestClient, digits: str, engine
     assert job["spec"]["digests"]["models/init"] == version.digest
     answer = client.post("/v1/jobs", json={**SPEC, "models": {"init": "cast"}})
     assert pointers(answer) == ["/models/init"]
+
+
+@pytest.fixture
+def both_kinds(engine: Engine, digits: str) -> None:
+    """`digits` and `clicks`, a classifier `cats` and a recommender `shop`."""
+    with transaction(engine) as session:
+        add_dataset(session, "clicks", manifest=EVENTS_MANIFEST)
+        add_version(session, "cats")
+        add_version(session, "shop", bundle=next_item_bundle())
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "message"),
+    [
+        ("hcrnn", "digits", "The data set holds pictures; hcrnn needs events."),
+        ("frskd", "clicks", "The data set holds events; frskd needs pictures."),
+    ],
+)
+def test_a_data_set_of_another_kind_is_refused(
+    client: TestClient, both_kinds: None, method: str, dataset: str, message: str
+) -> None:
+    for request in (
+        {"method": method, "datasets": {"train": dataset}},
+        {"method": "estimate", "datasets": {"train": dataset}, "config": {"of": method}},
+    ):
+        answer = client.post("/v1/jobs", json=request)
+        assert answer.status_code == 422
+        assert pointers(answer) == ["/datasets/train"]
+        assert answer.json()["detail"] == message.replace(f"; {method}", f"; {request['method']}")
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "model", "message"),
+    [
+        ("hcrnn", "clicks", "cats", "The model classifies pictures; hcrnn needs one that recommends items."),
+        ("frskd", "digits", "shop", "The model recommends items; frskd needs one that classifies pictures."),
+    ],
+)
+def test_a_model_of_another_task_is_no_start(
+    client: TestClient, both_kinds: None, method: str, dataset: str, model: str, message: str
+) -> None:
+    answer = client.post("/v1/jobs", json={"method": method, "datasets": {"train": dataset}, "models": {"init": model}})
+    assert pointers(answer) == ["/models/init"]
+    assert answer.json()["detail"] == message
+
+
+def test_a_recommender_trains_on_events_from_a_recommender(client: TestClient, both_kinds: None) -> None:
+    request = {"method": "gru4rec", "datasets": {"train": "clicks"}, "models": {"init": "shop"}}
+    answer = client.post("/v1/jobs", json=request)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["spec"]["config"]["tied"] is True
+
+
+def test_evaluate_refuses_what_is_no_classifier(client: TestClient, both_kinds: None) -> None:
+    request = {"method": "evaluate", "datasets": {"data": "clicks"}, "models": {"model": "shop"}}
+    assert pointers(client.post("/v1/jobs", json=request)) == ["/datasets/data", "/models/model"]
 
 
 def test_every_wrong_reference_is_reported_at_once(client: TestClient) -> None:
