@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.serving.bundle import TensorSpec
 from libs.serving.errors import LoadError, ServingError
 from libs.serving.recommendation.ranking import Floats
 from libs.serving.session import Provider, open_session
@@ -101,8 +100,3 @@ def length_buckets(lengths: Sequence[int], most: int) -> list[list[int]]:
         else:
             groups.append([row])
     return groups
-
-
-def names(specs: Sequence[TensorSpec]) -> list[str]:
-    """The names of tensors."""
-    return [spec.name for spec in specs]
