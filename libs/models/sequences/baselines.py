@@ -22,7 +22,7 @@ NEIGHBOURS = 100
 SHRINKAGE = 20.0
 """Both defaults of the item-kNN that GRU4Rec was measured against (Hidasi et al., ICLR 2016; its public code)."""
 
-_MOST_PRODUCTS = 1 << 26
+_MOST_PRODUCTS = 1 << 24
 """Pairs of events of one user that one block of the co-occurrence counts."""
 
 
@@ -137,11 +137,13 @@ def _keep_best(
     similarities: NDArray[np.float32],
 ) -> None:
     """Write the most similar items of each row of counts into its rows; equal ones by the smaller number."""
+    together.sort_indices()
     rows = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-    values = together.data * scale[rows + first] * scale[together.indices]
+    values = (together.data * scale[rows + first] * scale[together.indices]).astype(np.float32)
     other = together.indices != rows + first
     rows, columns, values = rows[other], together.indices[other], values[other]
-    order = np.lexsort((columns, -values, rows))
+    # the bits of positive floats rise with them, so one integer holds row and falling similarity
+    order = np.argsort((rows.astype(np.int64) << 32) - values.view(np.int32), kind="stable")
     rows, columns, values = rows[order], columns[order], values[order]
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = place < items.shape[1]
