@@ -14,6 +14,7 @@ from torch import nn
 from libs.data.events.dataset import EventData
 from libs.data.events.windows import Split
 from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import Ranked
 from libs.models.sequences.ranking import Popularity
 from libs.models.sequences.task import FittedSequences
 from libs.serving.bundle import Lineage, NextItemBundle
@@ -60,12 +61,14 @@ def finish_next_item(
     """
     if not join_processes(run.device).main:
         return Outcome()
-    metrics = final_figures(trained)
+    run.progress(1.0, "measuring the baselines")
+    baselines = _baselines(trained, run)
+    metrics = final_figures(trained, baselines)
     run.progress(1.0, "exporting")
     bundle = _export(trained, run, metrics, servable_of)
     run.progress(1.0, "writing the report")
     part = method_part()
-    _report(trained, run, bundle, metrics, part)
+    _report(trained, run, bundle, metrics, baselines, part)
     return Outcome(
         metrics=metrics,
         bundle=run.folder / "bundle",
@@ -74,15 +77,29 @@ def finish_next_item(
     )
 
 
-def final_figures(trained: TrainedSequences) -> dict[str, float]:
-    """`val/…` and `test/…` of the chosen weights; what no case says anything of is left out."""
+def _baselines(trained: TrainedSequences, run: Run) -> dict[str, Ranked]:
+    from libs.models.sequences.baselines import measure_baselines
+
+    return measure_baselines(trained.events.events, trained.config, _reported_split(trained), run.device)
+
+
+def _reported_split(trained: TrainedSequences) -> Split:
+    return "val" if trained.fitted.test is None else "test"
+
+
+def final_figures(trained: TrainedSequences, baselines: Mapping[str, Ranked]) -> dict[str, float]:
+    """`val/…` and `test/…` of the chosen weights, `baseline/NAME/test/…`; what no case says anything of is left out."""
     popularity = Popularity(torch.from_numpy(trained.events.events.training_counts()))
-    figures: dict[str, float] = {}
-    for name, ranked in (("val", trained.fitted.val), ("test", trained.fitted.test)):
-        if ranked is not None:
-            found = ranked.figures(popularity)
-            figures |= {f"{name}/{key}": value for key, value in found.items() if math.isfinite(value)}
-    return figures
+    split = _reported_split(trained)
+    measured = {"val": trained.fitted.val, "test": trained.fitted.test}
+    measured |= {f"baseline/{name}/{split}": ranked for name, ranked in baselines.items()}
+    return {
+        f"{name}/{figure}": value
+        for name, ranked in measured.items()
+        if ranked is not None
+        for figure, value in ranked.figures(popularity).items()
+        if math.isfinite(value)
+    }
 
 
 def _export(
@@ -115,12 +132,15 @@ def _export(
 
 
 def _report(
-    trained: TrainedSequences, run: Run, bundle: NextItemBundle, metrics: Mapping[str, float], part: ReportPart
+    trained: TrainedSequences,
+    run: Run,
+    bundle: NextItemBundle,
+    metrics: Mapping[str, float],
+    baselines: Mapping[str, Ranked],
+    part: ReportPart,
 ) -> None:
-    from libs.models.sequences.baselines import measure_baselines
     from libs.models.sequences.report import RecommendationReport, write_recommendation_report
 
-    split: Split = "val" if trained.fitted.test is None else "test"
     content = RecommendationReport(
         title=trained.title,
         method=trained.method,
@@ -129,7 +149,7 @@ def _report(
         fitted=trained.fitted,
         bundle=bundle,
         metrics=metrics,
-        baselines=measure_baselines(trained.events.events, trained.config, split, run.device),
+        baselines=baselines,
         sections=part.sections,
         method_details={**part.details, **part.data},
     )
