@@ -120,6 +120,26 @@ def test_a_model_server_that_is_down_is_a_503(through: Callable[..., Iterator[Te
     assert answer.headers["retry-after"]
 
 
+def test_a_recommender_that_is_down_is_a_503_of_its_own(through: Callable[..., Iterator[TestClient]]) -> None:
+    with through("http://127.0.0.1:1", recommender_url="http://127.0.0.1:1") as client:
+        answers = [
+            client.post("/v1/recommendations", json={"model": "films"}),
+            client.post("/v1/events", json=[]),
+            client.get("/v1/users/a%2Fb/history?limit=5"),
+            client.delete("/v1/sessions/s1/history"),
+            client.get("/v1/feedback/summary?model=films"),
+        ]
+    assert {problem(answer) for answer in answers} == {(503, "recommender_down")}
+    assert "recommender does not answer" in answers[0].json()["detail"]
+
+
+def test_events_need_their_own_scope(through: Callable[..., Iterator[TestClient]], make_headers: KeyMaker) -> None:
+    with through("http://127.0.0.1:1") as client:
+        infers = make_headers(Scope.INFER)
+        for method, path in (("POST", "/v1/events"), ("GET", "/v1/users/u/history"), ("DELETE", "/v1/users/u/history")):
+            assert client.request(method, path, headers=infers).status_code == 403
+
+
 def test_a_model_server_that_breaks_off_is_a_502(through: Callable[..., Iterator[TestClient]]) -> None:
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)

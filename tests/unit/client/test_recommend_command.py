@@ -5,10 +5,11 @@ import typer
 
 from libs.client.cli.recommend import parse_filters
 
+WHY = {"item_id": "f4", "users_together": 12, "similarity": 0.5}
 ITEMS = [
-    {"item_id": "f9", "score": 7.3123, "rank": 1, "reasons": [{"item_id": "f4", "users_together": 12, "similarity": 0.5}]},
+    {"item_id": "f9", "score": 7.3123, "rank": 1, "reasons": [WHY]},
     {"item_id": "f2", "score": 6.9, "rank": 2},
-]  # fmt: skip
+]
 ANSWER = {
     "request_id": "r",
     "model": "films-hcrnn",
