@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from libs.serving.bundle import Bundle, ClassifierBundle, NextItemBundle
 
+RELATION_FILES = {"cooccurrence.npz", "factors.npy", "users.parquet"}
+"""Of which a server makes the inputs of models that attend by relations."""
+
 IMPORTED = "onnx"
 """`Bundle.architecture` of an imported graph: there is no torch model to compare it with."""
 
@@ -41,9 +44,23 @@ def _next_item_signature(bundle: NextItemBundle) -> GateResult:
     got_out = {spec.name: (spec.datatype, spec.shape) for spec in bundle.outputs}
     if got_in.get("items") != ("INT64", [-1, -1]) or got_in.get("lengths") != ("INT64", [-1]):
         return GateResult(False, f"inputs are {got_in}; wanted INT64 items [-1, -1] and lengths [-1]")
+    further = got_in.keys() - {"items", "lengths"}
+    if unknown := [name for name in sorted(further) if not _is_relation(*got_in[name], name)]:
+        return GateResult(False, f"input {unknown[0]} {got_in[unknown[0]]} is none that a server can make")
+    if further and (missing := sorted(RELATION_FILES - bundle.files.keys())):
+        return GateResult(False, f"inputs {sorted(further)} are made of {missing[0]}, which the bundle does not have")
     if got_out != {"features": ("FP32", [-1, bundle.width])}:
         return GateResult(False, f"outputs are {got_out}; wanted FP32 features [-1, {bundle.width}]")
     return GateResult(True, f"histories up to {bundle.max_length} of {bundle.items} items to FP32 [-1, {bundle.width}]")
+
+
+def _is_relation(datatype: str, shape: list[int], name: str) -> bool:
+    """Whether an input is one that `libs.data.events.relations` makes."""
+    if name == "users":
+        return (datatype, shape) == ("INT64", [-1])
+    if name == "factors":
+        return datatype == "FP32" and shape[:2] == [-1, -1] and len(shape) == 3 and shape[2] > 0
+    return name in ("shape", "kernel") and (datatype, shape) == ("FP32", [-1, -1, -1])
 
 
 def _classifier_signature(bundle: ClassifierBundle) -> GateResult:

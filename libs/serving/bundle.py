@@ -17,6 +17,11 @@ Of the task `next-item` (`NextItemBundle`):
 
     model.onnx         items int64 [N, n], right-padded with 0, and lengths int64 [N], at least 1, to features float32
                        [N, d] after each row's last item; scores are products with the item vectors
+                       Models that attend by relations take further inputs, which a server makes of items, users and the
+                       three files of `libs.data.events.relations` (`open_tables(folder).inputs_of`): users int64 [N],
+                       counted from 1 in the bundle's users.parquet, 0 unknown; factors float32 [N, n, R]; shape and
+                       kernel float32 [N, n, n]
+    cooccurrence.npz   optional, with factors.npy and users.parquet: what those inputs are made of
     step.onnx          optional: the next event alone. item int64 [N] and the tensors of `state` to features [N, d] and
                        the same tensors after it, named `next_` and their name
     explain.onnx       optional: inputs of model.onnx to the tensors of `explanations`

@@ -13,8 +13,10 @@ A user's own share is taken out of the counts: what they had together themselves
 but is there for every pair of their training part and hardly for one with what comes next.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -63,14 +65,23 @@ class RelationTables:
             alone = alone - had
         return together.astype(np.float32), alone.astype(np.float32)
 
-    def inputs_of(self, items: Longs, users: Longs) -> dict[str, NDArray[np.generic]]:
-        """What model.onnx takes besides items and lengths: users [B], factors [B, n, R], shape [B, n, n]."""
-        together, _ = self.counts_of(items, users)
-        return {
-            "users": users,
-            "factors": self.factors_of(items, users),
-            "shape": cooccurrence_shape(together, items),
-        }
+    def inputs_of(self, items: Longs, users: Longs, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """What a graph takes besides items and lengths, of these names; arguments as in `factors_of`.
+
+        users [B], factors [B, n, R], shape [B, n, n] (`cooccurrence_shape`), kernel [B, n, n] (`cooccurrence_kernel`).
+        """
+        found: dict[str, NDArray[Any]] = {"users": users} if "users" in names else {}
+        if "factors" in names:
+            found["factors"] = self.factors_of(items, users)
+        if {"shape", "kernel"} & set(names):
+            together, alone = self.counts_of(items, users)
+            made = {"shape": cooccurrence_shape(together, items), "kernel": cooccurrence_kernel(together, alone)}
+            found |= {name: array for name, array in made.items() if name in names}
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RelationTables":
+        """Itself: copies of a model read the same tables, which never change."""
+        return self
 
 
 def cooccurrence_shape(together: Floats, items: Longs) -> Floats:
@@ -92,6 +103,15 @@ def cooccurrence_shape(together: Floats, items: Longs) -> Floats:
     largest = raw.max(-1, keepdims=True, initial=0)
     shape: Floats = np.where(largest > 0, raw / np.maximum(largest, 1e-30), 0).astype(np.float32)
     return shape
+
+
+def cooccurrence_kernel(together: Floats, alone: Floats) -> Floats:
+    """N_ij / sqrt(c_i c_j) with a unit diagonal, [B, n, n]; the numpy form of `libs.models.rksa.kernels`."""
+    inverse = np.where(alone > 0, 1 / np.sqrt(np.maximum(alone, 1)), 0).astype(np.float32)
+    kernel: Floats = together * inverse[:, :, None] * inverse[:, None, :]
+    diagonal = np.arange(kernel.shape[1])
+    kernel[:, diagonal, diagonal] = 1
+    return kernel
 
 
 def save_tables(tables: RelationTables, user_ids: pl.Series, folder: Path) -> list[str]:

@@ -98,7 +98,7 @@ def _weights(logits: Tensor, behind: Tensor) -> Tensor:
 
 
 def _lifts(
-    parts: tuple[Tensor, ...], correlation: Correlation, shares: Tensor, behind: Tensor
+    parts: tuple[Tensor, Tensor, Tensor], correlation: Correlation, shares: Tensor, behind: Tensor
 ) -> tuple[Tensor, Tensor]:
     """sqrt(2/pi) omega delta [B, n] by relations [B, relations, n] and the items' own variance [B, n].
 

@@ -4,7 +4,7 @@ import copy
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
@@ -59,6 +59,8 @@ def export_next_item(
     vectors[0] = 0
     _write_weights(plain, folder)
     _write_graphs(servable, folder, max_length)
+    if servable.further is not None:
+        servable.further.write(folder)
     np.save(folder / "item_vectors.npy", vectors.numpy())
     shutil.copyfile(events.items.path, folder / "items.parquet")
     near = neighbours_of(events.events)
@@ -67,15 +69,12 @@ def export_next_item(
     items, width = len(vectors) - 1, vectors.shape[1]
     bundle = NextItemBundle(
         architecture=architecture,
-        inputs=[
-            TensorSpec(name="items", datatype="INT64", shape=[-1, -1]),
-            TensorSpec(name="lengths", datatype="INT64", shape=[-1]),
-        ],
+        inputs=servable.inputs,
         outputs=[TensorSpec(name="features", datatype="FP32", shape=[-1, width])],
         metrics=dict(metrics),
         parameters=sum(parameter.numel() for parameter in plain.parameters()),
         parity=measure_parity(servable, folder, vectors, *sample_histories(events.events, max_length)),
-        latency=measure_latency(folder / "model.onnx", max_length),
+        latency=measure_latency(servable, folder / "model.onnx", max_length),
         lineage=lineage,
         items=items,
         width=width,
@@ -95,12 +94,12 @@ def _write_weights(plain: nn.Module, folder: Path) -> None:
 
 
 def _write_graphs(servable: Servable, folder: Path, max_length: int) -> None:
-    export_history_graph(servable.features, folder / "model.onnx", ["features"], max_length)
+    export_history_graph(servable.features, folder / "model.onnx", servable.inputs, ["features"], max_length)
     if servable.step is not None:
         export_step_graph(servable.step, folder / "step.onnx", servable.state)
     if servable.explain is not None:
         names = [spec.name for spec in servable.explanations]
-        export_history_graph(servable.explain, folder / "explain.onnx", names, max_length)
+        export_history_graph(servable.explain, folder / "explain.onnx", servable.inputs, names, max_length)
 
 
 @torch.inference_mode()
@@ -114,5 +113,7 @@ def _write_sample(servable: Servable, path: Path, num_items: int, max_length: in
     lengths = np.unique(np.linspace(1, longest, _SAMPLE_ROWS).round().astype(np.int64))[::-1].copy()
     items = random.integers(1, num_items + 1, (len(lengths), longest))
     items = np.where(np.arange(longest) < lengths[:, None], items, 0)
-    features = servable.features(torch.from_numpy(items), torch.from_numpy(lengths))
-    np.savez(path, items=items, lengths=lengths, features=features.numpy())
+    inputs = servable.inputs_of(items, lengths, np.zeros(len(items), np.int64))
+    features = servable.features(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    arrays: dict[str, Any] = {**inputs, "features": features.numpy()}
+    np.savez(path, **arrays)

@@ -1,11 +1,14 @@
 """ONNX graphs of next-item models, with a free number of rows and of events."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -18,6 +21,28 @@ _EXAMPLE_ROWS = 3
 _EXAMPLE_EVENTS = 5
 
 
+Longs = NDArray[np.int64]
+HISTORY = (
+    TensorSpec(name="items", datatype="INT64", shape=[-1, -1]),
+    TensorSpec(name="lengths", datatype="INT64", shape=[-1]),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherInputs:
+    """What a graph reads besides a history, made from it and its user by tables that go with the bundle.
+
+    Attributes:
+        specs: the first dimension is that of the rows, further free ones that of the events.
+        make: items [N, n] and users [N] to the inputs.
+        write: puts the tables into the bundle's folder.
+    """
+
+    specs: Sequence[TensorSpec]
+    make: Callable[[Longs, Longs], Mapping[str, NDArray[Any]]]
+    write: Callable[[Path], object]
+
+
 @dataclass(frozen=True, slots=True)
 class Servable:
     """What of a trained model is served, as modules.
@@ -28,6 +53,7 @@ class Servable:
         state: what `step` carries, in its order; begins as zeros, without events where a dimension is free.
         explain: the inputs of `features` to the tensors of `explanations`.
         explanations: in the order of `explain`.
+        further: what `features` and `explain` take besides items and lengths, by keyword; None: nothing.
     """
 
     features: nn.Module
@@ -35,6 +61,17 @@ class Servable:
     state: Sequence[TensorSpec] = ()
     explain: nn.Module | None = None
     explanations: Sequence[TensorSpec] = field(default=())
+    further: FurtherInputs | None = None
+
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """Of `features`."""
+        return [*HISTORY, *(self.further.specs if self.further is not None else ())]
+
+    def inputs_of(self, items: Longs, lengths: Longs, users: Longs) -> dict[str, NDArray[Any]]:
+        """Inputs of `features` for items [N, n], lengths [N] and users [N], counted from 1, 0 unknown."""
+        made = self.further.make(items, users) if self.further is not None else {}
+        return {"items": items, "lengths": lengths, **made}
 
 
 class FeaturesAtTheEnd(nn.Module):
@@ -51,20 +88,26 @@ class FeaturesAtTheEnd(nn.Module):
         return take(features, (lengths - 1).unsqueeze(1)).squeeze(1)
 
 
-def export_history_graph(module: nn.Module, path: Path, outputs: Sequence[str], max_length: int) -> None:
-    """Write a module of items [N, n] and lengths [N].
+def export_history_graph(
+    module: nn.Module, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[str], max_length: int
+) -> None:
+    """Write a module of items [N, n], lengths [N] and what else a `Servable` takes.
 
     Args:
+        inputs: as of a `Servable`.
         max_length: n is at most this.
     """
     longest = max(2, max_length)
     events = min(_EXAMPLE_EVENTS, longest)
     rows, columns = Dim("N"), Dim("n", min=1, max=longest)
-    example = {
-        "items": torch.ones(_EXAMPLE_ROWS, events, dtype=torch.int64),
-        "lengths": torch.full((_EXAMPLE_ROWS,), events),
-    }
-    _export(module, path, example, {"items": {0: rows, 1: columns}, "lengths": {0: rows}}, outputs)
+    example = initial_state(inputs, _EXAMPLE_ROWS, events)
+    example |= {"items": example["items"] + 1, "lengths": example["lengths"] + events}
+    free = {spec.name: _free_places(spec, rows, columns) for spec in inputs}
+    _export(module, path, example, free, outputs)
+
+
+def _free_places(spec: TensorSpec, rows: Dim, columns: Dim) -> dict[int, Dim]:
+    return {place: columns if place else rows for place, size in enumerate(spec.shape) if size == -1}
 
 
 def export_step_graph(module: nn.Module, path: Path, state: Sequence[TensorSpec]) -> None:

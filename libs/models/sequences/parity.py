@@ -23,8 +23,8 @@ _STEPPED_EVENTS = 30
 Longs = NDArray[np.int64]
 
 
-def sample_histories(events: EventStore, max_length: int, limit: int = SAMPLES) -> tuple[Longs, Longs]:
-    """Items [S, n] and lengths [S] of real histories, evenly spaced, preferably of the validation split.
+def sample_histories(events: EventStore, max_length: int, limit: int = SAMPLES) -> tuple[Longs, Longs, Longs]:
+    """Items [S, n], lengths [S] and users [S] of real histories, evenly spaced, preferably of the validation split.
 
     They are cut to rising lengths, so that short ones occur where people have long ones.
     """
@@ -34,11 +34,14 @@ def sample_histories(events: EventStore, max_length: int, limit: int = SAMPLES) 
     batch = read(events, windows.take(chosen))
     lengths = np.minimum(batch.lengths, 1 + np.arange(len(chosen)) % batch.inputs.shape[1])
     lengths = np.where(np.arange(len(chosen)) % 2, lengths, batch.lengths)
-    return np.where(np.arange(batch.inputs.shape[1]) < lengths[:, None], batch.inputs, 0), lengths
+    items = np.where(np.arange(batch.inputs.shape[1]) < lengths[:, None], batch.inputs, 0)
+    return items, lengths, batch.users + 1
 
 
 @torch.inference_mode()
-def measure_parity(servable: Servable, folder: Path, item_vectors: Tensor, items: Longs, lengths: Longs) -> Parity:
+def measure_parity(
+    servable: Servable, folder: Path, item_vectors: Tensor, items: Longs, lengths: Longs, users: Longs
+) -> Parity:
     """Compare torch with model.onnx, and with step.onnx event by event, where there is one.
 
     Passed when max |difference| of features f is at most 1e-4 max(1, max |f|), and both name the same item wherever
@@ -48,8 +51,8 @@ def measure_parity(servable: Servable, folder: Path, item_vectors: Tensor, items
     expected, found = [], []
     for some in _batches(len(items)):
         longest = int(lengths[some].max())
-        inputs = {"items": items[some, :longest], "lengths": lengths[some]}
-        expected.append(servable.features(*(torch.from_numpy(part) for part in inputs.values())))
+        inputs = servable.inputs_of(items[some, :longest], lengths[some], users[some])
+        expected.append(servable.features(**{name: torch.from_numpy(part) for name, part in inputs.items()}))
         found.append(torch.from_numpy(session.run(None, inputs)[0]))
     wanted, served = torch.cat(expected), torch.cat(found)
     difference = float((wanted.double() - served.double()).abs().max())
@@ -102,14 +105,11 @@ def run_steps(session: onnxruntime.InferenceSession, servable: Servable, items: 
         yield features
 
 
-def measure_latency(path: Path, max_length: int) -> list[Latency]:
+def measure_latency(servable: Servable, path: Path, max_length: int) -> list[Latency]:
     """Wall time of one call on one thread, for 1 and 16 histories of the greatest length."""
     session = open_session(path, threads=1)
-    return [
-        latency_of(
-            session,
-            {"items": np.ones((rows, max_length), np.int64), "lengths": np.full(rows, max_length, np.int64)},
-            rows,
-        )
-        for rows in (1, 16)
-    ]
+    found = []
+    for rows in (1, 16):
+        items, lengths = np.ones((rows, max_length), np.int64), np.full(rows, max_length, np.int64)
+        found.append(latency_of(session, servable.inputs_of(items, lengths, np.zeros(rows, np.int64)), rows))
+    return found

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from libs.data.errors import DataError
 from libs.data.events.cooccurrence import UserItems, count_together
-from libs.data.events.relations import RelationTables, cooccurrence_shape, open_tables, save_tables
+from libs.data.events.relations import RelationTables, cooccurrence_kernel, cooccurrence_shape, open_tables, save_tables
+from libs.models.rksa.kernels import cooccurrence_cosine
 from libs.models.rksa.shape import cooccurrence_shape as torch_shape
 
 ITEMS = 6
+NAMES = ("users", "factors", "shape", "kernel")
 PARTS = [[1, 2, 3], [2, 3, 5], [], [1, 3, 5, 6], [2, 3]]
 
 
@@ -61,13 +63,22 @@ def test_the_shape_is_that_of_torch(items, seed):
 
 def test_inputs_see_nothing_of_later_items():
     asked = tables()
-    whole = asked.inputs_of(np.array([[1, 3, 5, 2, 6]]), np.array([4]))
-    other = asked.inputs_of(np.array([[1, 3, 5, 4, 1]]), np.array([4]))
+    whole = asked.inputs_of(np.array([[1, 3, 5, 2, 6]]), np.array([4]), NAMES)
+    other = asked.inputs_of(np.array([[1, 3, 5, 4, 1]]), np.array([4]), NAMES)
     assert whole["shape"].dtype == whole["factors"].dtype == np.float32
     assert whole["users"].tolist() == [4]
     assert np.array_equal(whole["shape"][:, :3], other["shape"][:, :3])
     assert np.array_equal(whole["factors"][:, :3], other["factors"][:, :3])
+    assert np.array_equal(whole["kernel"][:, :3, :3], other["kernel"][:, :3, :3])
+    assert list(asked.inputs_of(np.array([[1, 3]]), np.array([4]), ["shape"])) == ["shape"]
     assert not np.array_equal(whole["shape"][:, 3:], other["shape"][:, 3:])
+
+
+def test_the_kernel_is_that_of_torch():
+    items, users = np.array([[1, 3, 5, 3, 0], [4, 2, 0, 0, 0]]), np.array([4, 0])
+    together, alone = tables().counts_of(items, users)
+    expected = cooccurrence_cosine(torch.from_numpy(together), torch.from_numpy(alone))
+    np.testing.assert_allclose(cooccurrence_kernel(together, alone), expected.numpy(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("own_user_out", [True, False])
@@ -79,8 +90,8 @@ def test_tables_survive_the_disk(own_user_out: bool, tmp_path: Path):
     assert opened.cooccurrence.most_neighbours == 3
     assert (opened.own is not None) == own_user_out
     items, users = np.array([[1, 2, 3, 5, 6, 0]] * 6), np.arange(6)
-    for name, expected in saved.inputs_of(items, users).items():
-        assert np.array_equal(opened.inputs_of(items, users)[name], expected), name
+    for name, expected in saved.inputs_of(items, users, NAMES).items():
+        assert np.array_equal(opened.inputs_of(items, users, NAMES)[name], expected), name
     assert pl.read_parquet(tmp_path / "users.parquet")["index"].to_list() == [1, 2, 3, 4, 5]
 
 
