@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,22 @@ import torch
 from libs.data.errors import DataError
 from libs.data.events.splits import by_user, leave_last_out
 from libs.data.events.store import EventStore
+from libs.models.hcrnn.config import HcrnnConfig
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.hcrnn.network import HCRNN
+from libs.models.hcrnn.train import build_model, phases_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.ranking import ranks_of
 from libs.models.sequences.recurrent import NARM, GRU4Rec
+from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask, fit_sequences
 from libs.training.local_run import LocalRun
 from libs.training.precision import precision_for
 from libs.training.processes import Processes
 from libs.training.randomness import prepare_randomness
 from libs.training.run import Stopped, StopReason
+from libs.training.session import TrainingSession
 
 ITEMS = 9
 
@@ -83,6 +88,65 @@ def test_interrupted_is_bitwise_uninterrupted(kind: str, stop_at: int, tmp_path:
     fit_sequences(resumed, cycles(), settings, StopsAt(tmp_path / "b"))
     for name, value in resumed.state_dict().items():
         assert torch.equal(value, whole.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("train_mode", "update"), [("prefix", "joint"), ("causal", "two_phase"), ("prefix", "two_phase")]
+)
+def test_hcrnn_interrupted_is_bitwise_uninterrupted(train_mode: str, update: str, tmp_path: Path) -> None:
+    settings = hcrnn_config(train_mode=train_mode, update=update)
+
+    def fit(run: LocalRun, network: HcrnnModel) -> Mapping[str, torch.Tensor]:
+        fit_sequences(network, cycles(12), settings, run, network.network.project, phases_of(network, settings))
+        return network.state_dict()
+
+    whole = fit(StopsAt(tmp_path / "a"), hcrnn(settings))
+    with pytest.raises(Stopped):
+        fit(StopsAt(tmp_path / "b", 5), hcrnn(settings))
+    network = hcrnn(settings)
+    torch.manual_seed(99)
+    for name, value in fit(StopsAt(tmp_path / "b"), network).items():
+        assert torch.equal(value, whole[name]), name
+
+
+def test_the_first_phase_steps_the_topic_encoder_alone(tmp_path: Path) -> None:
+    settings = hcrnn_config(update="two_phase")
+    network = hcrnn(settings)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first, others = network.two_phases()
+    session = TrainingSession(
+        NextItemStep(network, settings),
+        settings,
+        torch.device("cpu"),
+        Processes(),
+        3,
+        monitor="ndcg@10",
+        phases=[first],
+    )
+    batch = next(SequenceTask(cycles(12), settings, LocalRun(tmp_path, quiet=True), Processes()).batches(0, 0))
+    session.optimise(*batch)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("network.topics.") for name in changed)
+    assert len(first) + len(others) == len(list(network.parameters()))
+
+
+def test_the_prefix_mode_learns_the_cycle(tmp_path: Path) -> None:
+    settings = hcrnn_config(train_mode="prefix", epochs=12, exclude_seen=False)
+    network = hcrnn(settings)
+    fitted = fit_sequences(network, cycles(), settings, LocalRun(tmp_path, quiet=True), network.network.project)
+    assert fitted.test is not None
+    assert float((fitted.test.ranks <= 2).double().mean()) > 0.9
+
+
+def hcrnn_config(**changes: Any) -> HcrnnConfig:
+    fields = {"topics": 3, "item_dim": 12, "hidden_dim": 12, "input_dropout": 0.1, "output_dropout": 0.1, **changes}
+    return HcrnnConfig.model_validate(config().model_dump() | fields)
+
+
+def hcrnn(settings: HcrnnConfig) -> HcrnnModel:
+    prepare_randomness(3, deterministic=True)
+    return build_model(settings, ITEMS)
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
