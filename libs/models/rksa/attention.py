@@ -134,6 +134,11 @@ class FixedNoise(nn.Module):
             for factors, rest, switch in zip(self.factors, self.rest, self.switch, strict=True)
         ]
 
+    def batched(self, length: int) -> Noise:
+        """All draws at once, with a dimension before that of the sequences; for LowRank."""
+        parts = self.factors[:, :length], self.rest[:, :length, :length], self.switch[:, :length]
+        return Noise(*(part.unsqueeze(1) for part in parts))
+
 
 def skewness(correlation: Correlation, shape: Tensor) -> tuple[Tensor, Tensor]:
     """delta [..., T, n] and c [..., T] of every row of shape alpha [..., T, n]; alpha is 0 for keys after the query."""

@@ -62,12 +62,8 @@ class Explainer(nn.Module):
         latent = self.network.latents(items, users, pairs)[-1]
         parts = (_last(latent.location, lengths), _last(latent.scale, lengths), _last(latent.shape, lengths))
         behind = torch.arange(items.shape[1], device=items.device) >= lengths.unsqueeze(1)
-        drawn = torch.stack(
-            [
-                _weights(sample_logits(*parts, correlation, _noise_for(correlation, noise)), behind)
-                for noise in self.noise.draws(items.shape[1])
-            ]
-        )
+        noise = _noise_for(correlation, self.noise.batched(items.shape[1]))
+        drawn = _weights(sample_logits(*parts, correlation, noise), behind)
         shares = kernels.shares(self.network.items(items), users, pairs)
         relation_lift, own_lift = _lifts(parts, correlation, shares, behind)
         return Explanation(
@@ -89,12 +85,12 @@ def _last(rows: Tensor, lengths: Tensor) -> Tensor:
 def _noise_for(correlation: Correlation, noise: Noise) -> Noise:
     if isinstance(correlation, LowRank) or noise.rest is None:
         return noise
-    return Noise(noise.factors[:, : noise.rest.shape[-1]], None, noise.switch)
+    return Noise(noise.factors[..., : noise.rest.shape[-1]], None, noise.switch)
 
 
 def _weights(logits: Tensor, behind: Tensor) -> Tensor:
-    """Softmax of logits [B, 1, n] over the items of a sequence, [B, n]."""
-    return torch.softmax(logits.squeeze(1).masked_fill(behind, -math.inf), -1)
+    """Softmax of logits [..., B, 1, n] over the items of a sequence, [..., B, n]."""
+    return torch.softmax(logits.squeeze(-2).masked_fill(behind, -math.inf), -1)
 
 
 def _lifts(

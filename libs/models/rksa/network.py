@@ -169,9 +169,9 @@ class Attention(nn.Module):
         """Read [B, n, d] for queries [B, n, d] over inputs [B, n, d], causally; a sample in training, else the mean."""
         if correlation is None or pairs is None:
             probability = self.dropout.p if self.training else 0.0
-            return F.scaled_dot_product_attention(
-                self.query(queries), self.key(inputs), self.value(inputs), dropout_p=probability, is_causal=True
-            )
+            asked = (self.query(queries), self.key(inputs), self.value(inputs))
+            one_head = (part.unsqueeze(1) for part in asked)  # the exporter knows four dimensions only
+            return F.scaled_dot_product_attention(*one_head, dropout_p=probability, is_causal=True).squeeze(1)
         weights = self.weights(self.parameters_of_rows(queries, inputs, pairs), correlation)
         read: Tensor = self.dropout(weights) @ self.value(inputs)
         return read
