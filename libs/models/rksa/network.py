@@ -170,8 +170,8 @@ class Attention(nn.Module):
         if correlation is None or pairs is None:
             probability = self.dropout.p if self.training else 0.0
             asked = (self.query(queries), self.key(inputs), self.value(inputs))
-            one_head = (part.unsqueeze(1) for part in asked)  # the exporter knows four dimensions only
-            return F.scaled_dot_product_attention(*one_head, dropout_p=probability, is_causal=True).squeeze(1)
+            query, key, value = (part.unsqueeze(1) for part in asked)  # the exporter knows four dimensions only
+            return F.scaled_dot_product_attention(query, key, value, dropout_p=probability, is_causal=True).squeeze(1)
         weights = self.weights(self.parameters_of_rows(queries, inputs, pairs), correlation)
         read: Tensor = self.dropout(weights) @ self.value(inputs)
         return read
