@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from libs.models.bpr_mf.config import BprMfConfig
 from libs.models.frskd.config import FrskdConfig
 from libs.models.gru4rec.config import Gru4recConfig
 from libs.models.hcrnn.config import HcrnnConfig
 from libs.models.narm.config import NarmConfig
+from libs.models.rksa.config import RksaConfig, SasrecConfig
 from libs.models.supervised.config import SupervisedConfig
 from libs.training.run import Inputs, Outcome, Run
 
@@ -68,6 +70,16 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
+            name="bpr-mf",
+            title="BPR-MF: matrix factorisation by pairwise ranking",
+            summary="A vector a user, a vector an item, no order of events: the classic baseline.",
+            task="next-item",
+            data="events",
+            config=BprMfConfig,
+            entry="libs.models.bpr_mf.train:train",
+            reference="Rendle et al., UAI 2009, arXiv 1205.2618",
+        ),
+        Method(
             name="frskd",
             title="FRSKD: feature refinement via self-knowledge distillation",
             summary="A small image classifier that teaches itself, without a pretrained teacher.",
@@ -106,6 +118,26 @@ METHODS: dict[str, Method] = {
             config=NarmConfig,
             entry="libs.models.narm.train:train",
             reference="Li et al., CIKM 2017, arXiv 1711.04725",
+        ),
+        Method(
+            name="rksa",
+            title="RKSA: relation-aware kernelised self-attention",
+            summary="Next items by self-attention that knows which items go together; says how sure it is and why.",
+            task="next-item",
+            data="events",
+            config=RksaConfig,
+            entry="libs.models.rksa.train:train",
+            reference="Ji et al., AAAI 2020, arXiv 1911.06478",
+        ),
+        Method(
+            name="sasrec",
+            title="SASRec: self-attentive sequential recommendation",
+            summary="Next items by self-attention over a history: the baseline of RKSA.",
+            task="next-item",
+            data="events",
+            config=SasrecConfig,
+            entry="libs.models.rksa.train:train",
+            reference="Kang and McAuley, ICDM 2018, arXiv 1808.09781",
         ),
         Method(
             name="supervised",

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from libs.data.errors import DataError
 from libs.data.events.dataset import open_event_data
+from libs.data.events.relations import open_tables
 from libs.data.events.windows import read, windows_of
 from libs.data.images import open_images
 from libs.data.preprocess import apply_batch
@@ -244,7 +245,10 @@ def test_bundle_recommends_with_onnxruntime_alone(
     data = open_event_data(data_of["events"])
     batch = read(data.events, windows_of(data.events, "test", bundle.max_length, single_targets=True))
     session = onnxruntime.InferenceSession(outcome.bundle / "model.onnx", providers=["CPUExecutionProvider"])
-    (features,) = session.run(["features"], {"items": batch.inputs, "lengths": batch.lengths})
+    inputs = {"items": batch.inputs, "lengths": batch.lengths}
+    if further := [spec.name for spec in bundle.inputs if spec.name not in inputs]:
+        inputs |= open_tables(outcome.bundle).inputs_of(batch.inputs, batch.users + 1, further)
+    (features,) = session.run(["features"], inputs)
     scores = features @ np.load(outcome.bundle / "item_vectors.npy").T
     assert scores.shape == (len(batch.inputs), bundle.items + 1)
     wanted = batch.targets[np.arange(len(batch.targets)), batch.lengths - 1]
