@@ -1,13 +1,15 @@
 """How jobs come into being: submitted, cloned, or retried by a user. Row, outbox and first event in one transaction."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, case, func, insert, literal, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
-from libs.database.tables import Job, JobCheckpoint, JobDependency
-from libs.jobs import dependencies, events, moves, outbox
+from libs.database.tables import Job, JobCheckpoint, JobDependency, JobEvent, Outbox
+from libs.jobs import dependencies, moves
 from libs.jobs.errors import DependencyNotFound, InvalidMove
 from libs.jobs.reports import newest_checkpoint
 from libs.jobs.spec import JobSpec
@@ -31,32 +33,51 @@ def submit(
         DependencyNotFound: a job of `depends_on` does not exist in this project.
     """
     _check_dependencies(session, project_id, depends_on)
-    job = Job(
-        id=job_id or uuid4(),
-        project_id=project_id,
-        name=spec.name or default_name(spec),
-        method=spec.method,
-        spec=spec.model_dump(mode="json"),
-        status=JobStatus.WAITING if depends_on else JobStatus.QUEUED,
-        queue=spec.queue,
-        priority=spec.priority,
-        max_attempts=spec.max_attempts,
-        timeout_s=spec.timeout_s,
-        group_id=group_id,
-        retry_of=retry_of,
-        clone_of=clone_of,
-        last_event_seq=0,
-        rung_at=None if depends_on else func.clock_timestamp(),
-    )
-    session.add(job)
-    events.append(session, job, [("status", {"from": None, "to": job.status, "reason": None, "epoch": 0})])
+    status = JobStatus.WAITING if depends_on else JobStatus.QUEUED
+    row = {
+        "id": job_id or uuid4(),
+        "project_id": project_id,
+        "name": spec.name or default_name(spec),
+        "method": spec.method,
+        "spec": spec.model_dump(mode="json"),
+        "status": status,
+        "queue": spec.queue,
+        "priority": spec.priority,
+        "max_attempts": spec.max_attempts,
+        "timeout_s": spec.timeout_s,
+        "group_id": group_id,
+        "retry_of": retry_of,
+        "clone_of": clone_of,
+    }
+    first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
+    job: Job = session.scalars(_NEW_JOB, {**row, "first_event": first_event}).one()
     if depends_on:
         session.add_all(JobDependency(job_id=job.id, depends_on=other) for other in set(depends_on))
         session.flush()
         dependencies.settle(session, job)
-    else:
-        outbox.post(session, job)
     return job
+
+
+def _new_job() -> ExecutableReturnsRows:
+    """The row, its first event and, for a job that waits for nothing, its message: one round trip for the three."""
+    given = "id project_id name method spec status queue priority max_attempts timeout_s group_id retry_of clone_of"
+    columns = Job.__table__.c
+    # Inside of a CTE nobody fills in the defaults of the ORM.
+    values: dict[str, Any] = {c.name: c.default.arg for c in columns if c.default is not None and c.default.is_scalar}
+    values |= {name: bindparam(name, type_=columns[name].type) for name in given.split()}
+    values |= {"last_event_seq": 1, "rung_at": case((values["status"] == JobStatus.QUEUED, func.clock_timestamp()))}
+    job = insert(Job).values(values).returning(*columns).cte("job")
+    event = select(job.c.id, literal(1), literal("status"), bindparam("first_event", type_=JobEvent.data.type))
+    message = select(job.c.id, job.c.queue).where(job.c.status == JobStatus.QUEUED)
+    return select(Job).from_statement(
+        select(job).add_cte(
+            insert(JobEvent).from_select(["job_id", "seq", "kind", "data"], event).cte("event"),
+            insert(Outbox).from_select(["job_id", "queue"], message).cte("message"),
+        )
+    )
+
+
+_NEW_JOB = _new_job()
 
 
 def default_name(spec: JobSpec) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -153,12 +153,23 @@ def delete_dataset(session: Session, project_id: UUID, name: str) -> None:
     session.flush()
 
 
+_NEWEST_READY = (
+    select(DatasetVersion)
+    .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    .where(
+        Dataset.project_id == bindparam("project_id"),
+        Dataset.deleted_at.is_(None),
+        Dataset.name == bindparam("name"),
+        DatasetVersion.status == "ready",
+    )
+    .order_by(DatasetVersion.version.desc())
+    .limit(1)
+)
+
+
 def _newest_ready(session: Session, project_id: UUID, name: str) -> DatasetVersion:
     """In one query, as every submission of a job asks for it."""
-    named = (Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.name == name)
-    ready = select(DatasetVersion).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
-    ready = ready.where(*named, DatasetVersion.status == "ready")
-    newest = session.scalar(ready.order_by(DatasetVersion.version.desc()).limit(1))
+    newest = session.scalar(_NEWEST_READY, {"project_id": project_id, "name": name})
     if newest is not None:
         return newest
     dataset = find_dataset(session, project_id, name)
