@@ -21,9 +21,6 @@ from libs.serving.recommendation.catalogue import Numbers
 from libs.serving.recommendation.ranking import Floats
 from libs.serving.recommendation.vectors import VECTORS_FILE
 
-ANN_ABOVE_ITEMS = 500_000
-"""Catalogues above this are served by an index unless the service says otherwise."""
-
 PROBES = 32
 OVER_FETCH = 4
 _TRAINING_ROWS_PER_LIST = 40

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from libs.serving.batcher import Batcher
 from libs.serving.bundle import NextItemBundle
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, read_next_item_bundle
-from libs.serving.recommendation.ann import ANN_ABOVE_ITEMS, ItemIndex, open_index
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
 from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters
@@ -17,6 +17,12 @@ from libs.serving.recommendation.ranking import Floats
 from libs.serving.recommendation.session_state import STEP_FILE, SessionStates
 from libs.serving.recommendation.vectors import ItemVectors, read_vectors
 from libs.serving.repository import Identity, RunSettings
+
+if TYPE_CHECKING:
+    from libs.serving.recommendation.ann import ItemIndex
+
+ANN_ABOVE_ITEMS = 500_000
+"""Catalogues above this are served by an index unless the service says otherwise."""
 
 EXPLAIN_FILE = "explain.onnx"
 _HISTORY_INPUTS = ("items", "lengths")
@@ -48,7 +54,7 @@ class LoadedRecommender:
     sessions: SessionStates | None
     explainer: Graph | None
     scorer: Batcher
-    index: ItemIndex | None
+    index: "ItemIndex | None"
 
     @property
     def providers(self) -> list[str]:
@@ -102,8 +108,14 @@ def load(
         sessions=sessions,
         explainer=explainer,
         scorer=_scorer(vectors, identity, settings),
-        index=open_index(folder, bundle, vectors.table) if bundle.items > ann_above_items else None,
+        index=_index(folder, bundle, vectors) if bundle.items > ann_above_items else None,
     )
+
+
+def _index(folder: Path, bundle: NextItemBundle, vectors: ItemVectors) -> "ItemIndex":
+    from libs.serving.recommendation.ann import open_index  # faiss is loaded only by those who need it
+
+    return open_index(folder, bundle, vectors.table)
 
 
 def _scorer(vectors: ItemVectors, identity: Identity, settings: RunSettings) -> Batcher:

@@ -26,7 +26,7 @@ SPEC = {"method": "frskd", "datasets": {"train": "digits"}, "config": {"epochs":
         ({"datasets": []}, "/datasets", "JSON object"),
         ({"datasets": {"train": "My Digits"}}, "/datasets/train", "like 'my-digits'"),
         ({"name": "A b"}, "/name", "like 'a-b'"),
-        ({"method": "estimate", "config": {"of": "frksd"}}, "/config/of", "Did you mean frskd?"),
+        ({"method": "estimate", "config": {"of": "frksd"}}, "/config/of", "Did you mean frskd"),
         ({"method": "estimate", "config": {"of": "frskd", "config": {"lr": -1}}}, "/config/config/lr", "greater"),
         ({"method": "estimate", "config": {"of": "frskd", "config": {"epoch": 1}}}, "/config/config/epoch", "'epochs'"),
     ],

@@ -71,7 +71,7 @@ def test_an_unknown_method_names_the_nearest_ones(client: TestClient) -> None:
     answer = client.post("/v1/jobs", json={**SPEC, "method": "frsdk"})
     assert answer.status_code == 422
     assert answer.json()["code"] == "unknown_method"
-    assert "Did you mean frskd?" in answer.json()["detail"]
+    assert "Did you mean frskd" in answer.json()["detail"]
     assert pointers(answer) == ["/method"]
 
 
