@@ -9,8 +9,22 @@ import torch
 from sklearn.datasets import load_digits
 
 from libs.data.write import write_arrays_dataset
-from libs.models.catalog import DataKind
+from libs.models.catalog import DataKind, Method
 from tests.support.events import events_folder, walks
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of one method side by side: each worker of a parallel run trains few of the methods."""
+    places = [place for place, item in enumerate(items) if _method_of(item)]
+    ordered = sorted((items[place] for place in places), key=_method_of)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _method_of(item: pytest.Item) -> str:
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    method = parameters.get("method")
+    return method.name if isinstance(method, Method) and item.path.is_relative_to(Path(__file__).parent) else ""
 
 
 @pytest.fixture(autouse=True)
