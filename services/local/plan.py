@@ -34,8 +34,9 @@ class Plan:
         wanted = None if (layout.ports / "gateway").exists() else GATEWAY_PORT
         free = wanted is not None and servers.port_is_free(wanted)
         gateway_port = servers.remembered_port(layout.ports / "gateway", wanted if free else None)
-        model_server_port = servers.remembered_port(layout.ports / "model-server", None)
-        recommender_port = servers.remembered_port(layout.ports / "recommender", None)
+        model_server_port = servers.remembered_port(layout.ports / "model-server", None, {gateway_port})
+        promised = {gateway_port, model_server_port}
+        recommender_port = servers.remembered_port(layout.ports / "recommender", None, promised)
         environment = {
             "OCTAVO_HOME": str(settings.home),
             "OCTAVO_GATEWAY_HOST": "127.0.0.1",

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -135,13 +135,18 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def remembered_port(file: Path, wanted: int | None) -> int:
-    """The wanted port, else the one used last time if it is still free, else a new one; written to `file`."""
+def remembered_port(file: Path, wanted: int | None, promised: Collection[int] = ()) -> int:
+    """The wanted port, else the one used last time if it is still free, else a new one; written to `file`.
+
+    Args:
+        promised: ports of servers that do not listen yet; the system may name one of them again.
+    """
     port = wanted
     if port is None and file.exists():
         last = file.read_text().strip()
-        port = int(last) if last.isdigit() and port_is_free(int(last)) else None
-    port = port or free_port()
+        port = int(last) if last.isdigit() and int(last) not in promised and port_is_free(int(last)) else None
+    while port is None or port in promised:
+        port = free_port()
     file.write_text(f"{port}\n")
     return port
 

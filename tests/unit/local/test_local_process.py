@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
@@ -22,6 +23,15 @@ def test_a_port_is_remembered_until_somebody_takes_it(tmp_path: Path):
         assert servers.remembered_port(note, None) != first
     note.write_text("not a port\n")
     assert servers.port_is_free(servers.remembered_port(note, None))
+
+
+def test_a_port_promised_to_another_server_is_not_given_twice(tmp_path: Path):
+    note = tmp_path / "port"
+    first = servers.remembered_port(note, None)
+    second = servers.remembered_port(note, None, {first})
+    assert second != first
+    with mock.patch.object(servers, "free_port", side_effect=[first, second, second + 1]):
+        assert servers.remembered_port(tmp_path / "other", None, {first, second}) == second + 1
 
 
 def test_a_secret_is_private_and_kept(tmp_path: Path):
@@ -83,6 +93,7 @@ def test_a_server_deaf_to_signals_is_killed(tmp_path: Path):
 _STARTER = """
 import sys
 from pathlib import Path
+from unittest import mock
 from services.local.process import spawn
 child = spawn([sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"], Path(sys.argv[1]))
 print(child.pid, flush=True)
