@@ -136,7 +136,7 @@ class JobSpec(BaseModel):
             return self.resources.queue
         if self.resources.device == "cuda":
             return "gpu"
-        return "short" if self.method in TASKS else "cpu"
+        return "short" if self.method in TASKS and not TASKS[self.method].trains else "cpu"
 
 
 def config_class(name: str) -> type[BaseModel]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.data.config import ValidationConfig
 from libs.models.estimate_config import EstimateConfig
+from libs.models.update_config import UpdateConfig
 from libs.registry.import_config import ImportOnnxConfig, ImportWeightsConfig
 from libs.training.run import Inputs, Outcome, Run
 
@@ -39,6 +40,7 @@ class PlatformTask:
 
     Attributes:
         uses_gpu: device `auto` takes a GPU for it where there is one.
+        trains: it takes as long as a training, and queues where trainings do.
     """
 
     name: str
@@ -46,6 +48,7 @@ class PlatformTask:
     config: type[BaseModel]
     entry: str
     uses_gpu: bool = False
+    trains: bool = False
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point."""
@@ -72,6 +75,14 @@ TASKS: dict[str, PlatformTask] = {
         ),
         PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
         PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),
+        PlatformTask(
+            "update",
+            "Go on training a recommender on newer events, and keep it if it is no worse on them.",
+            UpdateConfig,
+            "libs.models.update:run",
+            uses_gpu=True,
+            trains=True,
+        ),
         PlatformTask(
             "import-onnx",
             "Make a served model of an ONNX file.",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from libs.serving.bundle import Bundle, ClassifierBundle, NextItemBundle
+from libs.serving.bundle import Bundle, ClassifierBundle, NextItemBundle, ParentComparison
 
 RELATION_FILES = {"cooccurrence.npz", "factors.npy", "users.parquet"}
 """Of which a server makes the inputs of models that attend by relations."""
@@ -23,7 +23,10 @@ class GateResult:
 
 def check_gates(bundle: Bundle) -> dict[str, GateResult]:
     """Every gate's result, by name."""
-    return {"signature": _signature(bundle), "parity": _parity(bundle)}
+    gates = {"signature": _signature(bundle), "parity": _parity(bundle)}
+    if isinstance(bundle, NextItemBundle) and bundle.against_parent is not None:
+        gates["parent"] = _parent(bundle.against_parent)
+    return gates
 
 
 def first_failure(gates: Mapping[str, GateResult]) -> str | None:
@@ -73,6 +76,15 @@ def _classifier_signature(bundle: ClassifierBundle) -> GateResult:
     if got_out.datatype != "FP32" or got_out.shape[1:] != [len(bundle.labels)]:
         return GateResult(False, f"output is {got_out.datatype} {got_out.shape}, for {len(bundle.labels)} labels")
     return GateResult(True, f"FP32 {got_in.shape} to FP32 {got_out.shape}")
+
+
+def _parent(comparison: ParentComparison) -> GateResult:
+    least = comparison.parent * (1 - comparison.tolerance)
+    seen = (
+        f"{comparison.figure} is {comparison.child:.4g}, the parent's on the same {comparison.cases} held-out events "
+        f"{comparison.parent:.4g}, so at least {least:.4g} is asked for"
+    )
+    return GateResult(comparison.passed and comparison.child >= least, seen)
 
 
 def _parity(bundle: Bundle) -> GateResult:

@@ -73,6 +73,19 @@ class Latency(BaseModel):
     rounds: int
 
 
+class ParentComparison(BaseModel):
+    """An updated model beside the one it was made from, as both would be served, on the same held-out events."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    figure: str = Field(description="What is compared, `test/ndcg@10` say.")
+    cases: int = Field(description="Held-out events.")
+    parent: float
+    child: float
+    tolerance: float = Field(ge=0, le=1, description="Share of the parent's figure that the child may lose.")
+    passed: bool
+
+
 class Lineage(BaseModel):
     """Where a version comes from."""
 
@@ -125,6 +138,7 @@ class NextItemBundle(Bundle):
     item_features: list[ItemFeature] = []
     state: list[TensorSpec] = Field(default=[], description="What step.onnx carries from event to event.")
     explanations: list[TensorSpec] = Field(default=[], description="What explain.onnx answers.")
+    against_parent: ParentComparison | None = Field(default=None, description="Of a model that an update made.")
 
 
 AnyBundle = ClassifierBundle | NextItemBundle

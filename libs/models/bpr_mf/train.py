@@ -29,7 +29,7 @@ def train(config: BprMfConfig, inputs: Inputs, run: Run) -> Outcome:
     """
     prepare_randomness(run.seed, config.deterministic)
     data = open_training_events(inputs)
-    served = warm_started(MeanOfHistory(data.manifest.items, config.width), "bpr-mf", data, inputs)
+    served = warm_started(MeanOfHistory(data.manifest.items, config.width), "bpr-mf", data, inputs, config, run)
     fitted = fit_sequences(BprMf(served, users_with_training(data.events)), data.events, config, run)
     val, test = (_as_served(served, data, config, run, split) for split in _SPLITS)
     trained = TrainedSequences("bpr-mf", "BPR-MF training", served, data, config, replace(fitted, val=val, test=test))

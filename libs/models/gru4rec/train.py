@@ -14,7 +14,7 @@ def train(config: Gru4recConfig, inputs: Inputs, run: Run) -> Outcome:
     """Train on the events `inputs.datasets["train"]`, from `inputs.models["init"]` if that is given."""
     prepare_randomness(run.seed, config.deterministic)
     data = open_training_events(inputs)
-    model = warm_started(build_model(config, data.manifest.items), "gru4rec", data, inputs)
+    model = warm_started(build_model(config, data.manifest.items), "gru4rec", data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run)
     return finish_next_item(TrainedSequences("gru4rec", "GRU4Rec training", model, data, config, fitted), run)
 

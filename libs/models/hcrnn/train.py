@@ -23,7 +23,7 @@ def train(config: HcrnnConfig, inputs: Inputs, run: Run) -> Outcome:
     """Train on the events `inputs.datasets["train"]`, from `inputs.models["init"]` if that is given."""
     prepare_randomness(run.seed, config.deterministic)
     data = open_training_events(inputs)
-    model = warm_started(build_model(config, data.manifest.items), "hcrnn", data, inputs)
+    model = warm_started(build_model(config, data.manifest.items), "hcrnn", data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run, model.network.project, phases_of(model, config))
     trained = TrainedSequences("hcrnn", "HCRNN training", model, data, config, fitted)
     return finish_next_item(trained, run, _servable)

@@ -31,7 +31,7 @@ def train(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:
     prepare_randomness(run.seed, config.deterministic)
     method, title = ("rksa", "RKSA training") if isinstance(config, RksaConfig) else ("sasrec", "SASRec training")
     data = open_training_events(inputs)
-    model = warm_started(build_model(config, data.events, run), method, data, inputs)
+    model = warm_started(build_model(config, data.events, run), method, data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run)
     for warning in warnings_of(fitted.history):
         run.log(warning, "warning")

@@ -4,9 +4,9 @@ Sources of defaults: [SASRec] Kang & McAuley 2018, "Self-attentive sequential re
 Macdonald 2023; [ours] chosen here. What the figures mean: docs/evaluation_of_recommendations.md.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from libs.training.config import TrainingConfig
 
@@ -61,6 +61,12 @@ class SequenceTrainingConfig(TrainingConfig):
         description="Figure of the validation split, over the full ranking, that says which weights are best. [ours]",
     )
 
+    freeze: Literal["none", "backbone"] = Field(
+        default="none",
+        description="With a model to start from: backbone trains only the vectors of items that model does not know, "
+        "and leaves all else as it is. [ours]",
+    )
+
     also_seen: bool = Field(
         default=False,
         description="Measure under the other rule of exclude_seen as well; those figures end in _seen_included or "
@@ -83,6 +89,12 @@ class SequenceTrainingConfig(TrainingConfig):
         description="sampled_candidates: items the user never met, none twice [ours]; reference: as [SASRec]'s code, "
         "with repetition, anything but the user's training items.",
     )
+
+    @model_validator(mode="after")
+    def _frozen_is_not_decayed(self) -> Self:
+        if self.freeze == "backbone" and self.weight_decay:
+            raise ValueError("weight_decay would shrink what freeze keeps; set weight_decay to 0")
+        return self
 
     @property
     def single_targets(self) -> bool:

@@ -1,0 +1,162 @@
+"""Measuring a recommender as it is served: its bundle's graph, item vectors and ids, on any data set of events.
+
+The data set may have other items than the model. An item the model does not know is left out of histories; held out, it
+counts as never found. A user all whose items are unknown to the model is answered with equal scores of all items.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from libs.data.errors import DataError
+from libs.data.events.dataset import EventData
+from libs.data.events.ids import IdMap
+from libs.data.events.relations import open_tables
+from libs.data.events.store import Longs
+from libs.data.events.windows import SequenceBatch, Split
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import Ranked, RankingMeasurer, Score
+from libs.models.sequences.rows import rows_by_id
+from libs.serving.bundle import NextItemBundle
+from libs.training.bundles import BundleError, read_bundle
+from libs.training.onnx_export import open_session
+from libs.training.run import Run, Stopped
+
+_HISTORY = ("items", "lengths")
+
+
+class ServedRules(SequenceTrainingConfig):
+    """Rules of measuring by which each held-out item is foretold from the newest events before it, as in serving."""
+
+    @property
+    def single_targets(self) -> bool:
+        """A window for each target."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a bundle was measured to be on a split.
+
+    Attributes:
+        ranked: ranks of held-out items the model does not know are infinite.
+        unknown_targets: how many those are.
+        unknown_items: items of the data set that the model does not know.
+    """
+
+    ranked: Ranked
+    unknown_targets: int
+    unknown_items: int
+
+
+def read_next_item(folder: Path) -> NextItemBundle:
+    """The description of a recommender's bundle.
+
+    Raises:
+        BundleError: the folder holds none, or a model of another task.
+    """
+    bundle = read_bundle(folder)
+    if isinstance(bundle, NextItemBundle):
+        return bundle
+    raise BundleError("the model classifies pictures; one that recommends items is needed here")
+
+
+def measure_served(
+    folder: Path, data: EventData, split: Split, run: Run, *, batch_size: int = 64, exclude_seen: bool | None = None
+) -> Served:
+    """Rank every held-out item of a split by a bundle.
+
+    Args:
+        batch_size: histories that go through the graph at a time.
+        exclude_seen: None: as the bundle says.
+
+    Raises:
+        BundleError: it is no recommender's.
+        DataError: the split holds nothing out, or the model knows none of the items.
+        Stopped: the run was asked to stop.
+    """
+    bundle = read_next_item(folder)
+    rules = ServedRules(
+        max_length=bundle.max_length,
+        batch_size=batch_size,
+        exclude_seen=bundle.exclude_seen if exclude_seen is None else exclude_seen,
+    )
+    measurer = RankingMeasurer(data.events, split, rules, run.device)
+    if not len(measurer.windows):
+        raise DataError(f"The split {split} of the data set holds no event after another; there is nothing to measure.")
+    scorer = BundleScorer(folder, bundle, data, run)
+    ranked = measurer(scorer)
+    unknown = scorer.unknown[ranked.targets]
+    ranks = ranked.ranks.masked_fill(unknown, torch.inf)
+    return Served(replace(ranked, ranks=ranks), int(unknown.sum()), int(scorer.unknown.sum()))
+
+
+class BundleScorer:
+    """A bundle's graph as what is measured; a window has one target, its last row.
+
+    Attributes:
+        unknown: items of the data set that the model does not know, [I + 1].
+    """
+
+    def __init__(self, folder: Path, bundle: NextItemBundle, data: EventData, run: Run) -> None:
+        self._run = run
+        self._rows = rows_by_id(data.items.all_ids(), IdMap(folder / "items.parquet", 1).all_ids())
+        if not (self._rows > 0).any():
+            raise DataError(f"The model knows none of the data set's {data.manifest.items} items by id.")
+        self._session = open_session(folder / "model.onnx", threads=torch.get_num_threads())
+        self._further = [spec.name for spec in bundle.inputs if spec.name not in _HISTORY]
+        self._tables = open_tables(folder) if self._further else None
+        self._users = _user_rows(folder, data) if self._further else np.zeros(data.manifest.users + 1, np.int64)
+        self._width = bundle.width
+        vectors = np.load(folder / "item_vectors.npy", mmap_mode="r", allow_pickle=False)
+        self._vectors = torch.from_numpy(vectors[np.maximum(self._rows, 0)]).to(run.device)
+        self.unknown = torch.from_numpy(self._rows < 0)
+        self._never = self.unknown.to(run.device)
+
+    def begin(self, batch: SequenceBatch) -> Score:
+        """Products of features and item vectors; minus infinity for unknown items.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        reason = self._run.stop_reason()
+        if reason is not None:
+            raise Stopped(reason)
+        features = torch.from_numpy(self._features(batch)).to(self._vectors.device)
+
+        def score(rows: Longs, places: Longs) -> Tensor:
+            return (features[rows] @ self._vectors.T).masked_fill(self._never, -torch.inf)
+
+        return score
+
+    def _features(self, batch: SequenceBatch) -> np.ndarray:
+        """[B, d]; zeros where nothing of the history is known."""
+        items, lengths = _known_alone(self._rows[batch.inputs])
+        found = np.zeros((len(items), self._width), np.float32)
+        usable = lengths > 0
+        if usable.any():
+            inputs = {"items": items[usable], "lengths": lengths[usable]}
+            if self._tables is not None:
+                users = self._users[batch.users[usable] + 1]
+                inputs |= self._tables.inputs_of(inputs["items"], users, self._further)
+            found[usable] = self._session.run(["features"], inputs)[0]
+        return found
+
+
+def _known_alone(items: Longs) -> tuple[Longs, Longs]:
+    """Histories [B, n], with -1 for unknown items, without these: right-padded with 0; and their lengths [B]."""
+    known = items > 0
+    order = np.argsort(~known, axis=1, kind="stable")
+    lengths = known.sum(1)
+    closed = np.take_along_axis(np.maximum(items, 0), order, 1)[:, : max(1, int(lengths.max()))]
+    return np.ascontiguousarray(closed), lengths.astype(np.int64)
+
+
+def _user_rows(folder: Path, data: EventData) -> Longs:
+    """Number of each of the data set's users in the bundle, counted from 1, 0 unknown; [U + 1]."""
+    known = pl.read_parquet(folder / "users.parquet", columns=["id"])["id"].to_list()
+    return np.maximum(rows_by_id(data.users.all_ids(), known), 0)
