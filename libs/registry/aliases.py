@@ -52,6 +52,27 @@ def set_alias(
     return row
 
 
+def promote(session: Session, version: ModelVersion, alias: str, parent_digest: str) -> str | None:
+    """Move an alias to a version that was made from another one; why not, or None when it was moved.
+
+    It is moved only from the parent, or made: who pointed it elsewhere while the version was being made had a reason.
+
+    Args:
+        parent_digest: content of the version it may be at.
+    """
+    model = session.get_one(Model, version.model_id)
+    if version.status != "ready":
+        return f"the version is {version.status}: {version.status_reason}"
+    _locked(session, version.project_id, model.name)
+    row = session.get(ModelAlias, (model.id, alias), populate_existing=True)
+    if row is not None:
+        current = session.get_one(ModelVersion, row.version_id)
+        if current.digest != parent_digest:
+            return f"{alias} is at {model.name}@{current.version}, not at the parent"
+    set_alias(session, version.project_id, model.name, alias, version.version)
+    return None
+
+
 def get_alias(session: Session, project_id: UUID, model_name: str, alias: str) -> tuple[ModelAlias, ModelVersion]:
     """An alias and the version it points at.
 

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 
 from libs.data.manifest import Manifest, read_manifest
 from libs.database.engine import transaction
-from libs.database.tables import Artifact, Job
+from libs.database.tables import Artifact, Job, ModelVersion
 from libs.jobs import events, queue
 from libs.jobs.moves import lock_attempt
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import TERMINAL, ExitReason, JobStatus
+from libs.models.update_config import UpdateConfig
+from libs.registry.aliases import promote
 from libs.registry.artifacts import ArtifactStore, StoredFile, StoredFolder
 from libs.registry.datasets import mark_invalid, mark_ready
 from libs.registry.models import register_version
@@ -145,9 +147,18 @@ class OutcomeRecorder:
             "status": version.status,
             "status_reason": version.status_reason,
             "digest": version.digest,
+            **_promoted(session, spec, version),
         }
         events.append(session, job, [("model", made)])
         return {"model": made}
+
+
+def _promoted(session: Session, spec: JobSpec, version: ModelVersion) -> dict[str, Any]:
+    """What became of the alias that an update was to move."""
+    if not isinstance(spec.config, UpdateConfig) or spec.config.promote is None:
+        return {}
+    refusal = promote(session, version, spec.config.promote, version.lineage["parent_digests"]["init"])
+    return {"promoted": spec.config.promote} if refusal is None else {"not_promoted": refusal}
 
 
 def complete_bundle(path: Path, job: Job, inputs: Prepared) -> Bundle:

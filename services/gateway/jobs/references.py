@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from libs.database.tables import DatasetVersion, ModelVersion
 from libs.jobs.spec import JobSpec
-from libs.models.catalog import METHODS, DataKind, Task
+from libs.models.catalog import METHODS, DataKind, Task, UnknownMethodError
 from libs.models.estimate_config import EstimateConfig
+from libs.models.update_config import UpdateConfig
 from libs.registry import datasets, models
-from libs.registry.errors import RegistryError
+from libs.registry.errors import BadReference, RegistryError
 from libs.registry.import_config import ImportConfig
-from libs.registry.references import parse_reference
+from libs.registry.references import check_alias, parse_reference
 from libs.registry.uploads import find_upload
 from libs.web.problems import FieldProblem, UnprocessableError, pointer
 
@@ -23,21 +25,28 @@ class Roles:
     """What a method reads: the roles it needs, and those it may be given.
 
     Attributes:
-        data: kind of its data sets.
-        task: of its models.
+        data: kind of its data sets; None: what the model of the job reads.
+        task: of its models; None: any.
     """
 
     datasets: frozenset[str]
     models: frozenset[str]
     optional_models: frozenset[str] = frozenset()
-    data: DataKind = "images"
-    task: Task = "image-classification"
+    data: DataKind | None = "images"
+    task: Task | None = "image-classification"
 
 
 _TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init"}))
 _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
 _READS_NOTHING = Roles(frozenset(), frozenset())
-_OF_TASKS = {"estimate": _TRAINING, "evaluate": _MEASURING, "predict": _MEASURING}
+_UPDATING = Roles(frozenset({"train"}), frozenset({"init"}), data="events", task="next-item")
+_OF_TASKS = {
+    "estimate": _TRAINING,
+    "evaluate": replace(_MEASURING, data=None, task=None),
+    "predict": _MEASURING,
+    "update": _UPDATING,
+}
+_READ_BY = {trained.task: trained.data for trained in METHODS.values()}
 _IN_WORDS = {
     "images": "pictures",
     "events": "events",
@@ -69,8 +78,8 @@ def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
     found = _Pins(spec)
     found.check_roles("datasets", roles.datasets, frozenset(), spec.method)
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
-    found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)
     found.resolve("models", lambda text: models.resolve(session, project_id, text), roles)
+    found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)
     if isinstance(spec.config, ImportConfig):
         found.check_upload(lambda artifact_id: find_upload(session, project_id, artifact_id), spec.config.artifact)
     return found.pinned()
@@ -84,6 +93,8 @@ class _Pins:
         self._given: dict[str, dict[str, str]] = {"datasets": spec.datasets, "models": spec.models}
         self._pinned: dict[str, dict[str, str]] = {"datasets": {}, "models": {}}
         self._digests: dict[str, str] = {}
+        self._output_model = spec.output_model
+        self._data: DataKind | None = None
         self._problems: list[FieldProblem] = []
 
     def check_roles(self, kind: str, required: frozenset[str], optional: frozenset[str], method: str) -> None:
@@ -103,18 +114,42 @@ class _Pins:
                 self._refuse((kind, role), str(error))
                 continue
             self._check_kind((kind, role), version, roles)
+            if isinstance(version, ModelVersion):
+                self._data = _READ_BY.get(version.task)
+                self._check_update(version, parse_reference(text).name)
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
             self._note_digest(f"{kind}/{role}", str(version.digest))
 
     def _check_kind(self, path: tuple[str, ...], version: DatasetVersion | ModelVersion, roles: Roles) -> None:
         """Refuse a data set of another kind or a model of another task than the job reads."""
         about = self._spec.method
-        if isinstance(version, DatasetVersion) and version.kind != roles.data:
-            has, needs = _IN_WORDS[version.kind], _IN_WORDS[roles.data]
-            self._refuse(path, f"The data set holds {has}; {about} needs {needs}.")
-        if isinstance(version, ModelVersion) and version.task != roles.task:
+        wanted = roles.data or self._data
+        if isinstance(version, DatasetVersion) and wanted is not None and version.kind != wanted:
+            has, needs = _IN_WORDS[version.kind], _IN_WORDS[wanted]
+            self._refuse(path, f"The data set holds {has}; {about if roles.data else 'the model'} needs {needs}.")
+        if isinstance(version, ModelVersion) and roles.task is not None and version.task != roles.task:
             does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]
             self._refuse(path, f"The model {does}; {about} needs one that {needs}.")
+
+    def _check_update(self, parent: ModelVersion, name: str) -> None:
+        """An update adds to its parent's model; its changes must be hyper-parameters of the parent's method."""
+        config = self._spec.config
+        if not isinstance(config, UpdateConfig) or parent.task != "next-item":
+            return
+        self._output_model = self._output_model or name
+        if config.promote is not None:
+            try:
+                check_alias(config.promote)
+            except BadReference as error:
+                self._refuse(("config", "promote"), str(error))
+        try:
+            config.of_parent(parent.method, parent.lineage.get("config", {}))
+        except UnknownMethodError as error:
+            self._refuse(("models", "init"), f"It was made by no training method, so it cannot be updated. {error}")
+        except ValidationError as error:
+            for problem in error.errors():
+                path = ("config", "config", *(str(part) for part in problem["loc"]))
+                self._refuse(path, f"{parent.method}: {problem['msg']}.")
 
     def check_upload(self, find: Callable[[UUID], object], artifact_id: UUID) -> None:
         try:
@@ -135,5 +170,7 @@ class _Pins:
         for place in self._spec.digests.keys() - self._digests.keys():
             self._refuse(("digests", place), "There is no such reference in `datasets` or `models`.")
         if self._problems:
-            raise UnprocessableError(self._problems[0].message, code="invalid_reference", errors=self._problems)
-        return self._spec.model_copy(update={**self._pinned, "digests": self._digests})
+            problems = sorted(self._problems, key=lambda problem: problem.pointer)
+            raise UnprocessableError(problems[0].message, code="invalid_reference", errors=problems)
+        settled = {**self._pinned, "digests": self._digests, "output_model": self._output_model}
+        return self._spec.model_copy(update=settled)

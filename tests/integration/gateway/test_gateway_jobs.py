@@ -186,9 +186,50 @@ def test_a_recommender_trains_on_events_from_a_recommender(client: TestClient, b
     assert answer.json()["spec"]["config"]["tied"] is True
 
 
-def test_evaluate_refuses_what_is_no_classifier(client: TestClient, both_kinds: None) -> None:
-    request = {"method": "evaluate", "datasets": {"data": "clicks"}, "models": {"model": "shop"}}
-    assert pointers(client.post("/v1/jobs", json=request)) == ["/datasets/data", "/models/model"]
+@pytest.mark.parametrize(("model", "dataset"), [("shop", "clicks"), ("cats", "digits")])
+def test_evaluate_takes_the_data_its_model_reads(
+    client: TestClient, both_kinds: None, model: str, dataset: str
+) -> None:
+    request = {"method": "evaluate", "models": {"model": model}}
+    answer = client.post("/v1/jobs", json={**request, "datasets": {"data": dataset}})
+    assert answer.status_code == 202, answer.text
+    other = {"clicks": "digits", "digits": "clicks"}[dataset]
+    answer = client.post("/v1/jobs", json={**request, "datasets": {"data": other}})
+    assert pointers(answer) == ["/datasets/data"]
+    assert "the model needs" in answer.json()["detail"]
+
+
+def test_an_update_adds_to_its_parents_model_and_queues_with_trainings(client: TestClient, both_kinds: None) -> None:
+    request = {"method": "update", "datasets": {"train": "clicks"}, "models": {"init": "shop"}}
+    answer = client.post("/v1/jobs", json=request)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["spec"]["output_model"] == "shop"
+    assert answer.json()["spec"]["models"] == {"init": "shop@1"}
+    assert client.post("/v1/jobs?dry_run=true", json=request).json()["queue"] == "cpu"
+    other = client.post("/v1/jobs", json={**request, "output_model": "shop-next"})
+    assert other.json()["spec"]["output_model"] == "shop-next"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "message"),
+    [
+        ({"models": {}}, "/models/init", "update needs a reference for the role 'init'"),
+        ({"models": {"init": "cats"}}, "/models/init", "update needs one that recommends items"),
+        ({"datasets": {"train": "digits"}}, "/datasets/train", "update needs events"),
+        ({"config": {"config": {"width": 1}}}, "/config/config/width", "gru4rec: Input should be greater than"),
+        ({"config": {"config": {"wdith": 8}}}, "/config/config/wdith", "gru4rec: Extra inputs"),
+        ({"config": {"promote": "7"}}, "/config/promote", "is not an alias"),
+        ({"config": {"tolerance": -1}}, "/config/tolerance", "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_update_is_pointed_to(
+    client: TestClient, both_kinds: None, changes: dict, pointer: str, message: str
+) -> None:
+    request = {"method": "update", "datasets": {"train": "clicks"}, "models": {"init": "shop"}, **changes}
+    answer = client.post("/v1/jobs", json=request)
+    assert answer.status_code == 422
+    assert pointers(answer) == [pointer]
+    assert message in answer.json()["errors"][0]["message"]
 
 
 def test_every_wrong_reference_is_reported_at_once(client: TestClient) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID
-from libs.registry.aliases import delete_alias, get_alias, list_aliases, set_alias
+from libs.registry.aliases import delete_alias, get_alias, list_aliases, promote, set_alias
 from libs.registry.deployments import create_deployment
 from libs.registry.errors import AliasConflict, AliasNotFound, BadReference, InUse, NotReady, VersionNotFound
 from libs.registry.models import find_model
@@ -39,6 +39,23 @@ def test_a_stale_writer_is_refused(db: Session) -> None:
         set_alias(db, P, "cats", "production", 1, expected_revision=None)
     with pytest.raises(AliasConflict, match="does not exist"):
         set_alias(db, P, "cats", "new", 1, expected_revision=1)
+
+
+def test_an_alias_is_promoted_from_the_parent_alone(db: Session) -> None:
+    parent, child, other = add_version(db), add_version(db), add_version(db)
+    assert promote(db, child, "production", parent.digest) is None
+    assert get_alias(db, P, "cats", "production")[1].version == child.version
+    assert promote(db, other, "production", parent.digest) == "production is at cats@2, not at the parent"
+    assert get_alias(db, P, "cats", "production")[1].version == child.version
+    assert promote(db, other, "production", child.digest) is None
+    assert get_alias(db, P, "cats", "production")[1].version == other.version
+
+
+def test_a_rejected_version_is_not_promoted(db: Session) -> None:
+    parent, rejected = add_version(db), add_version(db, bundle=bundle(parity=None))
+    set_alias(db, P, "cats", "production", 1)
+    assert str(promote(db, rejected, "production", parent.digest)).startswith("the version is rejected: parity: ")
+    assert get_alias(db, P, "cats", "production")[1].version == 1
 
 
 def test_of_two_writers_at_one_revision_one_wins(engine: Engine) -> None:
