@@ -184,6 +184,7 @@ class Deployment(Record):
 
     name: str
     model: str
+    task: str | None
     alias: str | None
     version: int | None
     loaded_version: int | None

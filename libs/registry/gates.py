@@ -95,7 +95,7 @@ def _parity(bundle: Bundle) -> GateResult:
         return GateResult(False, "the ONNX model was not compared with the torch model")
     seen = (
         f"max |difference| {parity.max_abs_diff:.3g} of {parity.tolerance:.3g} allowed, "
-        f"{parity.argmax_disagreements} other classes, on {parity.samples} samples"
+        f"{parity.argmax_disagreements} other answers, on {parity.samples} samples"
     )
     sound = (
         parity.passed

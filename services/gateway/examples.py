@@ -108,6 +108,7 @@ _DEPLOYMENT: Json = {
     "id": _ID,
     "name": "cats",
     "model": "cats-frskd",
+    "task": "image-classification",
     "alias": "production",
     "version": 2,
     "loaded_version": 2,

@@ -75,8 +75,8 @@ def _valkey(_: PlatformSettings) -> list[Finding]:
 
 
 _PACKAGES = {
-    "worker": ("accelerate", "onnx", "onnxscript", "safetensors", "timm", "torchmetrics", "torchvision"),
-    "inference": ("numpy", "onnxruntime", "PIL"),
+    "worker": ("accelerate", "onnx", "onnxscript", "polars", "safetensors", "timm", "torchmetrics", "torchvision"),
+    "inference": ("faiss", "numpy", "onnxruntime", "PIL", "polars"),
     "gateway": ("alembic", "fastapi", "psycopg", "uvicorn"),
 }
 

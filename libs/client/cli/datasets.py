@@ -166,7 +166,10 @@ def list_datasets(as_json: AsJson = False) -> None:
             )
         )
     columns = ("data set", "status", "content", "size", "made", "description")
-    print_table(columns, rows, "There are no data sets yet. Begin with: octavo datasets create NAME --images FILE.zip")
+    empty = (
+        "There are no data sets yet. Begin with: octavo datasets create NAME --images FILE.zip, or --events FILE.csv"
+    )
+    print_table(columns, rows, empty)
 
 
 def _version(octavo: "Octavo", reference: str) -> "DatasetVersion":

@@ -214,7 +214,7 @@ def values_of(data: Mapping[str, Any]) -> dict[str, float]:
     return {str(name): float(point["value"]) for name, point in data.get("values", {}).items()}
 
 
-_PREFERRED = ("train/loss", "val/accuracy", "val/nll", "val/loss", "lr")
+_PREFERRED = ("train/loss", "val/accuracy", "val/nll", "val/ndcg@10", "val/hr@10", "val/loss", "train/lr")
 
 
 def chosen(metrics: Mapping[str, float]) -> str:

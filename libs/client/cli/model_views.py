@@ -43,6 +43,11 @@ def _facts(version: "ModelVersion") -> Iterator[tuple[str, object]]:
     if "recipe" in bundle:
         recipe = bundle["recipe"]
         yield "input", f"{recipe['channels']} x {recipe['height']} x {recipe['width']}"
+    if "items" in bundle:
+        features = ", ".join(f"{one['name']} ({one['type']})" for one in bundle["item_features"])
+        yield "items", f"{bundle['items']:,}{f', with {features}' if features else ''}"
+        yield "history", f"the newest {bundle['max_length']} events{_session_of(bundle)}"
+        yield "can explain", ", ".join(one["name"] for one in bundle["explanations"])
     labels = bundle.get("labels", [])
     more = f", … ({len(labels)} in all)" if len(labels) > _SHOWN_LABELS else ""
     yield "labels", ", ".join(map(str, labels[:_SHOWN_LABELS])) + more
@@ -51,6 +56,10 @@ def _facts(version: "ModelVersion") -> Iterator[tuple[str, object]]:
     yield "made", ago(version.created_at)
     yield "by job", version.job_id
     yield "digest", version.digest
+
+
+def _session_of(bundle: Mapping[str, Any]) -> str:
+    return "; a live session costs one step an event" if bundle["state"] else ""
 
 
 def show_lineage(found: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ def list_models(as_json: AsJson = False) -> None:
         print_json([one.raw for one in found])
         return
     rows = ((one.name, one.last_version, ago(one.created_at), one.description) for one in found)
-    empty = "There are no models yet. A training job makes one: octavo jobs submit frskd --dataset NAME"
+    empty = "There are no models yet. A training job makes one: octavo jobs submit METHOD --dataset NAME"
     print_table(("model", "versions", "made", "description"), rows, empty)
 
 

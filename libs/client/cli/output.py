@@ -57,18 +57,36 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
         console().print(f"  {name:<{width}}  {value}", markup=False, soft_wrap=True)
 
 
-_SPLITS = ("test/", "val/", "train/")
+_SPLITS = ("test", "val", "train")
+_FIRST = ("accuracy", "ndcg@10", "hr@10", "mrr@20")
+_BASELINE = "baseline/"
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Metrics as people look for them: of the test split, of the validation split, of training, the rest."""
-    return sorted(names, key=lambda name: (next((i for i, p in enumerate(_SPLITS) if name.startswith(p)), 3), name))
+    """Metrics as people look for them: of the test split, of the validation split, of training, the rest.
+
+    Of each, the telling ones before the others, and those of everything before those of a part.
+    """
+    return sorted(names, key=_place)
+
+
+def _place(name: str) -> tuple[int, int, int, str]:
+    split, _, metric = name.partition("/")
+    place = _SPLITS.index(split) if split in _SPLITS else len(_SPLITS)
+    return place, metric.count("/"), _FIRST.index(metric) if metric in _FIRST else len(_FIRST), name
 
 
 def print_metrics(metrics: Mapping[str, object]) -> None:
-    """Print a table of metrics; nothing when there are none."""
-    if metrics:
-        print_table(("metric", "value"), ((name, figure(metrics[name])) for name in in_order(metrics)))
+    """Print a table of metrics, those of baselines beside the model's own; nothing when there are none."""
+    if not metrics:
+        return
+    baselines = sorted({name.split("/")[1] for name in metrics if name.startswith(_BASELINE)})
+    own = in_order(name for name in metrics if not name.startswith(_BASELINE))
+    rows = (
+        (name, *(figure(metrics.get(one, "")) for one in (name, *(f"{_BASELINE}{who}/{name}" for who in baselines))))
+        for name in own
+    )
+    print_table(("metric", "value", *baselines), rows)
 
 
 def print_settings(config: Mapping[str, object]) -> None:

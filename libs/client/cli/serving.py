@@ -28,7 +28,14 @@ def deploy(
         print_json(made.raw)
         return
     console().print(f"[bold green]{served}[/] is {made.status}: {made.model}@{made.loaded_version or made.version}")
-    console().print(f"Ask it: octavo predict {served} PICTURE", markup=False)
+    if made.task in _QUESTIONS:
+        console().print(f"Ask it: {_QUESTIONS[made.task].format(served)}", markup=False)
+
+
+_QUESTIONS = {
+    "image-classification": "octavo predict {} PICTURE",
+    "next-item": "octavo recommend {} --items ITEM,ITEM",
+}
 
 
 def _create_or_change(octavo: "Octavo", model: str, name: str) -> "Deployment":
@@ -63,6 +70,7 @@ def deployments(as_json: AsJson = False) -> None:
         (
             one.name,
             f"{one.model}@{one.alias or one.version}",
+            one.task,
             one.loaded_version,
             one.status,
             one.status_reason,
@@ -71,7 +79,7 @@ def deployments(as_json: AsJson = False) -> None:
         for one in found
     )
     empty = "Nothing is served yet. Begin with: octavo deploy MODEL"
-    print_table(("name", "should serve", "serves", "status", "", "made"), rows, empty)
+    print_table(("name", "should serve", "does", "serves", "status", "", "made"), rows, empty)
 
 
 def predict(

@@ -3,6 +3,7 @@
 import math
 
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from libs.registry.errors import ConflictError as RegistryConflict
 from libs.registry.errors import NotFoundError as RegistryNotFound
@@ -30,7 +31,7 @@ def _request(error: RequestError) -> ProblemError:
     return UnprocessableError(str(error), errors=fields)
 
 
-def _database_away(_: OperationalError) -> ProblemError:
+def _database_away(_: Exception) -> ProblemError:
     detail = "Postgres does not answer; what is loaded serves on for keys this server knows. Try again shortly."
     return UnavailableError(detail, code="database_unavailable", headers={"Retry-After": "2"})
 
@@ -46,6 +47,7 @@ PROBLEMS: ProblemMap = {
     RequestError: _request,
     ServingError: lambda error: UnavailableError(str(error), code="serving_failed"),
     OperationalError: _database_away,
+    PoolTimeoutError: _database_away,
 }
 
 

@@ -10,16 +10,16 @@ from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
 from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
-Described = Row[Deployment, str, int | None, int | None]
-"""Deployment, model name, version wanted, version loaded."""
+Described = Row[Deployment, str, int | None, int | None, str | None]
+"""Deployment, model name, version wanted, version loaded, task of the one or the other."""
 
 
-def _described(project_id: UUID) -> Select[Deployment, str, int | None, int | None]:
+def _described(project_id: UUID) -> Select[Deployment, str, int | None, int | None, str | None]:
     wanted, loaded = aliased(ModelVersion), aliased(ModelVersion)
     follows = (ModelAlias.model_id == Deployment.model_id) & (ModelAlias.alias == Deployment.alias)
     target = func.coalesce(Deployment.version_id, ModelAlias.version_id)
     return (
-        select(Deployment, Model.name, wanted.version, loaded.version)
+        select(Deployment, Model.name, wanted.version, loaded.version, func.coalesce(wanted.task, loaded.task))
         .join(Model, Model.id == Deployment.model_id)
         .outerjoin(ModelAlias, follows)
         .outerjoin(wanted, wanted.id == target)

@@ -41,6 +41,7 @@ class Deployment(BaseModel):
     id: UUID
     name: str
     model: str
+    task: str | None = Field(description="What the model does, and so which service answers; null while it has none.")
     alias: str | None = Field(description="The alias it follows.")
     version: int | None = Field(description="The version it should serve now.")
     loaded_version: int | None = Field(description="The version it serves now.")

@@ -67,11 +67,12 @@ def _read(session: Session, project_id: UUID, row: DeploymentRow) -> Deployment:
 
 
 def _deployment(described: repository.Described) -> Deployment:
-    row, model, wanted, loaded = described
+    row, model, wanted, loaded, task = described
     return Deployment(
         id=row.id,
         name=row.name,
         model=model,
+        task=task,
         alias=row.alias,
         version=wanted,
         loaded_version=loaded,

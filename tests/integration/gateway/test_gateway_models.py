@@ -157,8 +157,9 @@ def test_a_deployment_follows_an_alias(client: TestClient, cats: list[str]) -> N
     answer = client.post("/v1/deployments", json={"name": "live", "model": "cats@production"})
     made = answer.json()
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/deployments/live")
-    assert (made["status"], made["alias"], made["version"], made["loaded_version"]) == (
+    assert (made["status"], made["task"], made["alias"], made["version"], made["loaded_version"]) == (
         "loading",
+        "image-classification",
         "production",
         1,
         None,
