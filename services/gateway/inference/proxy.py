@@ -57,7 +57,7 @@ async def forward(upstream: Upstream, request: Request) -> StreamingResponse:
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     outgoing = upstream.client.build_request(
         request.method,
-        request.url.path,
+        request.scope["raw_path"].decode("ascii"),  # as it was sent: decoded, an id with / or ? would lead elsewhere
         params=request.url.query or None,
         headers=headers,
         content=request.stream() if has_body else None,

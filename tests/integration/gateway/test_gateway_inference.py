@@ -133,6 +133,22 @@ def test_a_recommender_that_is_down_is_a_503_of_its_own(through: Callable[..., I
     assert "recommender does not answer" in answers[0].json()["detail"]
 
 
+@pytest.mark.parametrize("user", ["a%2520b", "u%2F..%2Fv", "q%3Fx%23y", "%13%C3%9F", "a%2Bb+c"])
+def test_an_id_reaches_the_recommender_as_it_was_sent(through: Callable[..., Iterator[TestClient]], user: str) -> None:
+    """Decoded and encoded again it would be somebody else's: erasing would hit the wrong user."""
+    lines = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await request_of(reader))[0])
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+
+    with listening(peer) as url, through(url, recommender_url=url) as client:
+        answer = client.delete(f"/v1/users/{user}/history")
+    assert answer.status_code == 204
+    assert lines == [f"DELETE /v1/users/{user}/history HTTP/1.1"]
+
+
 def test_events_need_their_own_scope(through: Callable[..., Iterator[TestClient]], make_headers: KeyMaker) -> None:
     with through("http://127.0.0.1:1") as client:
         infers = make_headers(Scope.INFER)
