@@ -155,17 +155,25 @@ def write_split(folder: Path, train_x: Pictures, train_y: Labels, test_x: Pictur
     write_arrays_dataset(folder, np.concatenate([train_x, test_x]), labels, [str(k) for k in range(10)], splits)
 
 
-def cifar(folder: Path, source: Path, seeds: Sequence[int], cpu_minutes: float) -> list[Row]:
-    """As many steps as the CPU budget allows FRSKD; supervised with as many steps, and with as much CPU time."""
+CIFAR_VARIANTS = ("FRSKD", "supervised, equal CPU", "supervised, equal steps")
+
+
+def cifar(folder: Path, source: Path, seeds: Sequence[int], cpu_minutes: float, variants: Sequence[str]) -> list[Row]:
+    """As many steps as the CPU budget allows FRSKD; supervised with as much CPU time, and with as many steps."""
     write_split(folder, *read_cifar(source / "vision" / "cifar10_jpeg.tar.xz"))
     base = {"batch_size": 128, "checkpoint": "last", "epochs": 10_000, "evaluate_every_epochs": 10_000}
     rows: list[Row] = []
     for seed in seeds:
         frskd_steps = affordable_steps(FrskdConfig(**base), folder, seed, cpu_minutes)
         plain_steps = affordable_steps(SupervisedConfig(**base), folder, seed, cpu_minutes)
-        rows.append(train("cifar", "FRSKD", FrskdConfig(max_steps=frskd_steps, **base), folder, seed))
-        for variant, steps in (("supervised, equal steps", frskd_steps), ("supervised, equal CPU", plain_steps)):
-            rows.append(train("cifar", variant, SupervisedConfig(max_steps=steps, **base), folder, seed))
+        configs: tuple[ImageTrainingConfig, ...] = (
+            FrskdConfig(max_steps=frskd_steps, **base),
+            SupervisedConfig(max_steps=plain_steps, **base),
+            SupervisedConfig(max_steps=frskd_steps, **base),
+        )
+        for variant, config in zip(CIFAR_VARIANTS, configs, strict=True):
+            if variant in variants:
+                rows.append(train("cifar", variant, config, folder, seed))
     return rows
 
 
@@ -229,6 +237,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="10,11,12")
     parser.add_argument("--epochs", type=int, default=20, help="fashion")
     parser.add_argument("--cpu-minutes", type=float, default=30, help="cifar: budget of each run")
+    parser.add_argument("--variants", default=";".join(CIFAR_VARIANTS), help="cifar: some of them, split by ;")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     if options.part != "digits" and options.data is None:
@@ -244,7 +253,7 @@ def main() -> int:
             case "fashion":
                 rows = fashion(Path(folder), options.data, seeds, options.epochs)
             case _:
-                rows = cifar(Path(folder), options.data, seeds, options.cpu_minutes)
+                rows = cifar(Path(folder), options.data, seeds, options.cpu_minutes, options.variants.split(";"))
     summary(rows)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
