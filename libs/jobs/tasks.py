@@ -21,9 +21,13 @@ class _Config(BaseModel):
 class EvaluateConfig(_Config):
     """Measure a registered model on a data set."""
 
-    split: Literal["train", "val", "test", "all"] = Field(default="test", description="Which pictures to measure on.")
-    batch_size: int = Field(default=64, ge=1, le=4096, description="Pictures that go through the model at a time.")
-    worst: int = Field(default=50, ge=0, le=1000, description="How many of the worst pictures the report shows.")
+    split: Literal["train", "val", "test", "all"] = Field(
+        default="test", description="What to measure on; all: pictures only."
+    )
+    batch_size: int = Field(
+        default=64, ge=1, le=4096, description="Pictures or histories that go through the model at a time."
+    )
+    worst: int = Field(default=50, ge=0, le=1000, description="How many of the worst pictures a report shows.")
 
 
 class PredictConfig(_Config):

@@ -12,7 +12,7 @@ from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.windows import Split
 from libs.models.catalog import method
 from libs.models.sequences.ranking import Popularity, figures_of
-from libs.models.sequences.served import Served, measure_served, read_next_item
+from libs.models.sequences.served import Served, measure_served, read_next_item, rules_of
 from libs.models.update_config import UpdateConfig
 from libs.serving.bundle import NextItemBundle, ParentComparison
 from libs.training.run import Inputs, Outcome, Run
@@ -20,13 +20,15 @@ from libs.training.run import Inputs, Outcome, Run
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What parent and child are compared on."""
+    """What parent and child are compared on, by one rule."""
 
     data: EventData
     split: Split
+    exclude_seen: bool
 
-    def measured(self, folder: Path, run: Run, exclude_seen: bool) -> Served:
-        return measure_served(folder, self.data, self.split, run, exclude_seen=exclude_seen)
+    def measured(self, folder: Path, run: Run) -> Served:
+        rules = rules_of(read_next_item(folder)).model_copy(update={"exclude_seen": self.exclude_seen})
+        return measure_served(folder, self.data, self.split, rules, run)
 
     def figures(self, served: Served) -> dict[str, float]:
         """`test/…`, or `val/…`; what no case says anything of is left out."""
@@ -53,14 +55,14 @@ def run(config: UpdateConfig, inputs: Inputs, run: Run) -> Outcome:
     parent = read_next_item(inputs.models["init"])
     changed = config.of_parent(parent.lineage.method, parent.lineage.config)
     data = open_event_data(inputs.datasets["train"])
-    held = _Held(data, "test" if data.manifest.splits["test"].events else "val")
+    held = _Held(data, "test" if data.manifest.splits["test"].events else "val", changed.exclude_seen)
     run.progress(0.0, "measuring the parent on the newer events")
-    before = held.measured(inputs.models["init"], run, changed.exclude_seen)
+    before = held.measured(inputs.models["init"], run)
     outcome = method(parent.lineage.method).load()(changed, inputs, run)
     if outcome.bundle is None:  # a further process of the training: the main one speaks for all
         return outcome
     run.progress(1.0, "comparing with the parent")
-    after = held.measured(outcome.bundle, run, changed.exclude_seen)
+    after = held.measured(outcome.bundle, run)
     compared = _compared(config, config.figure or changed.monitor, held.split, before, after)
     run.log("compared with the parent", **compared.model_dump())
     metrics = {

@@ -1,21 +1,23 @@
-"""The task `evaluate`: measure a registered model on a data set, and show its worst pictures."""
+"""The task `evaluate`: measure a registered model on a data set, and show a classifier's worst pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.data.images import ImageSplit
 from libs.jobs.tasks import EvaluateConfig
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import ClassifierBundle, NextItemBundle
 from libs.serving.errors import MismatchError
 from libs.serving.evaluation_report import WorstPicture, write_report
+from libs.serving.folder import read_bundle
 from libs.serving.pictures import batches
 from libs.serving.probabilities import log_softmax
 from libs.serving.scores import Scores
 from libs.serving.session import ModelSession
-from libs.serving.task_inputs import check_stop, open_task_inputs
+from libs.serving.task_inputs import check_stop, folders_of, open_task_inputs
 from libs.training.run import Inputs, Outcome, Run
 
 
@@ -38,16 +40,30 @@ class Measured:
     errors: dict[int, str]
 
 
+_OF_RECOMMENDERS = "libs.models.sequences.evaluate"
+"""Loaded by name where it runs, as methods are: it ranks with torch, which servers do without."""
+
+
 def run(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:
     """Measure the model; see `libs.jobs.tasks.EvaluateConfig`.
 
     Returns:
-        `<split>/accuracy`, `balanced_accuracy`, `nll`, `ece`, `brier`; a report folder.
+        Of a classifier `<split>/accuracy`, `balanced_accuracy`, `nll`, `ece`, `brier`, of a recommender
+        `<split>/ndcg@10` and the like; a report folder.
 
     Raises:
         MismatchError: the data set has no labels, or labels the model does not know.
+        DataError: the data set holds other data than the model reads, or nothing to measure on.
         Stopped: the run was asked to stop; it starts anew next time.
     """
+    model, data = folders_of(inputs)
+    if isinstance(read_bundle(model), NextItemBundle):
+        measured: Outcome = import_module(_OF_RECOMMENDERS).evaluate(model, data, config.split, config.batch_size, run)
+        return measured
+    return _evaluate_classifier(config, inputs, run)
+
+
+def _evaluate_classifier(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:
     opened = open_task_inputs(inputs, run)
     split = opened.data.split(config.split)
     to_model = map_labels(opened.data.manifest.classes, opened.bundle.labels)

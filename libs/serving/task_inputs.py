@@ -29,7 +29,7 @@ def open_task_inputs(inputs: Inputs, run: Run) -> TaskInputs:
         LoadError: the bundle is damaged, or the device's provider is not there.
         DataError: the data set is damaged.
     """
-    model, data = _only("model", dict(inputs.models)), _only("data set", dict(inputs.datasets))
+    model, data = folders_of(inputs)
     kind, _, number = run.device.partition(":")
     session = ModelSession(
         model / MODEL_FILE,
@@ -38,6 +38,15 @@ def open_task_inputs(inputs: Inputs, run: Run) -> TaskInputs:
         device_id=int(number or 0),
     )
     return TaskInputs(read_classifier_bundle(model), session, open_images(data))
+
+
+def folders_of(inputs: Inputs) -> tuple[Path, Path]:
+    """The model's folder and the data set's.
+
+    Raises:
+        MismatchError: there is not exactly one of each.
+    """
+    return _only("model", dict(inputs.models)), _only("data set", dict(inputs.datasets))
 
 
 def check_stop(run: Run) -> None:

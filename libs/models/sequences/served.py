@@ -65,14 +65,17 @@ def read_next_item(folder: Path) -> NextItemBundle:
     raise BundleError("the model classifies pictures; one that recommends items is needed here")
 
 
-def measure_served(
-    folder: Path, data: EventData, split: Split, run: Run, *, batch_size: int = 64, exclude_seen: bool | None = None
-) -> Served:
-    """Rank every held-out item of a split by a bundle.
+def rules_of(bundle: NextItemBundle, batch_size: int = 64) -> ServedRules:
+    """How a bundle says that it is to be measured.
 
     Args:
         batch_size: histories that go through the graph at a time.
-        exclude_seen: None: as the bundle says.
+    """
+    return ServedRules(max_length=bundle.max_length, exclude_seen=bundle.exclude_seen, batch_size=batch_size)
+
+
+def measure_served(folder: Path, data: EventData, split: Split, rules: ServedRules, run: Run) -> Served:
+    """Rank every held-out item of a split by a bundle.
 
     Raises:
         BundleError: it is no recommender's.
@@ -80,11 +83,6 @@ def measure_served(
         Stopped: the run was asked to stop.
     """
     bundle = read_next_item(folder)
-    rules = ServedRules(
-        max_length=bundle.max_length,
-        batch_size=batch_size,
-        exclude_seen=bundle.exclude_seen if exclude_seen is None else exclude_seen,
-    )
     measurer = RankingMeasurer(data.events, split, rules, run.device)
     if not len(measurer.windows):
         raise DataError(f"The split {split} of the data set holds no event after another; there is nothing to measure.")

@@ -46,7 +46,7 @@ _OF_TASKS = {
     "predict": _MEASURING,
     "update": _UPDATING,
 }
-_READ_BY = {trained.task: trained.data for trained in METHODS.values()}
+_READ_BY: dict[str, DataKind] = {trained.task: trained.data for trained in METHODS.values()}
 _IN_WORDS = {
     "images": "pictures",
     "events": "events",

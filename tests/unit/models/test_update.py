@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from libs.data.errors import DataError
 from libs.data.events.dataset import open_event_data
-from libs.jobs.tasks import TASKS
+from libs.jobs.tasks import TASKS, EvaluateConfig
 from libs.models.catalog import METHODS
-from libs.models.sequences.served import measure_served, read_next_item
+from libs.models.sequences.served import measure_served, read_next_item, rules_of
 from libs.models.update_config import UpdateConfig
 from libs.registry.gates import check_gates, first_failure
 from libs.training.bundles import BundleError
@@ -53,11 +53,39 @@ def test_served_figures_are_those_of_the_training(parent: tuple[Path, Outcome], 
     events, outcome = parent
     assert outcome.bundle is not None
     data = open_event_data(events)
-    served = measure_served(outcome.bundle, data, "test", LocalRun(tmp_path, quiet=True), batch_size=7)
+    rules = rules_of(read_next_item(outcome.bundle), batch_size=7)
+    served = measure_served(outcome.bundle, data, "test", rules, LocalRun(tmp_path, quiet=True))
     assert (served.unknown_items, served.unknown_targets) == (0, 0)
     ranks = served.ranked.ranks
     assert outcome.metrics["test/hr@5"] == pytest.approx(float((ranks <= 5).double().mean()), abs=1e-12)
     assert outcome.metrics["test/ndcg@10"] == pytest.approx(float((1 / torch.log2(1 + ranks)).mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluate_measures_what_the_training_measured(parent: tuple[Path, Outcome], tmp_path: Path, split: str) -> None:
+    events, trained = parent
+    assert trained.bundle is not None
+    inputs = Inputs({"data": events}, {"model": trained.bundle})
+    outcome = TASKS["evaluate"].load()(EvaluateConfig(split=split), inputs, LocalRun(tmp_path, quiet=True))
+    expected = {name: value for name, value in trained.metrics.items() if f"{split}/" in name}
+    assert outcome.metrics.keys() >= expected.keys()
+    assert {name: outcome.metrics[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert outcome.details["held_out_events"] == 60
+    assert outcome.report is not None
+    assert json.loads((outcome.report / "report.json").read_text())["metrics"] == outcome.metrics
+    assert "which knows 8 items" in (outcome.report / "report.html").read_text()
+
+
+def test_evaluate_says_how_much_the_model_does_not_know(parent: tuple[Path, Outcome], tmp_path: Path) -> None:
+    _, trained = parent
+    assert trained.bundle is not None
+    inputs = Inputs({"data": events_folder(tmp_path / "events", newer())}, {"model": trained.bundle})
+    outcome = TASKS["evaluate"].load()(EvaluateConfig(), inputs, LocalRun(tmp_path / "run", quiet=True))
+    assert outcome.details["items_unknown_to_the_model"] == 1
+    found = 1 - outcome.details["held_out_events_of_unknown_items"] / outcome.details["held_out_events"]
+    assert 0 < outcome.metrics["test/hr@20"] <= found < 1
+    with pytest.raises(DataError, match="one of train, val and test, not on 'all'"):
+        TASKS["evaluate"].load()(EvaluateConfig(split="all"), inputs, LocalRun(tmp_path / "all", quiet=True))
 
 
 def test_an_update_learns_new_items_and_is_registered_beside_its_parent(
@@ -93,7 +121,8 @@ def test_unknown_items_are_never_found_and_left_out_of_histories(parent: tuple[P
     _, trained = parent
     assert trained.bundle is not None
     data = open_event_data(events_folder(tmp_path / "events", [*newer(), *only_new()]))
-    served = measure_served(trained.bundle, data, "test", LocalRun(tmp_path / "run", quiet=True))
+    rules = rules_of(read_next_item(trained.bundle))
+    served = measure_served(trained.bundle, data, "test", rules, LocalRun(tmp_path / "run", quiet=True))
     known = pl.read_parquet(trained.bundle / "items.parquet")["id"].to_list()
     session = onnxruntime.InferenceSession(trained.bundle / "model.onnx", providers=["CPUExecutionProvider"])
     vectors, ids = np.load(trained.bundle / "item_vectors.npy"), data.items.all_ids()
