@@ -5,7 +5,7 @@ Training, measuring and serving read the same tables. In a bundle they are
     cooccurrence.npz   keys int64 [P], rising: a * (I + 1) + b of the pairs a < b that some training user had both of;
                        counts int32 [P]: of how many users; item_users int32 [I + 1]: users who have an item
     factors.npy        float32 [F + 1, I + 1, R]: Phi, whose products approach the co-occurrence kernel; table f without
-                       the users of fold f, the last of all users. Row 0 is 0
+                       the users of fold f, the last of all users. Row 0 is 0. R is 0 where no graph reads them
     users.parquet      index, id, fold and items: index counts from 1, as model.onnx takes users; fold says which table
                        of factors is theirs; items are those of their training part, empty where own shares stay in
 

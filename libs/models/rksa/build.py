@@ -1,5 +1,7 @@
 """From a config and events to a model: counts, factors, network."""
 
+import numpy as np
+
 from libs.data.events.cooccurrence import count_together, training_items
 from libs.data.events.relations import RelationTables
 from libs.data.events.store import EventStore
@@ -51,7 +53,10 @@ def build_tables(config: RksaConfig, events: EventStore, seed: int) -> RelationT
     sets = training_items(events)
     folds = folds_of(sets, config.folds, seed)
     counts = count_together(sets, events.num_items, most_neighbours_of(config, events))
-    factors = cross_fitted_factors(sets, events.num_items, folds, config.cooccurrence_rank, seed)
+    if "cooccurrence" in config.relations and config.form == "low-rank":
+        factors = cross_fitted_factors(sets, events.num_items, folds, config.cooccurrence_rank, seed)
+    else:  # nothing reads them
+        factors = np.zeros((config.folds + 1, events.num_items + 1, 0), np.float32)
     return RelationTables(counts, factors, folds, sets if config.own_user_out else None)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from libs.serving.errors import InputProblem, RequestError
 from libs.serving.recommendation.candidates import Ranked, best, exclusions
 from libs.serving.recommendation.diversity import diversify, pool_size
-from libs.serving.recommendation.encoder import History, padded
+from libs.serving.recommendation.encoder import History
 from libs.serving.recommendation.model import LoadedRecommender
 from libs.serving.recommendation.reasons import reasons
 from libs.serving.recommendation.request import (
@@ -34,12 +34,12 @@ def answer(
     newest = history[-model.bundle.max_length :]
     why: list[tuple[Reason, ...]] = [()] * len(ranked.numbers)
     if request.explain != "none" and newest:
-        why = reasons(model.catalogue, model.vectors, model.neighbours, newest, ranked.numbers)
+        why = reasons(model, newest, ranked.numbers)
     return Recommendations(
         strategy=strategy,
         items=ranked_items(model, ranked, why),
         unknown_items=len(request.history) - len(history),
-        explanation=_explanation(model, newest) if request.explain == "full" and strategy == "model" else None,
+        explanation=_explanation(model, request, newest) if strategy == "model" else None,
     )
 
 
@@ -74,10 +74,10 @@ def ranked_items(
     )
 
 
-def _explanation(model: LoadedRecommender, newest: History) -> Explanation | None:
-    if model.explainer is None:
+def _explanation(model: LoadedRecommender, request: RecommendationRequest, newest: History) -> Explanation | None:
+    if model.explainer is None or request.explain != "full":
         return None
-    tensors = model.explainer.run(padded([newest]))
+    tensors = model.explainer.run(model.encoder.inputs([newest], [model.user(request.user_id)]))
     return Explanation(
         tuple(model.catalogue.id(number) for number in newest), {name: tensor[0] for name, tensor in tensors.items()}
     )

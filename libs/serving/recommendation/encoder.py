@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from libs.serving.errors import LoadError, ServingError
 from libs.serving.recommendation.ranking import Floats
+from libs.serving.recommendation.relations import Relations
 from libs.serving.session import Provider, open_session
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -46,31 +47,43 @@ class Graph:
 class Encoder:
     """Histories to features."""
 
-    def __init__(self, graph: Graph, width: int, max_length: int, max_rows: int) -> None:
+    def __init__(
+        self, graph: Graph, width: int, max_length: int, max_rows: int, relations: Relations | None = None
+    ) -> None:
         self.graph = graph
+        self._relations = relations
         self._width = width
         self._max_length = max_length
         self._max_rows = max_rows
 
-    def features(self, histories: Sequence[History]) -> Floats:
+    def features(self, histories: Sequence[History], users: Sequence[int] | None = None) -> Floats:
         """Features after each history, [N, d].
 
         Args:
             histories: item numbers, oldest first, at least one each; the newest `max_length` are read.
+            users: numbers of whose they are, 0 for unknown; None: nobody is known.
 
         Raises:
             ServingError: the model's features are not finite.
         """
         newest = [history[-self._max_length :] for history in histories]
+        owners = users if users is not None else [0] * len(newest)
         if len(newest) == 1:
-            return self._run(newest)
+            return self._run(newest, owners)
         features = np.empty((len(newest), self._width), np.float32)
         for rows in length_buckets([len(history) for history in newest], self._max_rows):
-            features[rows] = self._run([newest[row] for row in rows])
+            features[rows] = self._run([newest[row] for row in rows], [owners[row] for row in rows])
         return features
 
-    def _run(self, histories: Sequence[History]) -> Floats:
-        features: Floats = self.graph.run(padded(histories))["features"]
+    def inputs(self, histories: Sequence[History], users: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """What the graph takes for histories of at most `max_length` events."""
+        tensors: dict[str, NDArray[Any]] = {**padded(histories)}
+        if self._relations is not None:
+            tensors |= self._relations.inputs_of(tensors["items"], np.array(users, np.int64))
+        return tensors
+
+    def _run(self, histories: Sequence[History], users: Sequence[int]) -> Floats:
+        features: Floats = self.graph.run(self.inputs(histories, users))["features"]
         if features.shape != (len(histories), self._width):
             raise ServingError(f"{len(histories)} histories gave features {features.shape}")
         with np.errstate(over="ignore"):
@@ -82,7 +95,7 @@ class Encoder:
 
 
 def padded(histories: Sequence[History]) -> dict[str, NDArray[np.int64]]:
-    """Histories as the graph's inputs: `items` [N, n], right-padded with 0, and `lengths` [N]."""
+    """Histories as inputs of a graph: `items` [N, n], right-padded with 0, and `lengths` [N]."""
     lengths = np.array([len(history) for history in histories], np.int64)
     items = np.zeros((len(histories), int(lengths.max())), np.int64)
     for row, history in enumerate(histories):

@@ -46,7 +46,7 @@ def recommend(
         return fall_back(model, request, history)
     excluded = exclusions(model, request, history)
     if features is None:
-        features = model.encoder.features([history])
+        features = model.encoder.features([history], [model.user(request.user_id)])
     (ranked,) = best_by_model(model, features, [(excluded, wanted(request))])
     return answer(model, request, history, ranked, "model")
 
@@ -71,7 +71,8 @@ def recommend_many(model: LoadedRecommender, requests: Sequence[RecommendationRe
             problems = [InputProblem(f"/{place}{one.pointer}", one.message) for one in error.problems]
             raise RequestError(*problems) from error
     if encoded:
-        features = model.encoder.features([histories[place] for place, _ in encoded])
+        users = [model.user(requests[place].user_id) for place, _ in encoded]
+        features = model.encoder.features([histories[place] for place, _ in encoded], users)
         asked = [(excluded, wanted(requests[place])) for place, excluded in encoded]
         for (place, _), ranked in zip(encoded, best_by_model(model, features, asked), strict=True):
             answers[place] = answer(model, requests[place], histories[place], ranked, "model")
@@ -92,7 +93,9 @@ def similar(
     return ranked_items(model, best(model.vectors.cosines(number), excluded, k))
 
 
-def score(model: LoadedRecommender, history: Sequence[str], candidates: Sequence[str]) -> tuple[RankedItem, ...]:
+def score(
+    model: LoadedRecommender, history: Sequence[str], candidates: Sequence[str], user_id: str | None = None
+) -> tuple[RankedItem, ...]:
     """The known ones of some candidates, ranked by the model after a history; what was seen is no less a candidate.
 
     Raises:
@@ -105,7 +108,7 @@ def score(model: LoadedRecommender, history: Sequence[str], candidates: Sequence
     if not _is_usable(model, events):
         raise RequestError(InputProblem("/history", "no item of it had events in training; the model cannot rank."))
     numbers = np.unique(np.array(model.catalogue.known(candidates), np.int64))
-    scores: Floats = model.vectors.table[numbers] @ model.encoder.features([events])[0]
+    scores: Floats = model.vectors.table[numbers] @ model.encoder.features([events], [model.user(user_id)])[0]
     places = top_k(scores, len(numbers)) if len(numbers) else numbers
     return ranked_items(model, Ranked(numbers[places], scores[places]))
 

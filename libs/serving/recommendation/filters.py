@@ -7,6 +7,7 @@ An item passes when every condition holds. Numbers know `<`, `<=`, `>`, `>=`, `i
 know `in` and `not_in`; all know `missing`. An item that lacks a feature passes `not_in` and `"missing": true` alone.
 """
 
+import hashlib
 import json
 import math
 import threading
@@ -29,7 +30,9 @@ Mask = NDArray[np.bool_]
 MOST_CONDITIONS = 64
 MOST_VALUES = 1_000
 _LONGEST_TEXT = 1_000
+MOST_FILTER_BYTES = 64 * 2**10
 _CACHED_BYTES = 16 * 2**20
+_ENTRY_BYTES = 256  # of the cache beside the bits: key, array and dictionary
 _COMPARISONS = ("<", "<=", ">", ">=")
 _SETS = ("in", "not_in")
 
@@ -53,18 +56,18 @@ class ItemFilters:
         """Filters on `frame`, whose rows are the items from number 1."""
         self._frame = frame
         self._types: dict[str, str] = {feature.name: feature.type for feature in features}
-        self._cached: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
-        self._most_cached = max(1, _CACHED_BYTES // (len(frame) // 8 + 1))
+        self._cached: OrderedDict[bytes, NDArray[np.uint8]] = OrderedDict()
+        self._most_cached = max(1, _CACHED_BYTES // (len(frame) // 8 + 1 + _ENTRY_BYTES))
         self._lock = threading.Lock()
 
     def blocked(self, filters: Filters) -> Blocked:
         """Which items do not pass.
 
         Raises:
-            RequestError: a feature is unknown, or a condition is none that its type has.
+            RequestError: a feature is unknown, a condition is none that its type has, or they are more than 64 KiB.
         """
         conditions = list(_conditions(filters, self._types))
-        key = json.dumps(filters, sort_keys=True, separators=(",", ":"))
+        key = _digest(filters)
         with self._lock:
             bits = self._cached.get(key)
             if bits is not None:
@@ -78,11 +81,18 @@ class ItemFilters:
         passes = self._frame.select(pl.all_horizontal(conditions).fill_null(value=False).alias("passes"))["passes"]
         return np.packbits(np.concatenate([np.ones(1, np.bool_), ~passes.to_numpy()]))
 
-    def _remember(self, key: str, bits: NDArray[np.uint8]) -> None:
+    def _remember(self, key: bytes, bits: NDArray[np.uint8]) -> None:
         with self._lock:
             self._cached[key] = bits
             while len(self._cached) > self._most_cached:
                 self._cached.popitem(last=False)
+
+
+def _digest(filters: Filters) -> bytes:
+    text = json.dumps(filters, sort_keys=True, separators=(",", ":")).encode()
+    if len(text) > MOST_FILTER_BYTES:
+        raise _problem("/filters", f"{len(text)} bytes as JSON; at most {MOST_FILTER_BYTES} are read.")
+    return hashlib.sha256(text).digest()
 
 
 def _conditions(filters: Filters, types: dict[str, str]) -> Iterator[pl.Expr]:

@@ -1,11 +1,12 @@
 """A version of a next-item model, ready to recommend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from libs.serving.batcher import Batcher
-from libs.serving.bundle import NextItemBundle
+from libs.serving.bundle import NextItemBundle, TensorSpec
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, read_next_item_bundle
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
@@ -14,6 +15,7 @@ from libs.serving.recommendation.filters import ItemFilters
 from libs.serving.recommendation.neighbours import Neighbours, read_neighbours
 from libs.serving.recommendation.probe import probe
 from libs.serving.recommendation.ranking import Floats
+from libs.serving.recommendation.relations import Relations, read_relations
 from libs.serving.recommendation.session_state import STEP_FILE, SessionStates
 from libs.serving.recommendation.vectors import ItemVectors, read_vectors
 from libs.serving.repository import Identity, RunSettings
@@ -25,7 +27,6 @@ ANN_ABOVE_ITEMS = 500_000
 """Catalogues above this are served by an index unless the service says otherwise."""
 
 EXPLAIN_FILE = "explain.onnx"
-_HISTORY_INPUTS = ("items", "lengths")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class LoadedRecommender:
         identity: what it is.
         bundle: its bundle.
         settings: how it is run.
+        relations: what its graphs take besides histories is made of; None: they take nothing else.
         sessions: states of live sessions; None: the bundle has no step.onnx.
         explainer: None: the bundle has no explain.onnx.
         scorer: multiplies the features of requests that wait at the same time together, so that the vectors pass
@@ -51,6 +53,7 @@ class LoadedRecommender:
     neighbours: Neighbours
     filters: ItemFilters
     encoder: Encoder
+    relations: Relations | None
     sessions: SessionStates | None
     explainer: Graph | None
     scorer: Batcher
@@ -60,6 +63,10 @@ class LoadedRecommender:
     def providers(self) -> list[str]:
         """What its encoder runs on."""
         return self.encoder.graph.providers
+
+    def user(self, user_id: str | None) -> int:
+        """Number of a training user; 0 for anybody else, and where the model reads histories alone."""
+        return 0 if self.relations is None or user_id is None else self.relations.users.get(user_id, 0)
 
     def scores(self, features: Floats) -> Floats:
         """Scores of every item, [I + 1], for the features of one request, [1, d].
@@ -88,8 +95,9 @@ def load(
         LoadError: the bundle is damaged, the provider is absent, or the probe shows other numbers than were recorded.
     """
     bundle = read_next_item_bundle(folder)
-    graph = _graph(folder, MODEL_FILE, _HISTORY_INPUTS, ["features"], settings)
-    encoder = Encoder(graph, bundle.width, bundle.max_length, settings.max_batch_size)
+    graph = _graph(folder, MODEL_FILE, _names(bundle.inputs), ["features"], settings)
+    relations = read_relations(folder, bundle)
+    encoder = Encoder(graph, bundle.width, bundle.max_length, settings.max_batch_size, relations)
     sessions = _sessions(folder, bundle, identity, settings)
     explainer = _explainer(folder, bundle, settings)
     catalogue = read_catalogue(folder, bundle)
@@ -105,6 +113,7 @@ def load(
         neighbours=neighbours,
         filters=ItemFilters(catalogue.features, bundle.item_features),
         encoder=encoder,
+        relations=relations,
         sessions=sessions,
         explainer=explainer,
         scorer=_scorer(vectors, identity, settings),
@@ -128,16 +137,18 @@ def _scorer(vectors: ItemVectors, identity: Identity, settings: RunSettings) -> 
     )
 
 
-def _graph(
-    folder: Path, file: str, inputs: tuple[str, ...] | list[str], outputs: list[str], settings: RunSettings
-) -> Graph:
+def _names(specs: Sequence[TensorSpec]) -> list[str]:
+    return [spec.name for spec in specs]
+
+
+def _graph(folder: Path, file: str, inputs: list[str], outputs: list[str], settings: RunSettings) -> Graph:
     return Graph(folder / file, inputs, outputs, settings.provider, settings.threads)
 
 
 def _sessions(folder: Path, bundle: NextItemBundle, identity: Identity, settings: RunSettings) -> SessionStates | None:
     if not _optional(folder, STEP_FILE, is_wanted=bool(bundle.state)):
         return None
-    state = [spec.name for spec in bundle.state]
+    state = _names(bundle.state)
     outputs = ["features", *(f"next_{name}" for name in state)]
     return SessionStates(_graph(folder, STEP_FILE, ["item", *state], outputs, settings), bundle, identity.digest)
 
@@ -145,7 +156,7 @@ def _sessions(folder: Path, bundle: NextItemBundle, identity: Identity, settings
 def _explainer(folder: Path, bundle: NextItemBundle, settings: RunSettings) -> Graph | None:
     if not _optional(folder, EXPLAIN_FILE, is_wanted=bool(bundle.explanations)):
         return None
-    return _graph(folder, EXPLAIN_FILE, _HISTORY_INPUTS, [spec.name for spec in bundle.explanations], settings)
+    return _graph(folder, EXPLAIN_FILE, _names(bundle.inputs), _names(bundle.explanations), settings)
 
 
 def _optional(folder: Path, file: str, *, is_wanted: bool) -> bool:

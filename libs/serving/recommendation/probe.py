@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.serving.bundle import NextItemBundle
 from libs.serving.errors import LoadError
 from libs.serving.probe import SAMPLE_FILE, compare
-from libs.serving.recommendation.encoder import Encoder, Graph, History, padded
+from libs.serving.recommendation.encoder import Encoder, Graph, History
 from libs.serving.recommendation.ranking import Floats
 from libs.serving.recommendation.session_state import SessionStates
 
@@ -27,7 +27,7 @@ def probe(
     try:
         together, alone = encoder.features(histories), encoder.features(histories[:1])
         stepped = states.replay(histories[0]).features if states else None
-        explained = explainer.run(padded(histories[:1])) if explainer else {}
+        explained = explainer.run(encoder.inputs(histories[:1], [0])) if explainer else {}
     except Exception as error:  # onnxruntime raises a family of classes with no public base
         raise LoadError(f"the model fails on its own sample: {error}") from error
     compare("the loaded model and the recorded sample", recorded, together)

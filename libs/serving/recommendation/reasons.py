@@ -2,33 +2,32 @@
 
     strength(h, r) = users who had both / sqrt(count h · count r) + max(0, cos(h, r))
 
-with the events in training as counts. The first part is what people did, the second what the model made of it; each is
-about 1 for items that always go together.
+with the events in training as counts. Users who had both are in the tables of items that go together, where the model
+has them, else in the neighbours, which are cut to the most frequent. The first part is what people did, the second what
+the model made of it; each is about 1 for items that always go together.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from libs.serving.recommendation.catalogue import Catalogue, Numbers
-from libs.serving.recommendation.neighbours import Neighbours
+from libs.serving.recommendation.catalogue import Numbers
+from libs.serving.recommendation.model import LoadedRecommender
 from libs.serving.recommendation.request import Reason
-from libs.serving.recommendation.vectors import ItemVectors
 
 MOST_REASONS = 3
 
 
-def reasons(
-    catalogue: Catalogue, vectors: ItemVectors, neighbours: Neighbours, history: Sequence[int], items: Numbers
-) -> list[tuple[Reason, ...]]:
+def reasons(model: LoadedRecommender, history: Sequence[int], items: Numbers) -> list[tuple[Reason, ...]]:
     """Up to three reasons for each of `items`, strongest first; equal ones with the newer event first.
 
     Args:
         history: item numbers, oldest first; those without positive strength are no reason.
     """
+    catalogue, vectors = model.catalogue, model.vectors
     events = np.array(list(dict.fromkeys(reversed(history))), np.int64)
     cosines = np.clip(vectors.unit(items) @ vectors.unit(events).T, -1, 1)
-    users = neighbours.users_together(items, events)
+    users = (model.relations or model.neighbours).users_together(items, events)
     counts = np.maximum(catalogue.training_count, 1)
     strength = users / np.sqrt(counts[items][:, None] * counts[events].astype(np.float64)) + np.maximum(cosines, 0)
     found = []

@@ -32,6 +32,7 @@ class RecommendationRequest:
         diversity: 0 ranks by score alone, 1 by unlikeness after the first item; see
             `libs.serving.recommendation.diversity`.
         explain: "basic" gives each item its reasons; "full" adds what the model itself can tell.
+        user_id: whose history it is, where that is known; models that read users take it into account.
         fallback: what answers where the model cannot: when no item of the history had events in training.
 
     Raises:
@@ -46,6 +47,7 @@ class RecommendationRequest:
     diversity: float = 0.0
     explain: Explain = "none"
     fallback: Fallback = "popular"
+    user_id: str | None = None
 
     def __post_init__(self) -> None:
         check_k(self.k)

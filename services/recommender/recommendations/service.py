@@ -81,7 +81,7 @@ def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Sc
     with recommender.runtime.hold(project_id, asked.model) as model:
         history, _ = _history(recommender, project_id, model, asked)
         with span("compute"), _pointing_at(asked):
-            found = engine.score(model, history, asked.candidates)
+            found = engine.score(model, history, asked.candidates, asked.user_id)
         known = model.catalogue.known
         return Scores(
             strategy="model",
@@ -122,6 +122,7 @@ def _engine_request(history: list[str], asked: RecommendationRequest) -> EngineR
         diversity=asked.diversity,
         explain=asked.explain,
         fallback=asked.fallback,
+        user_id=asked.user_id,
     )
 
 
