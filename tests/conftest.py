@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -16,6 +17,9 @@ from services.local.postgres import installed_majors
 from services.local.valkey import LocalValkey
 from tests.support.platform import Platform, platform
 from tests.support.postgres import cloned_database, open_folder, postgres_server
+
+settings.register_profile("octavo", deadline=None)  # nothing here is timed: a busy machine is no error
+settings.load_profile("octavo")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -101,7 +101,7 @@ def test_the_answer_is_one_the_document_names(api: Api, method: str, path: str) 
     known = next((found for prefix, found in api.known.items() if path.startswith(prefix)), {})
 
     @given(case=operation.as_strategy(), lead_somewhere=booleans())
-    @settings(max_examples=6, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case, lead_somewhere: bool) -> None:
         if lead_somewhere:
             parameters = {**case.path_parameters, **known}

@@ -153,7 +153,7 @@ def test_the_same_events_sent_at_once_in_other_orders_count_once(memory: Memory,
     assert stored(engine) == 40
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=6), min_size=1, max_size=5

@@ -162,7 +162,7 @@ def test_what_was_read_before_an_erasure_is_not_kept_after_it(settings: MemorySe
     store.close()
 
 
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.one_of(

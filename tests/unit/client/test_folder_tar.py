@@ -23,7 +23,7 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.dictionaries(NAMES, st.binary(max_size=1500), min_size=1, max_size=4), cut=st.floats(0, 1))
 def test_any_tar_reader_gets_the_files_back_and_any_offset_gives_the_rest(tmp_path_factory, files, cut):
     folder = fill(tmp_path_factory.mktemp("source"), files)

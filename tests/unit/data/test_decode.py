@@ -178,7 +178,7 @@ def test_what_is_no_picture_is_refused(content: bytes, message: str) -> None:
         rgb(content)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]), st.data())
 def test_flipped_bytes_give_a_picture_or_a_picture_error(format_: str, data: st.DataObject) -> None:
     content = bytearray(encoded(Image.fromarray(RGB), format_))

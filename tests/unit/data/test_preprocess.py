@@ -35,7 +35,7 @@ pictures = st.tuples(st.integers(1, 24), st.integers(1, 24), st.sampled_from([1,
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pictures, st.integers(1, 16), st.integers(1, 16), st.sampled_from(["stretch", "cover"]))
 def test_any_picture_becomes_the_recipes_size_within_its_range(
     picture: np.ndarray, height: int, width: int, resize: str
@@ -51,7 +51,7 @@ def test_any_picture_becomes_the_recipes_size_within_its_range(
         assert back[channel].max() <= picture[..., channel].max() + 0.01
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pictures)
 def test_the_own_size_changes_no_pixel(picture: np.ndarray) -> None:
     height, width, channels = picture.shape
@@ -61,7 +61,7 @@ def test_the_own_size_changes_no_pixel(picture: np.ndarray) -> None:
         np.testing.assert_array_equal(x, expected.transpose(2, 0, 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(pictures.filter(lambda picture: picture.shape[2] == 3), min_size=1, max_size=4))
 def test_a_batch_is_its_pictures(batch: list[np.ndarray]) -> None:
     expected = np.stack([apply(recipe(), picture) for picture in batch])

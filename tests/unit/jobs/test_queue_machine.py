@@ -147,7 +147,5 @@ def machine(engine: Engine) -> type[QueueMachine]:
 
 
 def test_queue_keeps_its_promises_in_any_order(machine: type[QueueMachine]):
-    few = settings(
-        max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    few = settings(max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck), database=None)
     run_state_machine_as_test(machine, settings=few)

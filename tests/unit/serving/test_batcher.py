@@ -142,7 +142,7 @@ def test_closing_computes_what_waits_and_refuses_the_rest() -> None:
         assert waiting.result(20).output.tolist() == [[2]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=40))
 def test_every_request_gets_its_own_rows(sizes: list[int]) -> None:
     with batcher(lambda batch: batch + 1, max_rows=4, queue_limit_rows=1000) as queue:

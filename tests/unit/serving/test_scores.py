@@ -10,7 +10,7 @@ from libs.serving.probabilities import log_softmax, softmax
 from libs.serving.scores import BINS, Scores
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 60), st.integers(2, 5))
 def test_figures_are_those_of_scikit_learn(seed: int, pictures: int, classes: int) -> None:
     generator = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ def drawn(temperature: float, seed: int, count: int = 4000) -> tuple[torch.Tenso
     return right * temperature, labels
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(temperature=st.floats(0.3, 6.0), seed=st.integers(0, 1000))
 def test_the_temperature_that_was_put_in_is_found(temperature: float, seed: int) -> None:
     logits, labels = drawn(temperature, seed)

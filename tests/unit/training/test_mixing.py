@@ -25,7 +25,7 @@ def test_same_seed_same_result_and_inputs_untouched(mix):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_mixup_blends_with_the_partner(seed):
     pictures, labels = batch()
     mixed, targets = mixup(pictures, labels, 0.2, torch.Generator().manual_seed(seed))
@@ -35,7 +35,7 @@ def test_mixup_blends_with_the_partner(seed):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cutmix_lam_is_the_share_of_pixels_left(seed):
     pictures, labels = batch()
     mixed, targets = cutmix(pictures, labels, 1.0, torch.Generator().manual_seed(seed))
@@ -49,7 +49,7 @@ def test_cutmix_lam_is_the_share_of_pixels_left(seed):
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), lam=st.floats(0, 1), seed=st.integers(0, 1000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_box_lies_inside_and_is_not_larger_than_asked(height, width, lam, seed):
     top, bottom, left, right = cut_box(height, width, lam, torch.Generator().manual_seed(seed))
     assert 0 <= top <= bottom <= height

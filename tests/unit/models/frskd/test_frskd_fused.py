@@ -20,7 +20,7 @@ def maps_of(shape, count, memory_format, dtype=torch.float64):
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @given(shape=SHAPES, count=st.integers(1, 3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_weighted_sum_passes_gradcheck(memory_format, shape, count):
     weights = torch.rand(count, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda w, *maps: weighted_sum(w, maps), (weights, *maps_of(shape, count, memory_format)))
@@ -28,7 +28,7 @@ def test_weighted_sum_passes_gradcheck(memory_format, shape, count):
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @given(shape=SHAPES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_channel_energy_passes_gradcheck(memory_format, shape):
     (feature,) = maps_of(shape, 1, memory_format)
     torch.testing.assert_close(channel_energy(feature), feature.square().mean(1))

@@ -67,7 +67,7 @@ def test_block_before_upsampling_equals_the_naive_order(training, memory_format)
     repeats=st.integers(1, 2),
     depth=st.integers(1, 2),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_shrinking_sizes_keep_their_shapes(sizes, variant, repeats, depth):
     heights, widths = (sorted(side, reverse=True) for side in zip(*sizes, strict=True))
     sizes = list(zip(heights, widths, strict=True))
@@ -100,7 +100,7 @@ def test_sizes_that_do_not_halve_are_resized_to_the_neighbour():
 
 
 @given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pooling_to_any_size_equals_torchs_adaptive_pooling(height, width, data):
     size = (data.draw(st.integers(1, height)), data.draw(st.integers(1, width)))
     if (height, width) == (2 * size[0], 2 * size[1]):

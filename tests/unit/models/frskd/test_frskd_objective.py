@@ -31,7 +31,7 @@ def test_kd_of_pixels_is_the_mean_over_pictures_and_pixels():
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.5, 8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kd_is_not_negative_and_zero_at_equality(seed, temperature):
     generator = torch.Generator().manual_seed(seed)
     student, teacher = torch.randn(2, 4, 6, generator=generator)
@@ -43,7 +43,7 @@ def test_kd_is_not_negative_and_zero_at_equality(seed, temperature):
     shape=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_attention_map_is_the_normalised_mean_energy(shape, seed):
     feature = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     energy = feature.square().mean(1).flatten(1)

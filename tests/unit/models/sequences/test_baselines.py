@@ -40,7 +40,7 @@ def similarity(sets: list[set[int]], one: int, other: int, shrinkage: float) -> 
     return both / math.sqrt((with_one + shrinkage) * (with_other + shrinkage)) if both else 0.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.integers(1, 9), st.sampled_from([0.0, 20.0]), st.integers(1, 40))
 def test_neighbours_are_those_of_a_loop(seed: int, count: int, shrinkage: float, products: int) -> None:
     events = some_events(seed)
@@ -68,7 +68,7 @@ def test_equal_neighbours_come_by_the_smaller_number() -> None:
     assert found.items[2].tolist() == [3, 1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.booleans(), st.integers(1, 3))
 def test_both_rank_as_a_loop_does(seed: int, exclude_seen: bool, history_at_a_time: int) -> None:
     events, config = some_events(seed), SequenceTrainingConfig(max_length=3, exclude_seen=exclude_seen)

@@ -23,7 +23,7 @@ def store(histories: list[list[int]]) -> EventStore:
 
 
 @pytest.mark.parametrize("most", [2, 10])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories=st.lists(st.lists(st.integers(1, ITEMS), min_size=1, max_size=8), min_size=1, max_size=8))
 def test_they_are_those_of_counting(most: int, histories: list[list[int]]) -> None:
     found = neighbours_of(store(histories), most)

@@ -39,7 +39,6 @@ def told(answer):
     return [item.id for item in answer.items], [item.score for item in answer.items]
 
 
-@settings(deadline=None)
 @given(
     history=st.lists(IDS, max_size=12).filter(lambda ids: any(one.startswith("i") for one in ids)),
     k=st.integers(1, 15),
@@ -59,7 +58,7 @@ def test_recommendations_are_the_best_candidates(model, history, k, exclude_seen
     assert answer.unknown_items == sum(not one.startswith("i") for one in history)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.lists(IDS, max_size=9), st.integers(1, 12), st.sampled_from([0.0, 0.4])), max_size=8))
 def test_many_are_answered_as_one_by_one(model, asked):
     requests = [RecommendationRequest(history, k, diversity=diversity) for history, k, diversity in asked]

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.serving.errors import LoadError
@@ -14,7 +14,6 @@ from libs.serving.repository import RunSettings
 from tests.support.recommenders import IDENTITY, make_recommender
 
 
-@settings(deadline=None)
 @given(items=st.lists(st.integers(1, 12), min_size=1, max_size=6))
 def test_steps_give_the_features_of_the_whole_history(model, items):
     state = model.sessions.start()
