@@ -1,5 +1,6 @@
 """Filters on item features: what passes, what is refused and how, what is remembered."""
 
+import sys
 import threading
 
 import numpy as np
@@ -120,13 +121,27 @@ def test_repeated_filters_are_compiled_once_and_the_memory_is_bounded(filters, m
         filters.blocked({"category": {"in": ["book"]}, "price": {"<": 2}})
     assert len(compiled) == 1
 
-    monkeypatch.setattr(filters_module, "_CACHED_BYTES", 2)
+    monkeypatch.setattr(filters_module, "_CACHED_BYTES", 2 * 257)
     small = ItemFilters(pl.DataFrame(ROWS), FEATURES)
     compiled.clear()
     for bound in (1, 2, 3, 3, 1):
         small.blocked({"price": {"<": bound}})
     assert len(compiled) == 4
     assert len(small._cached) == 2
+
+
+def test_what_is_remembered_of_a_filter_is_small_however_long_the_filter_is(filters):
+    values = [f"{n:0100d}" for n in range(500)]
+    filters.blocked({"category": {"in": values}})
+    (key,) = filters._cached
+    assert sys.getsizeof(key) + sys.getsizeof(filters._cached[key]) + 64 < filters_module._ENTRY_BYTES
+
+    with pytest.raises(RequestError) as refused:
+        filters.blocked({"category": {"in": [f"{n:0200d}" for n in range(500)]}})
+    (problem,) = refused.value.problems
+    assert problem.pointer == "/filters"
+    assert "at most 65536 are read" in problem.message
+    assert len(filters._cached) == 1
 
 
 def test_threads_share_the_cache():
