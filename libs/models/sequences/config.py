@@ -72,6 +72,13 @@ class SequenceTrainingConfig(TrainingConfig):
         description="Measure under the other rule of exclude_seen as well; those figures end in _seen_included or "
         "_seen_excluded. Off [ours].",
     )
+    most_scores: int = Field(
+        default=10_000_000_000,
+        ge=1,
+        le=10**15,
+        description="Scores (cases times items) of one measurement of a split, at most; a split that would take more "
+        "is measured on a random part of its windows, always the same one. [ours]",
+    )
     ties: Literal["mid", "optimistic", "pessimistic"] = Field(
         default="mid",
         description="Where a held-out item stands among items of its very score: in their middle, before or behind "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from libs.data.events.store import EventStore, Longs
-from libs.data.events.windows import SequenceBatch, Split, batches, read, windows_of
+from libs.data.events.windows import SequenceBatch, Split, Windows, batches, read, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, sampled_ranks, top_items
 from libs.models.sequences.sampling import distinct_negatives, repeated_negatives, sampled_name
@@ -22,7 +22,7 @@ LISTED = 10
 _MOST_SCORES = 1 << 25
 """Of one block, cases times items: 128 MB as float32."""
 _SAMPLE_SEED = 0x5EED
-"""One sample of candidates for every run, so that models and seeds are compared on the same ones."""
+"""One sample of candidates and of windows for every run, so that models and seeds are compared on the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Ranked:
         cold: whether the user has no training events, [N].
         recommended: the best ten items of each case, [N, 10]; 0 where there are fewer candidates.
         further: ranks among other candidates, by what the names of their figures end in: `_sampled100`.
+        cases: of the split; more than N where only a part of it was measured.
     """
 
     ranks: Tensor
@@ -46,6 +47,7 @@ class Ranked:
     cold: Tensor
     recommended: Tensor
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    cases: int = 0
 
     def figures(self, popularity: Popularity, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
         """All figures: of the ranking, by popularity of the held-out item, for users never trained on, of the lists."""
@@ -102,11 +104,18 @@ class _Block:
 
 
 class RankingMeasurer:
-    """Ranks all items for every target of a split."""
+    """Ranks all items for every target of a split, or of a part of it, where all would take more than `most_scores`.
+
+    Attributes:
+        windows: what is measured.
+        cases: targets of the whole split.
+    """
 
     def __init__(self, events: EventStore, split: Split, config: SequenceTrainingConfig, device: str) -> None:
         self.events, self.config, self.device = events, config, device
-        self.windows = windows_of(events, split, config.max_length, single_targets=config.single_targets)
+        windows = windows_of(events, split, config.max_length, single_targets=config.single_targets)
+        self.cases = windows.num_targets
+        self.windows = _part(windows, config.most_scores // (events.num_items + 1))
 
     @torch.no_grad()
     def ranks(self, scorer: Scorer) -> Tensor:
@@ -117,7 +126,7 @@ class RankingMeasurer:
     def __call__(self, scorer: Scorer) -> Ranked:
         """Everything the config asks for."""
         generator = torch.Generator(self.device).manual_seed(_SAMPLE_SEED)
-        return _joined([self._ranked(block, generator) for block in self._blocks(scorer)])
+        return _joined([self._ranked(block, generator) for block in self._blocks(scorer)], self.cases)
 
     def _ranked(self, block: _Block, generator: torch.Generator) -> Ranked:
         config, first = self.config, np.asarray(self.events.offsets)[block.users]
@@ -176,11 +185,21 @@ def other_rule(config: SequenceTrainingConfig) -> str:
     return "_seen_included" if config.exclude_seen else "_seen_excluded"
 
 
-def _joined(parts: Sequence[Ranked]) -> Ranked:
+def _part(windows: Windows, most_targets: int) -> Windows:
+    """The windows, or so many drawn from them as hold about `most_targets` targets; the same ones every time."""
+    if windows.num_targets <= most_targets:
+        return windows
+    order = np.random.default_rng(_SAMPLE_SEED).permutation(len(windows))
+    targets = np.cumsum((windows.lengths - windows.first_targets)[order])
+    count = max(1, int(np.searchsorted(targets, most_targets, side="right")))
+    return windows.take(np.sort(order[:count]))
+
+
+def _joined(parts: Sequence[Ranked], cases: int) -> Ranked:
     names = ("ranks", "targets", "rows", "history_lengths", "cold", "recommended")
     columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     further = {ending: torch.cat([part.further[ending] for part in parts]) for ending in parts[0].further}
-    return Ranked(**columns, further=further)
+    return Ranked(**columns, further=further, cases=cases)
 
 
 def tensors_of(batch: SequenceBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -134,6 +134,8 @@ def _as_json(
 def _result_json(comparison: Comparison, config: SequenceTrainingConfig, examples: Sequence[Example]) -> dict[str, Any]:
     return {
         "split": comparison.split,
+        "measured_cases": len(comparison.model.ranks),
+        "cases": comparison.model.cases,
         "candidates": candidates_in_words(config),
         "figures": {
             who: {name: _finite(value) for name, value in figures.items()}

@@ -143,7 +143,10 @@ def _row(values: Sequence[float], name: str) -> list[str]:
 
 
 def _verdicts(comparison: Comparison, config: SequenceTrainingConfig) -> str:
-    said = [f"{len(comparison.model.ranks):,} held-out items of the {comparison.split} split."]
+    measured, cases = len(comparison.model.ranks), comparison.model.cases
+    said = [f"{measured:,} held-out items of the {comparison.split} split."]
+    if measured < cases:
+        said.append(f"They are a random part of its {cases:,}, the same for every model: see most_scores.")
     said += [
         f"The model {margin.verdict} ({margin.difference:+.4f} ± {margin.half_width:.4f} NDCG@10)."
         for margin in comparison.margins()

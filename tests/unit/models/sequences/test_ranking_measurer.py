@@ -59,7 +59,7 @@ def naive_rank(events: EventStore, user: int, row: int, *, exclude: bool, ties: 
     return 1 + better + ties * sum(bool(scores[i] == scores[target]) for i in others)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**31),
     st.sampled_from(["last", "users"]),
@@ -92,6 +92,29 @@ def test_ranks_and_figures_are_those_of_a_loop(
     check_figures(ranked, events, other)
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 2**31), st.sampled_from(["last", "users"]), st.integers(1, 20))
+def test_a_split_that_takes_too_many_scores_is_measured_in_part(seed: int, protocol: str, most_cases: int) -> None:
+    events = some_events(seed, protocol)
+    whole = RankingMeasurer(events, "test", config(), "cpu")
+    part = RankingMeasurer(events, "test", config(most_scores=most_cases * (ITEMS + 1)), "cpu")
+    again = RankingMeasurer(events, "test", config(most_scores=most_cases * (ITEMS + 1)), "cpu")
+    if not whole.cases:
+        return
+    every, some = whole(Fixed()), part(Fixed())
+    assert every.cases == some.cases == len(every.ranks) == whole.cases
+    assert len(some.ranks) <= most_cases or len(part.windows) == 1
+    assert len(some.ranks) == len(every.ranks) or len(some.ranks) + longest(whole) > most_cases
+    known = dict(zip(every.rows.tolist(), every.ranks.tolist(), strict=True))
+    assert [known[row] for row in some.rows.tolist()] == some.ranks.tolist()
+    assert torch.equal(again.ranks(Fixed()), some.ranks)
+
+
+def longest(measurer: RankingMeasurer) -> int:
+    """Targets of the window that has most."""
+    return int((measurer.windows.lengths - measurer.windows.first_targets).max())
+
+
 def check_figures(ranked: Ranked, events: EventStore, other: str) -> None:
     counts = events.training_counts()
     figures = ranked.figures(Popularity(torch.from_numpy(counts)))
@@ -108,7 +131,7 @@ def check_figures(ranked: Ranked, events: EventStore, other: str) -> None:
     assert figures["novelty_bits@10"] == pytest.approx(np.mean(bits))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.booleans())
 def test_the_list_holds_the_best_candidates(seed: int, exclude: bool) -> None:
     events = some_events(seed, "last")
