@@ -11,10 +11,10 @@ export OMP_WAIT_POLICY ?= passive
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help install demo test up down lint types imports unit bench lock clean
+.PHONY: help install demo demo-recommend test up down lint types imports unit bench lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
 install: $(STAMP) ## Make .venv and install everything, pinned
 
@@ -28,6 +28,9 @@ $(STAMP): pyproject.toml requirements/torch.txt requirements/dev.txt
 
 demo: $(STAMP) ## Start the stack, train on digits, deploy, predict, stop
 	$(BIN)/python -m services.local.demo
+
+demo-recommend: $(STAMP) ## The same with events: train HCRNN, recommend for somebody it has never seen
+	$(BIN)/python -m services.local.demo_recommend
 
 up: $(STAMP) ## Start the stack and keep it up; Ctrl-C stops it
 	$(BIN)/octavo up

@@ -1,6 +1,6 @@
 """Data sets: upload, wait for validation, look at them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,31 @@ class Datasets:
         """Have the platform fetch a public data set, with its checksum."""
         return self._begin(name or public, {"public": public}, options, "")
 
-    def _begin(
-        self, name: str, source: dict[str, str], options: Mapping[str, Any] | None, description: str
+    def from_events(
+        self,
+        name: str,
+        *,
+        since_days: int | None = None,
+        types: Sequence[str] | None = None,
+        base: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        description: str = "",
     ) -> DatasetVersion:
-        body: dict[str, Any] = {"name": name, "source": source}
+        """Make a version of the events that were sent to `POST /v1/events`.
+
+        Args:
+            since_days: only those that happened in the last so many days.
+            types: only these.
+            base: a data set of events that they are added to.
+        """
+        asked = {"since_days": since_days, "types": types, "base": base}
+        recorded = {key: value for key, value in asked.items() if value is not None}
+        return self._begin(name, {"recorded": recorded}, options, description)
+
+    def _begin(
+        self, name: str, source: Mapping[str, Any], options: Mapping[str, Any] | None, description: str
+    ) -> DatasetVersion:
+        body: dict[str, Any] = {"name": name, "source": dict(source)}
         if description:
             body["description"] = description
         if options:

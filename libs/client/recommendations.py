@@ -38,7 +38,7 @@ class Recommendation(Record):
 
 
 class Recommendations:
-    """`/v1/recommendations`, `/v1/similar`, `/v1/score`."""
+    """`/v1/recommendations`, `/v1/similar`, `/v1/score`, `/v1/events`."""
 
     def __init__(self, transport: Transport) -> None:
         self._http = transport
@@ -60,7 +60,8 @@ class Recommendations:
         Args:
             filters: conditions on item features, `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.
             explain: "none", "basic" (reasons of each item) or "full".
-            options: further fields of the request: exclude_seen, exclude_items, diversity, fallback.
+            options: further fields of the request: events (in place of `items`), exclude_seen, exclude_items,
+                diversity, fallback.
 
         Raises:
             NotFoundError: nothing that recommends is deployed under this name.
@@ -77,6 +78,20 @@ class Recommendations:
     def score(self, deployment: str, items: Sequence[str], candidates: Sequence[str]) -> Recommendation:
         """Candidates in the order in which they should come after `items`."""
         return self._ask("/v1/score", deployment, {"items": list(items), "candidates": list(candidates)})
+
+    def tell(self, events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """Have what users did kept: `item_id` and `user_id`, `session_id` or both; `timestamp`, `type`, `event_id`.
+
+        An event with an `event_id` counts once, however often it is told.
+
+        Returns:
+            How many were `accepted`, and how many were `duplicates`.
+
+        Raises:
+            InvalidRequestError: one is wrong; none is kept.
+        """
+        kept: dict[str, int] = self._http.json("POST", "/v1/events", json=list(events))
+        return kept
 
     def _ask(self, path: str, deployment: str, body: dict[str, Any]) -> Recommendation:
         return Recommendation.of(self._http.json("POST", path, json={"model": deployment, **body}))

@@ -7,83 +7,23 @@ serves it, asks it about one picture, and stops what it started.
 import io
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.console import Console
-
 from libs.client.cli.datasets import summary_of
-from libs.client.cli.failures import report
 from libs.client.cli.follow import follow
 from libs.client.client import Octavo
-from libs.client.errors import OctavoError
-from services.local import commands
-from services.local.layout import Layout
+from services.local.demo_run import Steps, console, deploy, run
 
 NAME = "digits"
 SETTINGS = {"model": "resnet8", "epochs": 6, "lr": 0.1}
 """A small network for 8x8 pictures, so that a first look takes seconds."""
 
-console = Console(highlight=False)
 
-
-class Steps:
-    """Says what is being done, and how long each thing took."""
-
-    def __init__(self) -> None:
-        self.took: list[tuple[str, float]] = []
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """Time one step."""
-        console.print(f"\n[bold cyan]{title}[/]")
-        begun = time.monotonic()
-        yield
-        self.took.append((title, time.monotonic() - begun))
-
-    def show(self) -> None:
-        """Print the table of times."""
-        console.print()
-        for title, seconds in [*self.took, ("together", sum(seconds for _, seconds in self.took))]:
-            console.print(f"  {seconds:6.1f} s  {title}")
-
-
-def main() -> int:
-    """Run the demo; the exit code."""
-    missing = [name for name in ("sklearn", "PIL") if find_spec(name) is None]
-    if missing:
-        console.print(f"The demo needs {' and '.join(missing)}: pip install -r requirements/dev.txt", style="red")
-        return 1
-    steps = Steps()
-    layout = Layout(commands.local_settings().home)
-    ran_before = layout.running() is not None
-    try:
-        if not ran_before:
-            with steps.step("Starting Postgres, Valkey, gateway, relay, worker, model server and recommender"):
-                commands.announce(commands.start_detached(layout))
-        show_everything(steps)
-    except OctavoError as error:
-        return report(error, as_json=False)
-    except typer.Exit as ended:
-        return ended.exit_code
-    finally:
-        if not ran_before:
-            with steps.step("Stopping"):
-                commands.down()
-    steps.show()
-    console.print("\nWhat was made is kept. Go on with `make up` and `octavo --help`.")
-    return 0
-
-
-def show_everything(steps: Steps) -> None:
+def show_everything(octavo: Octavo, steps: Steps) -> None:
     """Data, training, deployment, prediction."""
-    with Octavo() as octavo, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         pictures, answers = digits()
         archive = Path(folder) / f"{NAME}.zip"
         with steps.step(f"Uploading {len(pictures)} pictures of handwritten digits and validating them"):
@@ -95,7 +35,8 @@ def show_everything(steps: Steps) -> None:
             made = (follow(octavo, job.id).result or {})["model"]
             console.print(f"model {made['name']}@{made['version']} is {made['status']}")
         with steps.step("Serving it"):
-            deploy(octavo, made["name"], made["version"])
+            served = deploy(octavo, made["name"], made["version"])
+            console.print(f"{octavo.url}/v1/classify/{served.name} answers with version {served.loaded_version}")
         with steps.step("Asking it about one picture"):
             ask(octavo, made["name"], pictures[0], answers[0])  # of the test split: the model has not seen it
 
@@ -125,16 +66,6 @@ def write_zip(pictures: Any, answers: Any, archive: Path) -> None:
             packed.writestr(f"{split}/{answer}/{number:04d}.png", png(pixels))
 
 
-def deploy(octavo: Octavo, model: str, version: int) -> None:
-    """Serve a version under the model's name, whether or not an older one is served."""
-    if any(one.name == model for one in octavo.deployments.list()):
-        octavo.deployments.update(model, f"{model}@{version}")
-    else:
-        octavo.deployments.create(f"{model}@{version}", model)
-    served = octavo.deployments.wait_ready(model)
-    console.print(f"{octavo.url}/v1/classify/{model} answers with version {served.loaded_version}")
-
-
 def ask(octavo: Octavo, model: str, pixels: Any, answer: int) -> None:
     """Predict one picture and show it."""
     found = octavo.predict(model, png(pixels), top_k=3)
@@ -145,4 +76,4 @@ def ask(octavo: Octavo, model: str, pixels: Any, answer: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(show_everything, ("sklearn", "PIL")))

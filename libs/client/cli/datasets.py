@@ -35,6 +35,9 @@ def create(
         Path | None, typer.Option("--item-features", help="CSV or Parquet: an item a row, beside --events.")
     ] = None,
     path: Annotated[str | None, typer.Option("--path", help="Where the workers find it: a folder or s3://….")] = None,
+    from_events: Annotated[bool, typer.Option("--from-events", help="Made of what was sent to /v1/events.")] = False,
+    since: Annotated[int | None, typer.Option(min=1, metavar="DAYS", help="With --from-events: the last days.")] = None,
+    base: Annotated[str | None, typer.Option(help="With --from-events: a data set they are added to.")] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
     val: ValFraction = None,
     test: TestFraction = None,
@@ -49,17 +52,23 @@ def create(
 ) -> None:
     """Make a data set, or the next version of one. A folder is sent as it is; nothing is packed on disk."""
     files = [one for one in (images, npz, events) if one is not None]
-    if len(files) + (path is not None) != 1:
-        raise typer.BadParameter("Give one of --images, --npz, --events and --path.")
+    if len(files) + (path is not None) + from_events != 1:
+        raise typer.BadParameter("Give one of --images, --npz, --events, --from-events and --path.")
+    if not from_events and (since is not None or base is not None):
+        raise typer.BadParameter("--since and --base belong to --from-events.")
     if item_features is not None:
         if events is None:
             raise typer.BadParameter("--item-features belongs to --events.")
         files.append(item_features)
     options = _options(val, test, split_seed)
     with connect() as octavo:
-        if events is not None or setting:
+        if events is not None or from_events or setting:
             options |= {"kind": "events", "events": _event_options(octavo, setting or [])}
-        if path is not None:
+        if from_events:
+            version = octavo.datasets.from_events(
+                name, since_days=since, base=base, options=options, description=description
+            )
+        elif path is not None:
             version = octavo.datasets.from_path(name, path, options=options, description=description)
         else:
             version = _send(octavo, name, files, options, description, resume, as_json)
