@@ -7,18 +7,21 @@ these, the mean of all items that go on. Sums are made by users, so that no tabl
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from libs.data.events.chunks import user_chunks
 from libs.data.events.cooccurrence import UserItems, training_items
 from libs.data.events.dataset import EventData
 from libs.data.events.store import Longs
+
+if TYPE_CHECKING:  # slow to import, and needed for new items alone
+    from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
 
@@ -84,6 +87,8 @@ class ItemRows:
 
     def _alike(self, vectors: Floats, going_on: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
         """Mean over the categories of an item of the mean vector of the known items with the same value."""
+        from scipy.sparse import csr_array
+
         sums, hits = np.zeros_like(vectors), np.zeros(len(vectors))
         names = [feature.name for feature in self._data.manifest.item_features if feature.type == "category"]
         for name in names if self.is_new.any() else []:
@@ -98,8 +103,10 @@ class ItemRows:
         return sums / np.maximum(hits, 1)[:, None], hits > 0
 
 
-def _incidence(sets: UserItems, width: int) -> Iterator[csr_array]:
+def _incidence(sets: UserItems, width: int) -> Iterator["csr_array"]:
     """Which user had which item in training, users by items, 1 or 0; some users at a time."""
+    from scipy.sparse import csr_array
+
     for chunk in user_chunks(sets.offsets):
         offsets = sets.offsets[chunk.users.start : chunk.users.stop + 1] - chunk.rows.start
         items = sets.items[chunk.rows]

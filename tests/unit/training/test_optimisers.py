@@ -2,12 +2,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from libs.data.write import write_arrays_dataset
+from libs.models.catalog import METHODS
 from libs.training.config import ImageTrainingConfig
 from libs.training.optimisers import optimiser_of, set_learning_rate
+from tests.support.events import events_folder, walks
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,12 +71,11 @@ def test_frozen_parameters_are_left_out_and_the_rate_reaches_every_group() -> No
     assert optimiser.param_groups[0]["lr"] == 0.25
 
 
-def test_the_first_step_waits_for_no_slow_import() -> None:
+def test_the_first_step_waits_for_no_slow_import(tmp_path: Path) -> None:
     """What a job needs before its first step: torch, but neither its compiler nor the libraries of later stages."""
     program = """
-import sys, tempfile, numpy, torch
+import sys
 from pathlib import Path
-from libs.data.write import write_arrays_dataset
 from libs.models.catalog import METHODS
 from libs.training.run import Inputs
 
@@ -87,19 +90,23 @@ class Run:
     def stop_reason(self): pass
     def load_checkpoint(self): pass
 
-Run.folder = Path(tempfile.mkdtemp())
-write_arrays_dataset(Run.folder, numpy.zeros((40, 8, 8), "uint8"), numpy.arange(40) % 2, ["a", "b"])
+Run.folder = Path(sys.argv[1])
+settings = {"images": {"model": "resnet8", "batch_size": 16}, "events": {"batch_size": 16}}
+data = {"images": Path(sys.argv[2]), "events": Path(sys.argv[3])}
 for method in METHODS.values():
     try:
-        method.load()(method.config(model="resnet8", batch_size=16), Inputs({"train": Run.folder}), Run())
+        method.load()(method.config(**settings[method.data]), Inputs({"train": data[method.data]}), Run())
     except Reached:
         slow = "torch._dynamo torchvision timm torchmetrics onnxruntime onnx matplotlib scipy accelerate".split()
         print(method.name, [name for name in slow if name in sys.modules])
 """
+    write_arrays_dataset(tmp_path / "images", np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2, ["a", "b"])
+    events = events_folder(tmp_path / "events", walks(users=20, items=6))
+    folders = [str(folder) for folder in (tmp_path, tmp_path / "images", events)]
     finished = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program, *folders], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.splitlines()
-    assert lines
+    assert len(lines) == len(METHODS)
     assert all(line.endswith("[]") for line in lines), lines
