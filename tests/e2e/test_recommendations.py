@@ -1,4 +1,4 @@
-"""Recommendations as a new user meets them: events uploaded, a model trained, deployed and asked, by the command line."""
+"""Recommendations as a new user meets them, by the command line: events, a model, a deployment, answers."""
 
 import csv
 import random
