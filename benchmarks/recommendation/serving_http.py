@@ -50,6 +50,7 @@ from libs.registry.artifacts import ArtifactStore
 from libs.registry.deployments import create_deployment
 from libs.registry.models import register_version
 from libs.serving.bundle import Lineage
+from libs.serving.folder import read_next_item_bundle
 from libs.serving.session import open_session
 from libs.settings import PlatformSettings
 from services.local.valkey import LocalValkey
@@ -111,17 +112,10 @@ class Stack:
                 )
 
     def _deploy(self, store: ArtifactStore, name: str, folder: Path) -> None:
-        from libs.serving.folder import read_next_item_bundle
-
         stored, bundle = store.put_folder(folder), read_next_item_bundle(folder)
         with transaction(self.engine) as session:
             register_version(session, project_id=DEFAULT_PROJECT_ID, model_name=name, bundle=bundle, folder=stored)
             create_deployment(session, DEFAULT_PROJECT_ID, name, name)
-
-    def asker(self, path: str, body: dict[str, Any]) -> Asker:
-        """One request, again and again, on one connection."""
-        headers = {"Content-Type": "application/json"}
-        return Asker(self.server.url, self.key, path, json.dumps(body).encode(), headers)
 
     def cpu_s(self) -> float:
         """CPU time of the recommender so far."""
@@ -187,7 +181,7 @@ class Session(Asker):
     def __init__(self, stack: Stack) -> None:
         super().__init__(stack.server.url, stack.key, "", b"", {"Content-Type": "application/json"})
 
-    def ask(self, path: str, body: dict[str, Any]) -> None:
+    def ask(self, path: str, body: Any) -> None:
         self._path, self._content = path, json.dumps(body).encode()
         self()
 
@@ -195,7 +189,7 @@ class Session(Asker):
         self.ask("/v1/recommendations", {"model": model, "k": K, **whose})
 
     def append(self, session_id: str, *items: str) -> None:
-        self.ask("/v1/events", {"events": [{"session_id": session_id, "item_id": item} for item in items]})
+        self.ask("/v1/events", [{"session_id": session_id, "item_id": item} for item in items])
 
 
 def live_sessions(stack: Stack, random: np.random.Generator, items: int, count: int, prefix: str) -> dict[str, float]:
