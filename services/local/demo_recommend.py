@@ -100,13 +100,13 @@ def show_figures(metrics: dict[str, float]) -> None:
 
 def show_history(films: Films) -> None:
     """The session that is asked for."""
-    console.print(f"after {', '.join(films.titles[film] for film in films.session)}:", markup=False)
+    console.print(f"after {' · '.join(films.titles[film] for film in films.session)}:", markup=False)
 
 
 def show_answer(answer: Recommendation, films: Films) -> None:
     """The items by their titles, each with what speaks for it."""
     for item in answer.items:
-        why = ", ".join(
+        why = " · ".join(
             f"{films.titles[one['item_id']]} ({one['users_together']} had both)" for one in item.reasons or ()
         )
         because = f"  because of {why}" if why else ""
