@@ -21,6 +21,9 @@ from libs.registry.errors import (
 )
 from libs.registry.references import check_name, parse_reference
 
+RECORDED = "recorded:"
+"""`upload_uri` of a version that is made of the events that users sent; its source says which."""
+
 
 def create_version(
     session: Session,

@@ -21,6 +21,7 @@ from libs.registry.import_config import ImportConfig
 from libs.registry.uploads import find_upload
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.places import with_pictures
+from services.worker.recorded import write_recorded
 from services.worker.repository import validated_version
 from services.worker.uploads import fetch_model_file, fetch_upload
 
@@ -73,12 +74,17 @@ class InputStore:
                 ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
                 ready.model_digests[role] = model.digest
             if wanted.upload is not None:
-                ready.datasets["upload"] = fetch_upload(wanted.upload, folder.path / "upload", self._store)
+                ready.datasets["upload"] = self._upload(wanted.upload, ready.datasets, folder.path / "upload")
             if wanted.model_file is not None:
                 ready.datasets["upload"] = fetch_model_file(wanted.model_file, folder.path / "upload", self._store)
             if wanted.checkpoint is not None:
                 ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder)
             yield ready
+
+    def _upload(self, version: DatasetVersion, others: dict[str, Path], folder: Path) -> Path:
+        if version.upload_uri == datasets.RECORDED:
+            return write_recorded(self._engine, version, others.get("base"), folder)
+        return fetch_upload(version, folder, self._store)
 
     def _resolve(self, job: Job) -> _Wanted:
         """Look the references up; from the first attempt on they name exact versions, so that all see the same."""
@@ -86,7 +92,7 @@ class InputStore:
         with transaction(self._engine) as session:
             locked = lock_attempt(session, job.id, job.epoch)
             upload = validated_version(session, job.id)
-            roles = {} if upload is not None else spec.datasets
+            roles = {role: name for role, name in spec.datasets.items() if upload is None or role != "upload"}
             found = _Wanted(
                 datasets={role: datasets.resolve(session, job.project_id, name) for role, name in roles.items()},
                 models={role: models.resolve(session, job.project_id, name) for role, name in spec.models.items()},

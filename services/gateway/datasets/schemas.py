@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from libs.data.config import ValidationConfig
 from libs.data.errors import PublicDatasetError
-from libs.jobs.spec import Name
+from libs.jobs.spec import Name, Reference
 
 _FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
 _ARCHIVES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -55,6 +55,27 @@ PlainText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-
 Status = Literal["uploading", "validating", "ready", "invalid"]
 
 
+EventType = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Recorded(BaseModel):
+    """Which of the events that were sent to `POST /v1/events`, and what they are added to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Only those that happened in the last so many days; left out: all."
+    )
+    types: list[EventType] | None = Field(
+        default=None, min_length=1, max_length=100, description="Only events of these types; left out: all."
+    )
+    base: Reference | None = Field(
+        default=None,
+        description="A ready data set of events whose events and item features come in too: what was known before.",
+        examples=["clicks"],
+    )
+
+
 class Source(BaseModel):
     """Where the content of a version comes from: exactly one of these."""
 
@@ -74,12 +95,16 @@ class Source(BaseModel):
         examples=["digits"],
     )
 
+    recorded: Recorded | None = Field(
+        default=None, description="It is made of the events that were sent to `POST /v1/events`."
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         if len(self.model_dump(exclude_none=True)) != 1:
             raise ValueError(
                 "A source has exactly one of these fields: `upload` (a file you send), `path` (a place the workers can "
-                "read), `public` (a data set that Octavo fetches)."
+                "read), `public` (a data set that Octavo fetches), `recorded` (events that were sent to Octavo)."
             )
         return self
 

@@ -25,7 +25,7 @@ from services.gateway.datasets.schemas import (
     Statistics,
     VersionRequest,
 )
-from services.gateway.datasets.sources import allowed_location
+from services.gateway.datasets.sources import allowed_location, pinned_events
 from services.gateway.datasets.uploads import Upload
 from services.gateway.jobs.repository import newest_artifact
 from services.gateway.paging import page_of
@@ -39,29 +39,33 @@ def begin(session: Session, project_id: UUID, name: str, request: VersionRequest
     """Begin a version: it waits for its upload, or is handed to validation at once.
 
     Raises:
-        UnprocessableError: its path is not under an allowed root.
+        UnprocessableError: its path is not under an allowed root, or the data set it goes on from is none of events.
     """
     source = request.source
     if source.path is not None:
         source = Source(path=allowed_location(source.path, data_roots))
+    base = None
+    if source.recorded is not None and source.recorded.base is not None:
+        base = pinned_events(session, project_id, source.recorded.base)
+        source = Source(recorded=source.recorded.model_copy(update={"base": base}))
     stored = {**source.model_dump(exclude_none=True), "validation": request.validation.model_dump(mode="json")}
     description = request.description if isinstance(request, DatasetRequest) else ""
     row = registry.create_version(session, project_id, name, stored, description=description)
     if source.upload is None:
-        place = source.path or f"public:{source.public}"
-        _validate(session, row, name, place, size_bytes=0)
+        place = source.path or (registry.RECORDED if source.recorded is not None else f"public:{source.public}")
+        _validate(session, row, name, place, size_bytes=0, base=base)
     session.refresh(row)
     return _version(row, name)
 
 
-def _validate(session: Session, row: VersionRow, name: str, uri: str, size_bytes: int) -> None:
+def _validate(session: Session, row: VersionRow, name: str, uri: str, size_bytes: int, base: str | None = None) -> None:
     """Move the version on, then submit the job: a version that is validated already submits none."""
     job_id = uuid4()
     registry.mark_uploaded(session, row.id, uri, size_bytes, job_id)
     spec = JobSpec(
         method="validate-dataset",
         name=f"validate-{name}"[:64].rstrip("._-"),
-        datasets={"upload": f"{name}@{row.version}"},
+        datasets={"upload": f"{name}@{row.version}", **({"base": base} if base is not None else {})},
         config=row.source["validation"],
     )
     submit(session, row.project_id, spec, job_id=job_id)

@@ -1,8 +1,14 @@
-"""Where a data set may come from: paths in place lie under allowed roots, whatever links and dots say."""
+"""Where a data set may come from: places under allowed roots, whatever links and dots say; data sets of events."""
 
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
+from sqlalchemy.orm import Session
+
+from libs.registry import datasets
+from libs.registry.errors import RegistryError
+from libs.registry.references import parse_reference
 from libs.web.problems import FieldProblem, UnprocessableError
 
 ROOTS_SEPARATOR = ":::"
@@ -46,3 +52,20 @@ def _bucket_location(text: str) -> str | None:
 
 def _lies_below(location: str, root: str) -> bool:
     return location == root or location.startswith(root.rstrip("/") + "/")
+
+
+def pinned_events(session: Session, project_id: UUID, reference: str) -> str:
+    """`name@version` of a ready data set of events.
+
+    Raises:
+        UnprocessableError: there is none, or it holds other data.
+    """
+    try:
+        version = datasets.resolve(session, project_id, reference)
+        problem = None if version.kind == "events" else "It holds pictures; events are added to events only."
+    except RegistryError as error:
+        problem = str(error)
+    if problem is not None:
+        field = FieldProblem(pointer="/source/recorded/base", message=problem)
+        raise UnprocessableError(problem, code="invalid_reference", errors=[field])
+    return f"{parse_reference(reference).name}@{version.version}"

@@ -14,7 +14,7 @@ from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, J
 from libs.registry.artifacts import ArtifactStore
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import running_gateway
-from tests.support.datasets import add_dataset
+from tests.support.datasets import EVENTS_MANIFEST, add_dataset
 from tests.support.waiting import until
 
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
@@ -122,7 +122,7 @@ def test_a_file_name_that_could_lead_elsewhere_is_refused(client: TestClient, na
     [
         ({}, "/source", "`upload`"),
         ({"upload": "a.zip", "path": "/x"}, "/source", "exactly one"),
-        ({"url": "http://x"}, "/source/url", "Known: path, public, upload."),
+        ({"url": "http://x"}, "/source/url", "Known: path, public, recorded, upload."),
         (None, "/source", "JSON object"),
         ("x", "/source", "JSON object"),
         ({"upload": "../x.zip"}, "/source/upload", "plain file name"),
@@ -176,6 +176,40 @@ def test_data_in_place_is_validated_at_once(client: TestClient, settings: Gatewa
     with transaction(engine) as session:
         job = session.get_one(Job, UUID(version["validation_job_id"]))
     assert job.spec["datasets"] == {"upload": "cats@1"}
+
+
+def test_recorded_events_are_validated_at_once_on_top_of_a_pinned_base(
+    client: TestClient, engine: Engine, digits: str
+) -> None:
+    with transaction(engine) as session:
+        add_dataset(session, "clicks", manifest=EVENTS_MANIFEST)
+    body = {"name": "fresh", "source": {"recorded": {"since_days": 30, "base": "clicks"}}}
+    answer = client.post("/v1/datasets", json=body)
+    assert answer.status_code == 201, answer.text
+    version = answer.json()
+    assert (version["status"], version["upload_url"]) == ("validating", None)
+    assert version["source"]["recorded"] == {"since_days": 30, "base": "clicks@1"}
+    job = client.get(f"/v1/jobs/{version['validation_job_id']}").json()
+    assert job["spec"]["datasets"] == {"upload": "fresh@1", "base": "clicks@1"}
+    assert client.post("/v1/datasets", json={"name": "all", "source": {"recorded": {}}}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("recorded", "pointer", "said"),
+    [
+        ({"base": "digits"}, "/source/recorded/base", "It holds pictures"),
+        ({"base": "nothing"}, "/source/recorded/base", "no data set 'nothing'"),
+        ({"since_days": 0}, "/source/recorded/since_days", "greater than or equal to 1"),
+        ({"types": []}, "/source/recorded/types", "at least 1 item"),
+    ],
+)
+def test_a_wrong_choice_of_recorded_events_is_pointed_to(
+    client: TestClient, digits: str, recorded: dict, pointer: str, said: str
+) -> None:
+    answer = client.post("/v1/datasets", json={"name": "fresh", "source": {"recorded": recorded}})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert said in answer.json()["errors"][0]["message"]
 
 
 def test_data_in_place_stays_under_the_allowed_roots(client: TestClient, settings: GatewaySettings) -> None:

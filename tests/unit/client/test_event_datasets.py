@@ -97,7 +97,8 @@ def test_events_and_their_items_travel_as_one_tar(octavo, shop, tmp_path):
     ("arguments", "says"),
     [
         (["--item-features", "items.csv", "--images", "a.zip"], "--item-features belongs to --events"),
-        (["--images", "a.zip", "--events", "e.csv"], "Give one of --images, --npz, --events and --path"),
+        (["--images", "a.zip", "--events", "e.csv"], "Give one of --images, --npz, --events, --from-events"),
+        (["--events", "e.csv", "--since", "3"], "--since and --base belong to --from-events"),
         (["--events", "e.csv", "--set", "min_item_event=3"], "Did you mean min_item_events"),
         (["--events", "e.csv", "--set", "min_item_events=0"], "min_item_events=0"),
     ],
@@ -106,3 +107,11 @@ def test_options_that_do_not_fit(octavo, shop, arguments, says):
     ended = octavo("datasets", "create", "shop", *arguments)
     assert ended.code == 2
     assert says in ended.err
+
+
+def test_recorded_events_need_no_file(octavo, shop):
+    ended = octavo("datasets", "create", "shop", "--from-events", "--since", "30", "--base", "clicks", "--no-wait")
+    assert (ended.code, ended.err) == (0, "")
+    source = {"recorded": {"since_days": 30, "base": "clicks"}}
+    validation = {"kind": "events", "events": {}}
+    assert shop.sent("POST", "/v1/datasets") == [{"name": "shop", "source": source, "validation": validation}]
