@@ -6,8 +6,9 @@ Training, measuring and serving read the same tables. In a bundle they are
                        counts int32 [P]: of how many users; item_users int32 [I + 1]: users who have an item
     factors.npy        float32 [F + 1, I + 1, R]: Phi, whose products approach the co-occurrence kernel; table f without
                        the users of fold f, the last of all users. Row 0 is 0. R is 0 where no graph reads them
-    users.parquet      index, id, fold and items: index counts from 1, as model.onnx takes users; fold says which table
-                       of factors is theirs; items are those of their training part, empty where own shares stay in
+    users.parquet      index, id, fold and items: index counts from 1; fold says which table of factors is theirs, and F
+                       that model.onnx knows them as user 0, the unknown one, for want of training events; items are
+                       those of their training part, empty where own shares stay in
 
 A user's own share is taken out of the counts: what they had together themselves says nothing of what goes together,
 but is there for every pair of their training part and hardly for one with what comes next.
@@ -37,7 +38,7 @@ class RelationTables:
     Attributes:
         cooccurrence: over all training users.
         factors: Phi, [F + 1, I + 1, R].
-        folds: table of factors of each user, [U + 1]; F for user 0 and for users without training events.
+        folds: table of factors of each user, [U + 1]; F for user 0 and for users whose training events teach nothing.
         own: the users' training parts; None leaves their shares in.
     """
 
@@ -45,6 +46,10 @@ class RelationTables:
     factors: Floats
     folds: NDArray[np.int64]
     own: UserItems | None
+
+    def known(self, users: Longs) -> Longs:
+        """The users as a model knows them: 0, the unknown one, instead of those whose own rows were never trained."""
+        return np.where(self.folds[users] < self.folds[0], users, 0)
 
     def factors_of(self, items: Longs, users: Longs) -> Floats:
         """Rows of Phi for sequences, [B, n, R].
@@ -68,9 +73,10 @@ class RelationTables:
     def inputs_of(self, items: Longs, users: Longs, names: Collection[str]) -> dict[str, NDArray[Any]]:
         """What a graph takes besides items and lengths, of these names; arguments as in `factors_of`.
 
-        users [B], factors [B, n, R], shape [B, n, n] (`cooccurrence_shape`), kernel [B, n, n] (`cooccurrence_kernel`).
+        users [B] (`known`), factors [B, n, R], shape [B, n, n] (`cooccurrence_shape`), kernel [B, n, n]
+        (`cooccurrence_kernel`).
         """
-        found: dict[str, NDArray[Any]] = {"users": users} if "users" in names else {}
+        found: dict[str, NDArray[Any]] = {"users": self.known(users)} if "users" in names else {}
         if "factors" in names:
             found["factors"] = self.factors_of(items, users)
         if {"shape", "kernel"} & set(names):

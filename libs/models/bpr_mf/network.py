@@ -71,6 +71,6 @@ class BprMf(nn.Module):
 
 
 def users_with_training(events: EventStore) -> Tensor:
-    """Users with training events, counted from 1: bool [num_users + 1]."""
-    known = np.asarray(events.ends[:, 0]) > np.asarray(events.offsets[:-1])
+    """Users with a training target, which takes two events, counted from 1: bool [num_users + 1]."""
+    known = np.asarray(events.ends[:, 0]) > np.asarray(events.offsets[:-1]) + 1
     return torch.from_numpy(np.concatenate([[False], known]))

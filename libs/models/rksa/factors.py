@@ -23,9 +23,12 @@ _ROWS_AT_A_TIME = 1 << 18
 
 
 def folds_of(sets: UserItems, folds: int, seed: int) -> Longs:
-    """Fold of each user, [U + 1], drawn by the seed; `folds`, the table of all, for user 0 and users without items."""
+    """Fold of each user, [U + 1], drawn by the seed; `folds`, the table of all, for user 0 and those read as user 0.
+
+    These are users with less than two items in training: they have no pair to leave out, and no row of theirs learns.
+    """
     drawn = np.random.default_rng(seed).integers(0, folds, len(sets.offsets) - 1)
-    return np.concatenate([[folds], np.where(np.diff(sets.offsets) > 0, drawn, folds)])
+    return np.concatenate([[folds], np.where(np.diff(sets.offsets) > 1, drawn, folds)])
 
 
 def cross_fitted_factors(sets: UserItems, num_items: int, folds: Longs, rank: int, seed: int) -> NDArray[np.float32]:

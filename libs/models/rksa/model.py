@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,10 +77,12 @@ class RksaModel(nn.Module):
     def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
         """Features at every position, and in training how far the learned kernels are from the counts.
 
-        Some users are hidden in training; what they did is left out of the counts all the same.
+        Some users are hidden in training; what they did is left out of the counts all the same. Users whose rows were
+        never trained are always the unknown one, as when the model is served.
         """
         penalized = self.training and self.penalty_weights["kernel_fit"] > 0
         pairs = self.pairs_of(items, users, with_kernel=penalized)
+        users = self.known(users)
         if self.training:
             hidden = torch.rand(users.shape, device=users.device) < self.unknown_user
             users = torch.where(hidden, 0, users)
@@ -87,6 +90,10 @@ class RksaModel(nn.Module):
         if not penalized:
             return Features(features)
         return Features(features, {"kernel_fit": self._kernel_fit(items, users, pairs)})
+
+    def known(self, users: Tensor) -> Tensor:
+        """`RelationTables.known` of users [B]."""
+        return torch.from_numpy(self.tables.known(users.cpu().numpy())).to(users.device)
 
     def pairs_of(self, items: Tensor, users: Tensor, *, with_kernel: bool = False) -> PairData:
         """What the training users' events say of the pairs of sequences; data without a gradient."""
@@ -116,7 +123,7 @@ class RksaModel(nn.Module):
 
         A spread near 0 is SASRec with a detour; a mixture that is one kernel for nearly everybody explains nobody.
         """
-        pairs = self.pairs_of(items, users)
+        pairs, users = self.pairs_of(items, users), self.known(users)
         correlation = self.network.correlation(items, users, pairs)
         assert correlation is not None
         real = torch.ones(items.shape[1], items.shape[1], dtype=torch.bool, device=items.device).tril()
@@ -130,9 +137,12 @@ class RksaModel(nn.Module):
 
     @torch.no_grad()
     def mixture_figures(self, device: torch.device) -> dict[str, float]:
-        """Mean weight of each relation over all users, its mean entropy in nats, and users with one relation alone."""
-        everybody = torch.arange(len(self.tables.folds), device=device)
-        weights = self.kernels.weights(everybody)[1:]
+        """Mean weight of each relation over users, its mean entropy in nats, and users with one relation alone.
+
+        Of the users whose rows are trained; of the unknown user where there are none.
+        """
+        trained = np.unique(self.tables.known(np.arange(len(self.tables.folds))))
+        weights = self.kernels.weights(torch.from_numpy(trained[1:] if len(trained) > 1 else trained).to(device))
         names = self.kernels.settings.relations
         figures = {f"rksa/mixture_{name}": float(share) for name, share in zip(names, weights.mean(0), strict=True)}
         figures["rksa/mixture_entropy_nats"] = float(torch.special.entr(weights).sum(1).mean())

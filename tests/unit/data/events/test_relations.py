@@ -74,6 +74,11 @@ def test_inputs_see_nothing_of_later_items():
     assert not np.array_equal(whole["shape"][:, 3:], other["shape"][:, 3:])
 
 
+def test_users_without_a_fold_are_the_unknown_one():
+    found = tables().inputs_of(np.array([[1]] * 6), np.arange(6), ["users"])
+    assert found["users"].tolist() == [0, 1, 2, 0, 4, 5]
+
+
 def test_the_kernel_is_that_of_torch():
     items, users = np.array([[1, 3, 5, 3, 0], [4, 2, 0, 0, 0]]), np.array([4, 0])
     together, alone = tables().counts_of(items, users)

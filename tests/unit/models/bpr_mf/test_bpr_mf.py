@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from libs.data.events.dataset import open_event_data
+from libs.data.events.store import EventStore
 from libs.models.bpr_mf.config import BprMfConfig
 from libs.models.bpr_mf.network import BprMf, MeanOfHistory, users_with_training
 from libs.models.bpr_mf.train import train
@@ -68,3 +69,10 @@ def test_it_learns_what_groups_of_people_like(tmp_path: Path) -> None:
     assert outcome.metrics["baseline/popularity/test/hr@5"] < 0.7
     known = users_with_training(open_event_data(folder).events)
     assert known.tolist() == [False] + [True] * 40
+
+
+def test_who_has_a_single_training_event_has_no_vector() -> None:
+    offsets = np.array([0, 1, 3, 5], np.int64)
+    ends = np.array([[1, 1], [3, 3], [3, 5]])
+    events = EventStore(offsets, np.ones(5, np.int32), np.arange(5, dtype=np.int64), ends, 2)
+    assert users_with_training(events).tolist() == [False, False, True, False]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from libs.data.events.splits import leave_last_out
+from libs.data.events.splits import by_user, leave_last_out
 from libs.data.events.store import EventStore
 from libs.models.rksa.attention import attend, sample_logits
 from libs.models.rksa.build import build_rksa, build_sasrec, most_neighbours_of
 from libs.models.rksa.config import RksaConfig, SasrecConfig
 from libs.models.rksa.model import RksaModel, SasrecModel
+from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.task import fit_sequences
 from libs.training.local_run import LocalRun
 from libs.training.optimisers import optimiser_of
+from libs.training.precision import precision_for
 
 ITEMS = 9
 SMALL = {"epochs": 3, "batch_size": 8, "lr": 0.02, "max_length": 6, "width": 12, "rank": 4, "cooccurrence_rank": 5}
@@ -137,6 +140,42 @@ def test_users_are_hidden_in_training_only():
     assert torch.equal(built.encode(items, lengths, user).features, hidden)
     known, unknown = (built.eval().encode(items, lengths, torch.tensor([u])).features for u in (3, 0))
     assert not torch.allclose(known, unknown, atol=1e-4)
+
+
+def split_by_user() -> EventStore:
+    """Events of users of whom some are for training, some for validation and some for testing."""
+    events = cycles()
+    return replace(events, ends=by_user(events.offsets, (0.3, 0.3), 0))
+
+
+@pytest.mark.parametrize("changes", [{}, {"form": "dense"}, {"own_user_out": False}])
+def test_users_without_training_events_are_the_unknown_one(changes: dict[str, Any]):
+    events = split_by_user()
+    cold = 1 + np.flatnonzero(events.ends[:, 0] == events.offsets[:-1])
+    built = build_rksa(config(**changes), events, seed=1)
+    assert isinstance(built, RksaModel)
+    figures = built.mixture_figures(torch.device("cpu"))
+    measured = RankingMeasurer(events, "test", config(**changes), "cpu")
+    scorer = ModelScorer(built.eval(), precision_for("off", torch.device("cpu")), "cpu")
+    ranks = measured.ranks(scorer)
+    assert len(ranks) > 0
+    with torch.no_grad():  # rows that no training event teaches
+        built.kernels.users.weight[torch.from_numpy(cold)] += 3 * torch.randn(len(cold), 12)
+    assert torch.equal(measured.ranks(scorer), ranks)
+    assert built.mixture_figures(torch.device("cpu")) == figures
+    items = history(events, int(cold[0]), 4)
+    known = int(np.setdiff1d(np.arange(1, events.num_users + 1), cold)[0])
+    served = built.tables.inputs_of(items.repeat(3, 1).numpy(), np.array([cold[0], 0, known]), ["users"])
+    assert served["users"].tolist() == [0, 0, known]
+    alone, unknown = (built.encode(items, torch.tensor([4]), torch.tensor([u])).features for u in (int(cold[0]), 0))
+    assert torch.equal(alone, unknown)
+
+
+def test_the_mixture_without_known_users_is_the_unknown_ones():
+    events = cycles()
+    built = build_rksa(config(), replace(events, ends=np.stack([events.offsets[:-1], events.offsets[1:]], 1)), seed=1)
+    assert isinstance(built, RksaModel)
+    assert built.mixture_figures(torch.device("cpu"))["rksa/mixture_item"] == pytest.approx(1 / 3)
 
 
 def test_fixed_draws_are_a_function_and_come_near_the_expectation():
