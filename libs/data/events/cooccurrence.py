@@ -10,16 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.data.events.chunks import ROWS_AT_A_TIME, user_chunks
+from libs.data.events.chunks import ROWS_AT_A_TIME, UserChunk, user_chunks
 from libs.data.events.store import EventStore, Items, Longs
 
 Counts = NDArray[np.int32]
 PAIRS_AT_A_TIME = 1 << 23
+MOST_ITEMS_OF_A_USER = 1000
+"""Items that a user contributes, the newest; [ours]. A user with n has n^2 pairs: a single account that met the whole
+catalogue would cost more than all others together, and says nothing of what goes together."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserItems:
     """The items that each user has in their training part, each once: the rows of the 0/1 matrix B.
+
+    Of users with more than `MOST_ITEMS_OF_A_USER` the newest.
 
     Attributes:
         offsets: [U + 1].
@@ -87,17 +92,41 @@ class Cooccurrence:
 
 
 def training_items(events: EventStore, rows_at_a_time: int = ROWS_AT_A_TIME) -> UserItems:
-    """The items of every user's training part, read in pieces of whole users."""
+    """The items of every user's training part, at most `MOST_ITEMS_OF_A_USER`; read in pieces of whole users."""
     width = events.num_items + 1
     lengths = np.zeros(events.num_users, np.int64)
     parts: list[Items] = []
     for chunk in user_chunks(events.offsets, rows_at_a_time):
         training = np.arange(chunk.rows.start, chunk.rows.stop) < np.asarray(events.ends[chunk.users, 0])[chunk.owners]
+        for rows in _large_parts(events, chunk):
+            newest = newest_items(events.items[rows])
+            inside = slice(rows.start - chunk.rows.start, rows.stop - chunk.rows.start)
+            training[inside] &= np.isin(events.items[rows], newest)
         keys = np.unique(chunk.owners[training] * width + events.items[chunk.rows][training])
         lengths[chunk.users] = np.bincount(keys // width, minlength=chunk.users.stop - chunk.users.start)
         parts.append((keys % width).astype(np.int32))
     items = np.concatenate(parts) if parts else np.zeros(0, np.int32)
     return UserItems(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
+
+
+def newest_items(items: Items) -> Items:
+    """The `MOST_ITEMS_OF_A_USER` different items met last, of items in the order they were met."""
+    different, last = np.unique(items[::-1], return_index=True)
+    newest: Items = different[np.argsort(last)[:MOST_ITEMS_OF_A_USER]]
+    return newest
+
+
+def users_cut(events: EventStore) -> int:
+    """Users of whom not every training item is counted, for they have more than `MOST_ITEMS_OF_A_USER`."""
+    parts = (rows for chunk in user_chunks(events.offsets) for rows in _large_parts(events, chunk))
+    return sum(len(np.unique(events.items[rows])) > MOST_ITEMS_OF_A_USER for rows in parts)
+
+
+def _large_parts(events: EventStore, chunk: UserChunk) -> Iterator[slice]:
+    """Rows of the training parts of a chunk that may have more items than are counted."""
+    begins, ends = np.asarray(events.offsets[:-1][chunk.users]), np.asarray(events.ends[chunk.users, 0])
+    for user in np.flatnonzero(ends - begins > MOST_ITEMS_OF_A_USER):
+        yield slice(int(begins[user]), int(ends[user]))
 
 
 def count_together(

@@ -33,6 +33,7 @@ class Ranked:
         ranks: of the held-out items, [N] float64.
         targets: the held-out items, [N].
         rows: their rows in the event store, [N].
+        users: whose they are, [N].
         history_lengths: events of the user before them, [N].
         cold: whether the user has no training events, [N].
         recommended: the best ten items of each case, [N, 10]; 0 where there are fewer candidates.
@@ -43,6 +44,7 @@ class Ranked:
     ranks: Tensor
     targets: Tensor
     rows: Tensor
+    users: Tensor
     history_lengths: Tensor
     cold: Tensor
     recommended: Tensor
@@ -141,6 +143,7 @@ class RankingMeasurer:
             ranks=self._full(block, exclude=config.exclude_seen),
             targets=block.targets.cpu(),
             rows=torch.from_numpy(block.rows),
+            users=torch.from_numpy(block.users),
             history_lengths=torch.from_numpy(block.rows - first),
             cold=torch.from_numpy(np.asarray(self.events.ends)[block.users, 0] == first),
             recommended=top_items(block.scores, LISTED, block.seen if config.exclude_seen else None).cpu(),
@@ -165,7 +168,8 @@ class RankingMeasurer:
             score = scorer.begin(batch)
             rows, places = np.nonzero(batch.targets)
             users, events = windows.users[rows], windows.starts[rows] + places + 1
-            longest = int((np.asarray(self.events.offsets)[windows.users + 1] - windows.starts).max())
+            bounds = np.asarray(self.events.offsets)
+            longest = int((bounds[windows.users + 1] - bounds[windows.users]).max())
             size = max(1, _MOST_SCORES // max(self.events.num_items + 1, longest))
             for some in (slice(begin, begin + size) for begin in range(0, len(rows), size)):
                 targets = torch.from_numpy(batch.targets[rows[some], places[some]]).to(self.device)
@@ -196,7 +200,7 @@ def _part(windows: Windows, most_targets: int) -> Windows:
 
 
 def _joined(parts: Sequence[Ranked], cases: int) -> Ranked:
-    names = ("ranks", "targets", "rows", "history_lengths", "cold", "recommended")
+    names = ("ranks", "targets", "rows", "users", "history_lengths", "cold", "recommended")
     columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     further = {ending: torch.cat([part.further[ending] for part in parts]) for ending in parts[0].further}
     return Ranked(**columns, further=further, cases=cases)

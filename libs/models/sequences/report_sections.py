@@ -9,6 +9,7 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
+from libs.data.events.cooccurrence import MOST_ITEMS_OF_A_USER, users_cut
 from libs.data.events.dataset import EventData
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import BUCKETS, CUTOFFS, Ranked, other_rule
@@ -27,7 +28,8 @@ class Margin:
     """How far a model's NDCG@10 is above a baseline's, over the same cases.
 
     Attributes:
-        half_width: of the 95 % interval of the mean difference, by the normal approximation.
+        half_width: of the 95 % interval of the mean difference, by the normal approximation; cases of one user are not
+            taken for independent.
     """
 
     baseline: str
@@ -73,8 +75,7 @@ class Comparison:
 
     def _margin(self, name: str, baseline: Ranked) -> Margin:
         differences = gains(self.model.ranks, 10) - gains(baseline.ranks, 10)
-        spread = float(differences.std()) if len(differences) > 1 else 0.0
-        return Margin(name, float(differences.mean()), _NORMAL_95 * spread / math.sqrt(len(differences)))
+        return Margin(name, float(differences.mean()), _NORMAL_95 * _error_of_mean(differences, self.model.users))
 
     def by_history_length(self) -> dict[str, Any]:
         """Cases and HR@10 of each by the events before the held-out item, in powers of two."""
@@ -85,6 +86,15 @@ class Comparison:
             "cases": [int((power == k).sum()) for k in found],
             "hr@10": {name: _by_group(ranked.ranks, power, found) for name, ranked in self.all.items()},
         }
+
+
+def _error_of_mean(values: Tensor, users: Tensor) -> float:
+    """Standard error of the mean of values [N] that are independent between users only; 0 for a single user."""
+    found, owners = users.unique(return_inverse=True)
+    if len(found) < 2:
+        return 0.0
+    sums = torch.zeros(len(found), dtype=values.dtype).index_add_(0, owners, values - values.mean())
+    return math.sqrt(len(found) / (len(found) - 1) * float(sums.square().sum())) / len(values)
 
 
 def _lengths(power: int) -> str:
@@ -152,7 +162,7 @@ def _verdicts(comparison: Comparison, config: SequenceTrainingConfig) -> str:
         for margin in comparison.margins()
     ]
     if comparison.baselines:
-        said.append("Differences are means over the same cases with their 95 % interval.")
+        said.append("Differences are means over the same cases with their 95 % interval over users.")
     if config.sampled_candidates is not None:
         said.append("Figures over sampled items are far higher and compare with no full ranking.")
     return " ".join(said)
@@ -216,6 +226,8 @@ def data_section(data: EventData) -> Section:
         f"{manifest.events:,} events of {manifest.users:,} users and {manifest.items:,} items from "
         f"{manifest.first_time:%Y-%m-%d} to {manifest.last_time:%Y-%m-%d}, split by {_protocol(data)}."
     )
+    if cut := users_cut(data.events):
+        text += f" Of {cut:,} users the newest {MOST_ITEMS_OF_A_USER:,} items alone count in what goes together."
     return Section("Data", text, [Table(["split", "events", "users"], rows, frozenset({1, 2}))])
 
 

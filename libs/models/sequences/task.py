@@ -12,7 +12,7 @@ from libs.data.events.store import EventStore
 from libs.data.events.windows import Split, batches, read, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, Ranked, RankingMeasurer, tensors_of
-from libs.models.sequences.ranking import Popularity, figures_of
+from libs.models.sequences.ranking import figures_of
 from libs.models.sequences.step import NextItemStep, Observed
 from libs.training.loop import Fitted, TrainingLoop
 from libs.training.precision import device_of, precision_for
@@ -93,10 +93,6 @@ class SequenceTask:
         was_training = model.training
         yield ModelScorer(model.eval(), self.precision, self.device)
         model.train(was_training)
-
-    def popularity(self) -> Popularity:
-        """Of the training events."""
-        return Popularity(torch.from_numpy(self.events.training_counts()))
 
 
 def fit_sequences(

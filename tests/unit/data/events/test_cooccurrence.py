@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.data.events.cooccurrence import Cooccurrence, UserItems, count_together, lookup, member, training_items
+from libs.data.events import cooccurrence
+from libs.data.events.cooccurrence import (
+    Cooccurrence,
+    UserItems,
+    count_together,
+    lookup,
+    member,
+    training_items,
+    users_cut,
+)
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
 
@@ -102,6 +111,33 @@ def test_no_events_no_counts():
     counted = count_together(training_items(events), ITEMS)
     assert not len(counted.keys)
     assert not counted.within(np.array([[1, 2, 0]])).any()
+
+
+@given(HISTORIES, st.integers(1, 5), st.integers(1, 4))
+def test_of_many_items_the_newest_count(histories, rows_at_a_time, most):
+    events = store(histories)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cooccurrence, "MOST_ITEMS_OF_A_USER", most)
+        sets, cut = training_items(events, rows_at_a_time), users_cut(events)
+    parts = [
+        list(dict.fromkeys(events.items[begin:end][::-1].tolist()))
+        for begin, end in zip(events.offsets[:-1], events.ends[:, 0], strict=True)
+    ]
+    found = [sets.items[a:b].tolist() for a, b in zip(sets.offsets[:-1], sets.offsets[1:], strict=True)]
+    assert found == [sorted(part[:most]) for part in parts]
+    assert cut == sum(len(part) > most for part in parts)
+
+
+def test_an_account_that_met_the_whole_catalogue_costs_no_more_than_its_newest_items():
+    count = 200_000
+    offsets = np.array([0, count, count + 2], np.int64)
+    items = np.concatenate([np.arange(1, count + 1), [1, 2]]).astype(np.int32)
+    ends = np.stack([offsets[1:], offsets[1:]], 1)
+    events = EventStore(offsets, items, np.arange(len(items), dtype=np.int64), ends, count)
+    sets = training_items(events)
+    assert sets.items[:-2].tolist() == list(range(count - 999, count + 1))
+    assert len(count_together(sets, count).keys) == 1000 * 999 // 2 + 1
+    assert users_cut(events) == 1
 
 
 @pytest.mark.parametrize("most", [None, 2])

@@ -85,6 +85,7 @@ def test_ranks_and_figures_are_those_of_a_loop(
     other = "_seen_included" if exclude else "_seen_excluded"
     for place, (user, row) in zip(order, cases, strict=True):
         assert ranked.targets[place] == events.items[row]
+        assert ranked.users[place] == user
         assert ranked.history_lengths[place] == row - events.offsets[user]
         assert bool(ranked.cold[place]) == (protocol == "users")
         assert ranked.ranks[place] == naive_rank(events, user, row, exclude=exclude, ties=ties[1])
@@ -113,6 +114,19 @@ def test_a_split_that_takes_too_many_scores_is_measured_in_part(seed: int, proto
 def longest(measurer: RankingMeasurer) -> int:
     """Targets of the window that has most."""
     return int((measurer.windows.lengths - measurer.windows.first_targets).max())
+
+
+def test_blocks_keep_their_bound_on_long_histories() -> None:
+    """The last windows of a long history begin late, but what the user met begins with the first event."""
+    offsets = np.array([0, 5, 65], np.int64)
+    ends = np.array([[5, 5], [5, 5]])
+    items = np.random.default_rng(0).integers(1, ITEMS + 1, 65).astype(np.int32)
+    events = EventStore(offsets, items, np.arange(65, dtype=np.int64), ends, ITEMS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "_MOST_SCORES", 120)
+        blocks = list(RankingMeasurer(events, "test", config(), "cpu")._blocks(Fixed()))
+    assert sum(len(block.targets) for block in blocks) == 59
+    assert max(block.seen.numel() for block in blocks) <= 120
 
 
 def check_figures(ranked: Ranked, events: EventStore, other: str) -> None:

@@ -107,6 +107,7 @@ def ranked(ranks: list[float], cold: list[bool] | None = None) -> Ranked:
         ranks=torch.tensor(ranks, dtype=torch.float64),
         targets=torch.arange(count) % 4 + 1,
         rows=torch.arange(count),
+        users=torch.arange(count),
         history_lengths=torch.arange(count) + 1,
         cold=torch.tensor(cold or [False] * count),
         recommended=torch.ones(count, 10, dtype=torch.int64),
@@ -145,6 +146,16 @@ def test_the_interval_is_that_of_paired_differences() -> None:
         pytest.approx(differences.mean()),
         pytest.approx(1.959964 * differences.std(ddof=1) / 2, rel=1e-6),
     )
+
+
+def test_cases_of_one_user_are_not_independent() -> None:
+    """Each case five times over, the user's: as sure as it was without the repetition."""
+    ours, theirs = [1.0, 2.0, 30.0, 4.0], [3.0, 2.0, 1.0, 40.0]
+    once = compared(ranked(ours), ranked(theirs)).margins()[0]
+    users = torch.arange(20) % 4
+    repeated = compared(replace(ranked(ours * 5), users=users), replace(ranked(theirs * 5), users=users)).margins()[0]
+    assert repeated.difference == pytest.approx(once.difference)
+    assert repeated.half_width == pytest.approx(once.half_width)
 
 
 def test_history_lengths_are_powers_of_two() -> None:

@@ -15,7 +15,7 @@ from libs.models.hcrnn.network import HCRNN
 from libs.models.hcrnn.train import build_model, phases_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
-from libs.models.sequences.ranking import ranks_of
+from libs.models.sequences.ranking import Popularity, ranks_of
 from libs.models.sequences.recurrent import NARM, GRU4Rec
 from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask, fit_sequences
@@ -185,7 +185,7 @@ def test_figures_say_what_they_are_of(tmp_path: Path) -> None:
     task = SequenceTask(events, config(), run, Processes())
     ranked = task.measure("val", torch.nn.ModuleDict({"model": model()}))
     assert ranked is not None
-    figures = ranked.figures(task.popularity())
+    figures = ranked.figures(Popularity(torch.from_numpy(events.training_counts())))
     assert {"hr@10", "ndcg@10", "mrr@20", "coverage@10", "novelty_bits@10", "popular/hr@10"} <= figures.keys()
     assert not any(name.startswith("cold_users") for name in figures)
     assert task.measure("test", torch.nn.ModuleDict({"model": model()})) is not None
