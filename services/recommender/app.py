@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from importlib.metadata import version
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from libs.serving.deployments.health import health_router
 from libs.serving.deployments.problems import PROBLEMS
@@ -17,6 +17,7 @@ from libs.web.body_limit import BodyLimit
 from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
+from services.recommender.admission import admit
 from services.recommender.context import Recommender
 from services.recommender.memory import open_memory
 from services.recommender.memory_routes import ROUTERS
@@ -43,8 +44,9 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContext, metrics=metrics)
-    for router in (health_router(metrics, _is_ready), routes.router, *ROUTERS):
-        app.include_router(router)
+    app.include_router(health_router(metrics, _is_ready))
+    for router in (routes.router, *ROUTERS):
+        app.include_router(router, dependencies=[Depends(admit)])
     api_docs.install(app)
     return app
 

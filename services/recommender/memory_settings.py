@@ -1,5 +1,7 @@
 """Settings of what the recommender remembers of users, `OCTAVO_RECOMMENDER_*`."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -23,6 +25,7 @@ class MemorySettings(BaseSettings):
     session_ttl_s: float = Field(default=3600.0, gt=0, description="A session not asked for so long leaves the cache.")
     session_items: int = Field(default=200, ge=1, le=10_000, description="Newest items of a session that are cached.")
     record_queue: int = Field(default=10_000, ge=1, description="Recommendations waiting to be written, at most.")
+    record_queue_bytes: int = Field(default=64 * 2**20, ge=1, description="What they may take as JSON, together.")
     record_every_s: float = Field(default=0.2, gt=0, description="Longest a recommendation waits to be written.")
     record_stop_s: float = Field(default=5.0, gt=0, description="Time to write what waits when the process stops.")
 
@@ -30,4 +33,4 @@ class MemorySettings(BaseSettings):
     def session_cache_url(self) -> str:
         """URL of the session cache, never empty."""
         given = self.sessions_url.get_secret_value()
-        return given or self.platform.broker_url.get_secret_value().rpartition("/")[0] + "/1"
+        return given or urlsplit(self.platform.broker_url.get_secret_value())._replace(path="/1").geturl()

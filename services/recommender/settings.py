@@ -19,6 +19,8 @@ class RecommenderSettings(ServingSettings):
     pool_size: int = Field(
         default=8, ge=1, description="Threads that compute, and database connections: a request waits for no other."
     )
+    max_waiting: int = Field(default=256, ge=1, description="Requests waiting for a thread; further ones are refused.")
+    batch_timeout_s: float = Field(default=20.0, gt=0, description="Histories of a batch that are read later are not.")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1, description="Limit of a request body.")
 
 

@@ -44,19 +44,16 @@ def answer(
 
 
 def fall_back(model: LoadedRecommender, request: RecommendationRequest, history: History) -> Recommendations:
-    """The answer without the model: what is like the last known item, if wanted and there is one, else what is popular.
+    """The answer without the model: what is popular.
 
     Raises:
         RequestError: `fallback` is "error", or a filter is wrong.
     """
     if request.fallback == "error":
         known = f"{len(history)} of its {len(request.history)} items are known, none had events in training"
-        message = f"the model has nothing to go by: {known}. Choose the fallback 'popular' or 'similar'."
+        message = f"the model has nothing to go by: {known}. Choose the fallback 'popular'."
         raise RequestError(InputProblem("/history", message))
     excluded = exclusions(model, request, history)
-    if request.fallback == "similar" and history:
-        ranked = best(model.vectors.cosines(history[-1]), excluded, wanted(request))
-        return answer(model, request, history, ranked, "similar")
     ranked = best(model.catalogue.training_count.astype(np.float32), excluded, wanted(request))
     return answer(model, request, history, ranked, "popular")
 

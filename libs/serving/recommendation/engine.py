@@ -51,15 +51,19 @@ def recommend(
     return answer(model, request, history, ranked, "model")
 
 
-def recommend_many(model: LoadedRecommender, requests: Sequence[RecommendationRequest]) -> list[Recommendations]:
+def recommend_many(
+    model: LoadedRecommender, requests: Sequence[RecommendationRequest]
+) -> list[Recommendations | RequestError]:
     """Answer requests together: encoded in batches of about equal length, scored by blocked matrix products.
 
+    Returns:
+        By request its answer, or what is wrong with it, as `recommend` raises it.
+
     Raises:
-        RequestError: as `recommend`; its pointers begin with the place of the request.
         ServingError: as `recommend`.
     """
     histories = [model.catalogue.known(request.history) for request in requests]
-    answers: list[Recommendations | None] = [None] * len(requests)
+    answers: list[Recommendations | RequestError | None] = [None] * len(requests)
     encoded: list[tuple[int, Exclusions]] = []
     for place, (request, history) in enumerate(zip(requests, histories, strict=True)):
         try:
@@ -68,8 +72,7 @@ def recommend_many(model: LoadedRecommender, requests: Sequence[RecommendationRe
             else:
                 answers[place] = fall_back(model, request, history)
         except RequestError as error:
-            problems = [InputProblem(f"/{place}{one.pointer}", one.message) for one in error.problems]
-            raise RequestError(*problems) from error
+            answers[place] = error
     if encoded:
         users = [model.user(requests[place].user_id) for place, _ in encoded]
         features = model.encoder.features([histories[place] for place, _ in encoded], users)
@@ -94,9 +97,16 @@ def similar(
 
 
 def score(
-    model: LoadedRecommender, history: Sequence[str], candidates: Sequence[str], user_id: str | None = None
+    model: LoadedRecommender,
+    history: Sequence[str],
+    candidates: Sequence[str],
+    user_id: str | None = None,
+    features: Floats | None = None,
 ) -> tuple[RankedItem, ...]:
     """The known ones of some candidates, ranked by the model after a history; what was seen is no less a candidate.
+
+    Args:
+        features: as of `recommend`.
 
     Raises:
         RequestError: too many events or candidates, or no item of the history had events in training.
@@ -107,8 +117,10 @@ def score(
     events = model.catalogue.known(history)
     if not _is_usable(model, events):
         raise RequestError(InputProblem("/history", "no item of it had events in training; the model cannot rank."))
+    if features is None:
+        features = model.encoder.features([events], [model.user(user_id)])
     numbers = np.unique(np.array(model.catalogue.known(candidates), np.int64))
-    scores: Floats = model.vectors.table[numbers] @ model.encoder.features([events], [model.user(user_id)])[0]
+    scores: Floats = model.vectors.table[numbers] @ features[0]
     places = top_k(scores, len(numbers)) if len(numbers) else numbers
     return ranked_items(model, Ranked(numbers[places], scores[places]))
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from libs.serving.errors import InputProblem, RequestError
 
 Explain = Literal["none", "basic", "full"]
-Fallback = Literal["popular", "similar", "error"]
-Strategy = Literal["model", "similar", "popular"]
+Fallback = Literal["popular", "error"]
+Strategy = Literal["model", "popular"]
 Filters = Mapping[str, Mapping[str, Any]]
 
 MOST_ITEMS = 200
@@ -106,8 +106,7 @@ class Recommendations:
     """The answer to a request.
 
     Attributes:
-        strategy: who answered: the model (scores are its own), "similar" (cosine with the last known item) or "popular"
-            (scores are events in training).
+        strategy: who answered: the model (scores are its own) or "popular" (scores are events in training).
         items: best first.
         unknown_items: entries of the history that the model does not know.
         explanation: of `explain` "full", where the model answered and can explain.

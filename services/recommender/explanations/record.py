@@ -14,7 +14,8 @@ class RecommendationRecord:
         request_id: of this answer alone, made by the service (`uuid4`); each answer of a batch has its own.
         variant: the alias that answered; empty when the deployment is of one fixed version.
         items: best first, each with `item_id`, `score` and `reasons` (a list); JSON.
-        history: item ids the model read, oldest first.
+        history: item ids the model read, oldest first; empty where a fallback answered, and, as the reasons, where the
+            history was sent along with the request: that is not kept.
     """
 
     request_id: UUID

@@ -1,4 +1,5 @@
-"""Writes down what was recommended, behind the answers: a bounded queue, and one thread that inserts batches.
+"""Writes down what was recommended, behind the answers: a queue bounded in records and in bytes, and one thread that
+inserts batches.
 
 No request waits for it. While Postgres is away the queue fills; once it is full, recommendations are dropped, counted
 in `octavo_recommender_records_dropped_total` and said in the log. A dropped one has no explanation and takes no
@@ -6,11 +7,12 @@ feedback: its request id answers 404.
 """
 
 import threading
-from queue import Empty, Full, Queue
+from collections import deque
 from time import monotonic
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from pydantic import TypeAdapter
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,6 +24,7 @@ from services.recommender.explanations.record import RecommendationRecord
 from services.recommender.memory_settings import MemorySettings
 
 log = structlog.get_logger("octavo.recommender.recorder")
+_JSON = TypeAdapter(RecommendationRecord)
 _BATCH = 500
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
 _LOG_EVERY_S = 10.0
@@ -33,7 +36,10 @@ class Recorder:
     def __init__(self, engine: Engine, settings: MemorySettings, registry: CollectorRegistry) -> None:
         self._engine = engine
         self._settings = settings
-        self._queue: Queue[RecommendationRecord] = Queue(settings.record_queue)
+        self._changed = threading.Condition()
+        self._waiting: deque[bytes] = deque()  # JSON, so that what it takes is known
+        self._waiting_bytes = 0
+        self._taken_in = self._settled = 0  # records so far; settled ones are written or dropped, in the same order
         self._background = Background("recorder", self._run)
         self._hurry = threading.Event()
         self._stop_by = float("inf")
@@ -45,7 +51,7 @@ class Recorder:
             registry=registry,
         )
         waiting = Gauge("octavo_recommender_records_waiting", "Recommendations to be written down.", registry=registry)
-        waiting.set_function(self._queue.qsize)
+        waiting.set_function(lambda: len(self._waiting))
 
     def start(self) -> None:
         """Begin to write."""
@@ -57,44 +63,47 @@ class Recorder:
         self._background.stopping.set()
         self._hurry.set()
         self._background.stop(self._settings.record_stop_s + 1.0)
-        if lost := self._queue.qsize():
+        if lost := len(self._waiting):
             self._drop(lost, "stopped")
 
     def record_recommendation(self, record: RecommendationRecord) -> bool:
         """Have it written down soon; takes microseconds. False: it was dropped, as the queue is full."""
-        try:
-            self._queue.put_nowait(record)
-        except Full:
+        content = _JSON.dump_json(record)
+        with self._changed:
+            size_bytes = self._waiting_bytes + len(content)
+            fits = len(self._waiting) < self._settings.record_queue and size_bytes <= self._settings.record_queue_bytes
+            if fits:
+                self._waiting.append(content)
+                self._waiting_bytes = size_bytes
+                self._taken_in += 1
+        if not fits:
             self._drop(1, "full")
-            return False
-        return True
+        return fits
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was handed over before is written; False when that took longer than `timeout_s`."""
         self._hurry.set()
-        deadline = monotonic() + timeout_s
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(
-                lambda: not self._queue.unfinished_tasks, max(0.0, deadline - monotonic())
-            )
+        with self._changed:
+            before = self._taken_in
+            return self._changed.wait_for(lambda: self._settled >= before, timeout_s)
 
     def _run(self) -> None:
-        while not (self._background.stopping.is_set() and self._queue.empty()):
+        while not (self._background.stopping.is_set() and not self._waiting):
             self._hurry.wait(self._settings.record_every_s)
             self._hurry.clear()
             while batch := self._take():
-                self._write(batch)
-                for _ in batch:
-                    self._queue.task_done()
+                self._write([_JSON.validate_json(content) for content in batch])
+                self._settle(batch)
 
-    def _take(self) -> list[RecommendationRecord]:
-        batch: list[RecommendationRecord] = []
-        try:
-            while len(batch) < _BATCH:
-                batch.append(self._queue.get_nowait())
-        except Empty:
-            pass
-        return batch
+    def _take(self) -> list[bytes]:
+        with self._changed:
+            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+
+    def _settle(self, batch: list[bytes]) -> None:
+        with self._changed:
+            self._waiting_bytes -= sum(map(len, batch))
+            self._settled += len(batch)
+            self._changed.notify_all()
 
     def _write(self, batch: list[RecommendationRecord]) -> None:
         """Insert; while Postgres is away, again and again."""
@@ -103,9 +112,9 @@ class Recorder:
             try:
                 with transaction(self._engine) as session:
                     repository.insert(session, batch)
-            except (DBAPIError, PoolTimeoutError) as error:
-                if isinstance(error, DBAPIError) and not is_transient(error):
-                    return self._write_what_fits(batch, str(error.orig))
+            except Exception as error:  # whatever it is, what comes after it is written
+                if not _passes(error):
+                    return self._write_what_fits(batch, str(getattr(error, "orig", None) or error))
                 if monotonic() > self._stop_by:
                     return self._drop(len(batch), "stopped")
                 self._background.stopping.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
@@ -125,3 +134,7 @@ class Recorder:
         if reason != "full" or monotonic() > self._quiet_until:
             self._quiet_until = monotonic() + _LOG_EVERY_S
             log.error("recommendations are not written down", reason=reason, dropped=count, error=error[:300])
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and is_transient(error))

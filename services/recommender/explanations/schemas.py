@@ -13,7 +13,9 @@ class ExplainedItem(BaseModel):
     rank: int = Field(examples=[1])
     item_id: str = Field(examples=["661"])
     score: float = Field(examples=[7.25])
-    reasons: list[Any] = Field(description="As in the answer; empty if it was asked with `explain: none`.")
+    reasons: list[Any] = Field(
+        description="As in the answer; empty if it was asked with `explain: none`, or with a history sent along."
+    )
 
 
 class Explanation(BaseModel):
@@ -28,5 +30,8 @@ class Explanation(BaseModel):
     user_id: str | None = Field(examples=["u-17"])
     session_id: str | None = Field(examples=["s-81"])
     strategy: str = Field(description="`model`, or the fallback that answered.", examples=["model"])
-    history: list[str] = Field(description="Item ids that the model read, oldest first.", examples=[["1193"]])
+    history: list[str] = Field(
+        description="Item ids that the model read, oldest first; empty for a fallback and a history sent along.",
+        examples=[["1193"]],
+    )
     items: list[ExplainedItem]

@@ -1,6 +1,7 @@
 """What was recommended, looked up by request id."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,23 +23,26 @@ def explain(memory: Memory, project_id: UUID, request_id: UUID) -> Explanation:
     Raises:
         NotFoundError: as `written_down`.
     """
-    return written_down(memory, project_id, request_id, repository.find, lambda _, row: _explanation(row))
+    return written_down(
+        memory, memory.reading, project_id, request_id, repository.find, lambda _, row: _explanation(row)
+    )
 
 
 def written_down(
     memory: Memory,
+    opened: Callable[[], AbstractContextManager[Session]],
     project_id: UUID,
     request_id: UUID,
     find: Callable[[Session, UUID, UUID], Recommendation | None],
     work: Callable[[Session, Recommendation], Answer],
 ) -> Answer:
-    """`work` on what was recommended, in one transaction; what this process has not written yet is written first.
+    """`work` on what was recommended, in one transaction of `opened`; what this process holds is written if need be.
 
     Raises:
         NotFoundError: there is no such answer in the project.
     """
     for _ in range(2):
-        with memory.writing() as session:
+        with opened() as session:
             if (row := find(session, project_id, request_id)) is not None:
                 return work(session, row)
         memory.recorder.flush(_FLUSH_S)

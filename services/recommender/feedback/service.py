@@ -37,7 +37,7 @@ def take(memory: Memory, project_id: UUID, report: FeedbackReport) -> FeedbackTa
         recorded = repository.insert(session, recommendation.id, outcomes)
         return FeedbackTaken(recorded=recorded, duplicates=len(outcomes) - recorded)
 
-    return written_down(memory, project_id, report.request_id, repository.lock_recommendation, store)
+    return written_down(memory, memory.writing, project_id, report.request_id, repository.lock_recommendation, store)
 
 
 def _outcomes(report: FeedbackReport, recommended: list[str]) -> list[Outcome]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import and_, delete, or_, select, tuple_, union
+from sqlalchemy import ARRAY, Text, and_, any_, delete, literal, or_, select, tuple_, union
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Recommendation, UserEvent
@@ -33,6 +33,12 @@ def newest(
     return session.scalars(query.order_by(UserEvent.occurred_at.desc(), UserEvent.id.desc()).limit(limit)).all()
 
 
+def newest_items(session: Session, project_id: UUID, user_id: str, limit: int) -> Sequence[str]:
+    """Item ids of up to `limit` events of a user, newest first."""
+    query = select(UserEvent.item_id).where(UserEvent.project_id == project_id, UserEvent.user_id == user_id)
+    return session.scalars(query.order_by(UserEvent.occurred_at.desc(), UserEvent.id.desc()).limit(limit)).all()
+
+
 def erase(session: Session, project_id: UUID, actor: Actor) -> list[str]:
     """Delete what is stored of a user or a session; feedback goes with its recommendation.
 
@@ -43,7 +49,8 @@ def erase(session: Session, project_id: UUID, actor: Actor) -> list[str]:
     """
     sessions = [actor.id] if actor.kind == "session" else _sessions_of(session, project_id, actor.id)
     for table in (UserEvent, Recommendation):
-        anyones = table.session_id.in_(sessions)
+        # One parameter for any number of sessions: a statement takes at most 65,535.
+        anyones = table.session_id == any_(literal(sessions, ARRAY(Text)))
         theirs = or_(table.user_id == actor.id, and_(anyones, table.user_id.is_(None)))
         doomed = delete(table).where(table.project_id == project_id, theirs if actor.kind == "user" else anyones)
         session.execute(doomed.execution_options(synchronize_session=False))

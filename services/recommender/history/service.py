@@ -13,25 +13,14 @@ from services.recommender.memory import Memory
 _FLUSH_S = 5.0
 
 
-def read_history(
-    memory: Memory, project_id: UUID, *, user_id: str | None = None, session_id: str | None = None, limit: int
-) -> list[str]:
+def items_of_user(memory: Memory, project_id: UUID, user_id: str, limit: int) -> list[str]:
     """Item ids of the newest `limit` events, oldest first; empty for whoever is unknown or was erased.
 
-    Exactly one of `user_id` and `session_id` is given. A session comes from the session cache, at most
-    `session_items` of it, or from Postgres where the cache is away or has forgotten it.
-    `memory.sessions.read` gives a session with its model state.
-
     Raises:
-        sqlalchemy.exc.OperationalError: Postgres is needed and does not answer.
+        sqlalchemy.exc.OperationalError: Postgres does not answer.
     """
-    if session_id is not None:
-        return memory.sessions.read(project_id, session_id).items[-limit:]
-    if user_id is None:
-        raise ValueError("give user_id or session_id")
     with memory.reading() as session:
-        events = repository.newest(session, project_id, Actor("user", user_id), limit)
-    return [event.item_id for event in reversed(events)]
+        return list(reversed(repository.newest_items(session, project_id, user_id, limit)))
 
 
 def history_page(memory: Memory, project_id: UUID, actor: Actor, cursor: str | None, limit: int) -> Page[PastEvent]:

@@ -4,15 +4,17 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from libs.serving.errors import InputProblem, RequestError
-from libs.serving.recommendation.request import MOST_EVENTS
 from libs.web.timing import span
-from services.recommender.history.service import read_history
+from services.recommender.history.service import items_of_user
 from services.recommender.memory import Memory
 from services.recommender.recommendations.schemas import Asked, RawEvent
 
 
-def history_of(memory: Memory, project_id: UUID, asked: Asked) -> list[str]:
+def history_of(memory: Memory, project_id: UUID, asked: Asked, most: int) -> list[str]:
     """Item ids, oldest first; empty when the request names nobody or nobody did anything.
+
+    Args:
+        most: newest events of a user that are read.
 
     Raises:
         RequestError: an event lies in the future.
@@ -25,7 +27,7 @@ def history_of(memory: Memory, project_id: UUID, asked: Asked) -> list[str]:
     if asked.user_id is None:
         return []
     with span("history"):
-        return read_history(memory, project_id, user_id=asked.user_id, limit=MOST_EVENTS)
+        return items_of_user(memory, project_id, asked.user_id, most)
 
 
 def _ordered(events: list[RawEvent], clock_skew_s: float) -> list[str]:

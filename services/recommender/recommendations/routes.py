@@ -7,7 +7,7 @@ from libs.serving.deployments.access import MayInfer
 from libs.web.problems import responses
 from libs.web.routing import Router
 from services.recommender.context import Rec
-from services.recommender.recommendations import service
+from services.recommender.recommendations import batch, service
 from services.recommender.recommendations.schemas import (
     BatchAnswers,
     BatchRequest,
@@ -34,8 +34,11 @@ def recommend(body: RecommendationRequest, recommender: Rec, caller: MayInfer) -
 
 @router.post("/recommendations/batch", responses=_PROBLEMS, response_model_exclude_none=True)
 def recommend_batch(body: BatchRequest, recommender: Rec, caller: MayInfer) -> BatchAnswers:
-    """Answers to several requests, in their order; one that cannot be answered does not stop the others."""
-    return service.recommend_batch(recommender, caller.project_id, body)
+    """Answers to several requests, in their order; one that is wrong or cannot be answered stops no other.
+
+    Those of one deployment are computed together.
+    """
+    return batch.recommend_batch(recommender, caller.project_id, body)
 
 
 @router.post("/similar", responses=_PROBLEMS, response_model_exclude_none=True)

@@ -1,12 +1,15 @@
 """Recommendations over HTTP."""
 
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from libs.jobs.spec import Name
-from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback, Strategy
+from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback
+from libs.web.field_errors import names_in
+from libs.web.problems import FieldProblem, UnprocessableError, validation_problem
 from services.recommender.events.schemas import EventType
 from services.recommender.ids import Id
 
@@ -92,6 +95,26 @@ class RecommendationRequest(Asked):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WrongRequest:
+    """A request of a batch that does not fit its schema."""
+
+    problem: UnprocessableError
+
+
+def _request_or_wrong(value: Any) -> RecommendationRequest | WrongRequest:
+    try:
+        return RecommendationRequest.model_validate(value)
+    except ValidationError as error:
+        return WrongRequest(validation_problem(error, names=names_in(RecommendationRequest)))
+
+
+BatchItem = Annotated[
+    RecommendationRequest | WrongRequest,
+    PlainValidator(_request_or_wrong, json_schema_input_type=RecommendationRequest),
+]
+
+
 class BatchRequest(_Strict):
     """Several requests at once."""
 
@@ -99,7 +122,7 @@ class BatchRequest(_Strict):
         json_schema_extra={"example": {"requests": [{"model": "films", "items": ["f17"]}, {"model": "films"}]}}
     )
 
-    requests: list[RecommendationRequest] = Field(min_length=1, max_length=MOST_REQUESTS)
+    requests: list[BatchItem] = Field(min_length=1, max_length=MOST_REQUESTS)
 
 
 class SimilarRequest(_Strict):
@@ -152,7 +175,9 @@ class _Answered(BaseModel):
     model: str = Field(description="The model whose version answered.", examples=["films-hcrnn"])
     version: int
     digest: str = Field(description="SHA-256 of the version's bundle.")
-    strategy: Strategy = Field(description="What answered: the model, or a fallback.")
+    strategy: Literal["model", "popular", "similar"] = Field(
+        description="What answered: the model, what is popular where it knows nothing, or likeness to one item."
+    )
     items: list[Item] = Field(description="Best first.")
 
 
@@ -170,6 +195,7 @@ class BatchProblem(BaseModel):
     status: int
     code: str
     detail: str
+    errors: list[FieldProblem] | None = Field(default=None, description="What is wrong; pointers into this request.")
 
 
 class BatchAnswer(BaseModel):

@@ -5,25 +5,18 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import OperationalError
-
-from libs.serving.deployments.problems import as_problem
-from libs.serving.errors import InputProblem, RequestError, ServingError
+from libs.serving.errors import InputProblem, RequestError
 from libs.serving.recommendation import engine
 from libs.serving.recommendation.model import LoadedRecommender
 from libs.serving.recommendation.ranking import Floats
-from libs.serving.recommendation.request import RankedItem, Recommendations
+from libs.serving.recommendation.request import MOST_EVENTS, RankedItem, Recommendations
 from libs.serving.recommendation.request import RecommendationRequest as EngineRequest
 from libs.web.timing import span
 from services.recommender.context import Recommender
-from services.recommender.explanations.record import RecommendationRecord
 from services.recommender.recommendations.history import history_of
+from services.recommender.recommendations.recording import write_down
 from services.recommender.recommendations.schemas import (
     Asked,
-    BatchAnswer,
-    BatchAnswers,
-    BatchProblem,
-    BatchRequest,
     Item,
     ModelReading,
     Reason,
@@ -36,6 +29,9 @@ from services.recommender.recommendations.schemas import (
 )
 from services.recommender.recommendations.sessions import session_of
 
+_READ_FOR_ONE_KNOWN = 10
+"""Of a user's newest events so many are read for each that the model takes: it may not know all of their items."""
+
 
 def recommend(recommender: Recommender, project_id: UUID, asked: RecommendationRequest) -> Recommendation:
     """Answer one request, and have the answer written down.
@@ -46,17 +42,10 @@ def recommend(recommender: Recommender, project_id: UUID, asked: RecommendationR
         sqlalchemy.exc.OperationalError: the history is in Postgres, which does not answer.
     """
     with recommender.runtime.hold(project_id, asked.model) as model:
-        history, features = _history(recommender, project_id, model, asked)
+        history, features = history_and_features(recommender, project_id, model, asked)
         with span("compute"), _pointing_at(asked):
-            found = engine.recommend(model, _engine_request(history, asked), features)
-        answer = _answer(model, found)
-        _write_down(recommender, project_id, model, asked, history, answer)
-        return answer
-
-
-def recommend_batch(recommender: Recommender, project_id: UUID, asked: BatchRequest) -> BatchAnswers:
-    """Answer each request by itself."""
-    return BatchAnswers(answers=[_answer_or_problem(recommender, project_id, one) for one in asked.requests])
+            found = engine.recommend(model, engine_request(history, asked), features)
+        return delivered(recommender, project_id, model, asked, history, found)
 
 
 def similar(recommender: Recommender, project_id: UUID, asked: SimilarRequest) -> Similar:
@@ -79,9 +68,9 @@ def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Sc
         ModelNotLoaded, RequestError, sqlalchemy.exc.OperationalError: as `recommend`.
     """
     with recommender.runtime.hold(project_id, asked.model) as model:
-        history, _ = _history(recommender, project_id, model, asked)
+        history, features = history_and_features(recommender, project_id, model, asked)
         with span("compute"), _pointing_at(asked):
-            found = engine.score(model, history, asked.candidates, asked.user_id)
+            found = engine.score(model, history, asked.candidates, asked.user_id, features)
         known = model.catalogue.known
         return Scores(
             strategy="model",
@@ -92,27 +81,61 @@ def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Sc
         )
 
 
-def _history(
+def history_and_features(
     recommender: Recommender, project_id: UUID, model: LoadedRecommender, asked: Asked
 ) -> tuple[list[str], Floats | None]:
+    """Item ids, oldest first, and the features after them where the state of a session has them.
+
+    Raises:
+        RequestError, sqlalchemy.exc.OperationalError: as `recommend`.
+    """
     if asked.session_id is not None:
         return session_of(model, recommender.memory, project_id, asked.session_id)
-    return history_of(recommender.memory, project_id, asked), None
+    return history_of(recommender.memory, project_id, asked, _most_events(model, asked)), None
+
+
+def delivered(
+    recommender: Recommender,
+    project_id: UUID,
+    model: LoadedRecommender,
+    asked: RecommendationRequest,
+    history: Sequence[str],
+    found: Recommendations,
+) -> Recommendation:
+    """The answer, on its way to be written down."""
+    answer = _answer(model, found)
+    variant = recommender.runtime.alias_of(project_id, asked.model)
+    write_down(recommender.memory.recorder, project_id, variant, model, asked, history, answer)
+    return answer
+
+
+def pointed(asked: Asked, error: RequestError) -> RequestError:
+    """The engine says what is wrong with a history; here it is said where in the request that history came from."""
+    problems = (
+        InputProblem(asked.pointer, one.message) if one.pointer == "/history" else one for one in error.problems
+    )
+    return RequestError(*problems)
+
+
+def _most_events(model: LoadedRecommender, asked: Asked) -> int:
+    """How many events of a user are read: all that may be where they are left out, else what the model may need."""
+    if isinstance(asked, RecommendationRequest):
+        exclude_seen = model.bundle.exclude_seen if asked.exclude_seen is None else asked.exclude_seen
+        if exclude_seen:
+            return MOST_EVENTS
+    return min(MOST_EVENTS, _READ_FOR_ONE_KNOWN * model.bundle.max_length)
 
 
 @contextmanager
 def _pointing_at(asked: Asked) -> Iterator[None]:
-    """The engine says what is wrong with a history; here it says where in the request that history came from."""
     try:
         yield
     except RequestError as error:
-        problems = (
-            InputProblem(asked.pointer, one.message) if one.pointer == "/history" else one for one in error.problems
-        )
-        raise RequestError(*problems) from error
+        raise pointed(asked, error) from error
 
 
-def _engine_request(history: list[str], asked: RecommendationRequest) -> EngineRequest:
+def engine_request(history: list[str], asked: RecommendationRequest) -> EngineRequest:
+    """What the engine is asked."""
     return EngineRequest(
         history=history,
         k=asked.k,
@@ -124,16 +147,6 @@ def _engine_request(history: list[str], asked: RecommendationRequest) -> EngineR
         fallback=asked.fallback,
         user_id=asked.user_id,
     )
-
-
-def _answer_or_problem(recommender: Recommender, project_id: UUID, asked: RecommendationRequest) -> BatchAnswer:
-    try:
-        return BatchAnswer(result=recommend(recommender, project_id, asked))
-    except (ServingError, OperationalError) as error:
-        problem = as_problem(error)
-        return BatchAnswer(
-            problem=BatchProblem(status=problem.status, code=problem.problem_code, detail=problem.detail)
-        )
 
 
 def _answer(model: LoadedRecommender, found: Recommendations) -> Recommendation:
@@ -169,32 +182,3 @@ def _reasons(item: RankedItem) -> list[Reason] | None:
         Reason(item_id=one.item_id, users_together=one.users_together, similarity=one.similarity)
         for one in item.reasons
     ] or None
-
-
-def _write_down(
-    recommender: Recommender,
-    project_id: UUID,
-    model: LoadedRecommender,
-    asked: RecommendationRequest,
-    history: list[str],
-    answer: Recommendation,
-) -> None:
-    version_id = model.identity.version_id
-    assert version_id is not None, "a deployment serves versions of the registry"
-    record = RecommendationRecord(
-        request_id=answer.request_id,
-        project_id=project_id,
-        deployment=asked.model,
-        variant=recommender.runtime.alias_of(project_id, asked.model),
-        model=model.identity.model_name,
-        version=model.identity.version,
-        version_id=version_id,
-        user_id=asked.user_id,
-        session_id=asked.session_id,
-        strategy=answer.strategy,
-        items=[
-            {**one.model_dump(), "reasons": [why.model_dump() for why in one.reasons or ()]} for one in answer.items
-        ],
-        history=history[-model.bundle.max_length :],
-    )
-    recommender.memory.recorder.record_recommendation(record)

@@ -23,14 +23,16 @@ def session_of(
     digest = model.identity.digest
     with span("history"):
         view = memory.sessions.read(project_id, session_id, digest)
-    if model.sessions is None or not model.catalogue.known(view.items):
+    known = model.catalogue.known(view.items)
+    if model.sessions is None or not known or len(known) > model.bundle.max_length:
         return view.items, None
     with span("step"):
         try:
             state = _stepped(model, model.sessions, view)
         except StateUnusable:
             return view.items, None
-    memory.sessions.save_state(project_id, session_id, view, digest, model.sessions.to_bytes(state))
+    if view.state is None or view.state_after < len(view.items):
+        memory.sessions.save_state(project_id, session_id, view, digest, model.sessions.to_bytes(state))
     return view.items, state.features
 
 

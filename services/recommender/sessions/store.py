@@ -63,14 +63,13 @@ class SessionView:
     Attributes:
         items: newest item ids, oldest first.
         state: what the model asked for carries after the first `state_after` of `items`; None: compute it from them.
-        ticket: what `save_state` wants; empty while the cache is away.
+        ticket: what `save_state` wants; empty while the cache is away, and where it has events before `items`.
     """
 
     items: list[str]
     state: bytes | None = None
     state_after: int = 0
     ticket: str = ""
-    dropped: int = 0  # items before `items` that the cache still counts
 
 
 class SessionStore:
@@ -86,9 +85,9 @@ class SessionStore:
             socket_connect_timeout=settings.sessions_timeout_s,
             retry=Retry(NoBackoff(), 1),
         )
-        self._read, self._fill, self._append, self._save = (
+        self._read, self._fill, self._append, self._save, self._forget = (
             self._client.register_script(text)
-            for text in (scripts.READ, scripts.FILL, scripts.APPEND, scripts.SAVE_STATE)
+            for text in (scripts.READ, scripts.FILL, scripts.APPEND, scripts.SAVE_STATE, scripts.FORGET)
         )
         self._reads = Counter(
             "octavo_recommender_session_reads", "Sessions read, by where they were.", ("source",), registry=registry
@@ -104,10 +103,10 @@ class SessionStore:
             sqlalchemy.exc.OperationalError: it is not in the cache, and Postgres does not answer.
         """
         key, token = _key(project_id, session_id), uuid4().hex
-        fields = self._ask(lambda: self._read(keys=[key], args=[token, _LEASE_MS, self._ttl_ms]), None)
+        fields = self._ask(lambda: self._read(keys=[key], args=[token, _LEASE_MS, self._ttl_ms, digest]), None)
         if fields is not None:
             self._reads.labels("cache").inc()
-            return self._view(fields, digest)
+            return self._view(fields)
         self._reads.labels("postgres").inc()
         events = self._load(project_id, session_id, self._kept_items)
         kept = self._ask(lambda: self._fill(keys=[key], args=[token, *self._filling(events)]), 0)
@@ -127,13 +126,13 @@ class SessionStore:
         It is dropped when the session was changed in any way but by newer events since `view` was read.
         """
         if view.ticket:
-            key, after = _key(project_id, session_id), view.dropped + len(view.items)
+            key, after = _key(project_id, session_id), len(view.items)
             self._ask(lambda: self._save(keys=[key], args=[view.ticket, digest, state, after]), 0)
 
     def forget(self, project_id: UUID, session_ids: Iterable[str]) -> None:
-        """Drop sessions whose events were deleted."""
+        """Drop sessions whose events were deleted, and keep nothing of them for `_LEASE_MS`."""
         keys = [_key(project_id, session_id) for session_id in session_ids]
-        if keys and self._ask(lambda: [self._client.unlink(*keys)], None) is None:
+        if keys and not self._ask(lambda: self._forget_all(keys), False):
             self._distrust(keys)
 
     def close(self) -> None:
@@ -145,14 +144,19 @@ class SessionStore:
         newest = (_microseconds(events[-1].occurred_at), events[-1].id) if events else (0, 0)
         return [joined, len(events), *newest, self._ttl_ms]
 
-    def _view(self, fields: Sequence[bytes | None], digest: str) -> SessionView:
-        joined, count, token, state_digest, state, after = (field or b"" for field in fields)
-        items = [item.decode() for item in joined.split(_SEPARATOR)] if int(count) else []
-        dropped = max(0, len(items) - self._kept_items)
-        view_items, ticket = items[dropped:], token.decode()
-        if not digest or state_digest != digest.encode() or int(after) < dropped:
-            return SessionView(view_items, ticket=ticket, dropped=dropped)
-        return SessionView(view_items, state, int(after) - dropped, ticket, dropped)
+    def _view(self, fields: Sequence[bytes | None]) -> SessionView:
+        joined, count, token, state, after = fields
+        items = [item.decode() for item in (joined or b"").split(_SEPARATOR)] if int(count or 0) else []
+        if len(items) > self._kept_items:  # Postgres would not show the first of them: no state counts them either
+            return SessionView(items[-self._kept_items :])
+        return SessionView(items, state, int(after or 0), (token or b"").decode())
+
+    def _forget_all(self, keys: list[str]) -> bool:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                self._forget(keys=[key], args=[_LEASE_MS], client=pipeline)
+            pipeline.execute()
+        return True
 
     def _append_all(self, batches: dict[str, list[SessionEvent]]) -> bool:
         with self._client.pipeline(transaction=False) as pipeline:

@@ -1,6 +1,8 @@
 """Recommendations over HTTP, from a history sent along."""
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from libs.database.tables import ModelVersion
+from libs.serving.recommendation import engine
+from libs.serving.recommendation.encoder import Encoder
+from services.recommender.app import make_app
+from services.recommender.recommendations import batch
+from services.recommender.settings import RecommenderSettings
 from tests.integration.recommendations.conftest import Release
 from tests.support.recommenders import item_vectors
+from tests.support.waiting import until
 
 VECTORS = item_vectors(12, 4)
 
@@ -131,10 +139,60 @@ def test_a_batch_answers_each_request_by_itself(client: TestClient, films: Model
     assert "Did you mean 'films'?" in missing["problem"]["detail"]
     assert popular["result"]["strategy"] == "popular"
     assert first["result"]["request_id"] != popular["result"]["request_id"]
-    wrong = client.post("/v1/recommendations/batch", json={"requests": [{"model": "films", "k": 0}]})
-    assert wrong.json()["errors"][0]["pointer"] == "/requests/0/k"
+    assert "errors" not in missing["problem"]
+    wrong = [{"model": "films", "k": 0}, {"model": "films", "itms": []}, requests[0], 7]
+    wrong += [{**requests[0], "filters": {"colour": {"in": ["red"]}}}, {"model": "films", "fallback": "error"}]
+    k, field, right, number, colour, nothing = client.post(
+        "/v1/recommendations/batch", json={"requests": wrong}
+    ).json()["answers"]  # fmt: skip
+    assert ids(right["result"]) == ids(first["result"])
+    problems = [one["problem"] for one in (k, field, number, colour, nothing)]
+    assert {one["status"] for one in problems} == {422}
+    assert [one["errors"][0]["pointer"] for one in problems] == ["/k", "/itms", "", "/filters/colour", ""]
+    assert "Did you mean 'items'" in problems[1]["detail"]
     many = client.post("/v1/recommendations/batch", json={"requests": requests[:1] * 257})
     assert many.json()["errors"][0]["pointer"] == "/requests"
+
+
+def test_a_batch_is_computed_together_and_stops_reading_when_it_takes_too_long(
+    client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    run = Encoder._run
+    monkeypatch.setattr(Encoder, "_run", lambda self, rows, users: runs.append(len(rows)) or run(self, rows, users))
+    requests = [{"model": "films", "items": [f"i{number}"], "k": 2} for number in (1, 2, 3)]
+    alone = [ids(ask(client, **{**one, "model": "films"})) for one in requests]
+    runs.clear()
+    answers = client.post("/v1/recommendations/batch", json={"requests": requests}).json()["answers"]
+    assert [ids(one["result"]) for one in answers] == alone
+    assert runs == [3]
+    ticks = iter([0.0, 1.0])
+    monkeypatch.setattr(batch, "monotonic", lambda: next(ticks, 1e9))
+    answers = client.post("/v1/recommendations/batch", json={"requests": requests}).json()["answers"]
+    assert [one.get("problem", {}).get("code") for one in answers] == [None, *["deadline_exceeded"] * 2]
+
+
+def test_more_requests_than_may_wait_are_told_to_come_again(
+    settings: RecommenderSettings, client: TestClient, films: ModelVersion, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = Event()
+    similar = engine.similar
+    narrow = settings.model_copy(update={"pool_size": 1, "max_waiting": 1})
+    asked = {"model": "films", "item_id": "i1"}
+    with (
+        TestClient(make_app(narrow), headers={"Authorization": f"Bearer {key}"}) as busy,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        until(lambda: busy.post("/v1/similar", json=asked).status_code == 200, "films is served")
+        monkeypatch.setattr(engine, "similar", lambda *told: go_on.wait(60) and similar(*told))
+        sent = [pool.submit(busy.post, "/v1/similar", json=asked) for _ in range(3)]
+        try:
+            refused = next(as_completed(sent, timeout=60)).result()
+        finally:
+            go_on.set()
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        assert sorted(one.result(60).status_code for one in sent) == [200, 200, 503]
 
 
 def test_similar_items(client: TestClient, films: ModelVersion) -> None:

@@ -5,11 +5,14 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, ModelVersion
+from libs.database.tables import DEFAULT_PROJECT_ID, ModelVersion, Recommendation
 from libs.registry.deployments import update_deployment
+from libs.serving.recommendation.encoder import Encoder
 from libs.serving.recommendation.session_state import SessionStates
+from services.recommender.history import repository
 from services.recommender.sessions.store import SessionStore
 from tests.integration.recommendations.conftest import Release
 from tests.support.waiting import until
@@ -61,10 +64,18 @@ def test_a_session_goes_on_from_its_state(
     assert same_items(answer, ask(client, items=["i1", "i4", "i9"]))
     assert answer["unknown_items"] == 1
     assert advanced == [1, 4, 9], "each event is stepped over once"
+    saved: list[int] = []
+    monkeypatch.setattr(SessionStore, "save_state", lambda *_: saved.append(1))
+    assert same_items(ask(client, session_id="s1"), answer)
+    assert saved == [], "a state that nothing was added to is not written again"
     for item in ("i2", "i3", "i5", "i6"):  # more than the six events that the model reads
         tell(client, session_id="s1", item_id=item)
     long = ask(client, session_id="s1")
     assert same_items(long, ask(client, items=["i1", "i4", "i9", "i2", "i3", "i5", "i6"]))
+    for item in ("i1", "i2", "i3", "i4", "i5", "i6", "i7"):
+        tell(client, session_id="long at first sight", item_id=item)
+    ask(client, session_id="long at first sight")
+    assert advanced == [1, 4, 9], "what the model cannot step through to the end is not begun"
 
 
 def test_the_state_of_another_version_is_not_used(
@@ -89,14 +100,64 @@ def test_without_the_cache_a_session_comes_from_postgres(
 
 
 def test_an_answer_is_explained_by_its_request_id(client: TestClient, films: ModelVersion) -> None:
-    answer = ask(client, items=["i1", "i4"], explain="basic")
+    for item in ("i9", "i8", "i7", "i1", "i6", "unheard", "i4", "i1"):
+        tell(client, user_id="u1", item_id=item)
+    answer = ask(client, user_id="u1", explain="basic")
+    assert any(one.get("reasons") for one in answer["items"])
     address = f"/v1/recommendations/{UUID(answer['request_id'])}/explanation"
     until(lambda: client.get(address).status_code == 200, "it is written down")
     told = client.get(address).json()
     assert (told["deployment"], told["variant"], told["model"], told["version"]) == ("films", "", "films", 1)
-    assert told["history"] == ["i1", "i4"]
+    assert told["history"] == ["i8", "i7", "i1", "i6", "i4", "i1"], "the newest six that the model knows"
     assert [(one["item_id"], one["reasons"]) for one in told["items"]] == [
-        (one["item_id"], one["reasons"]) for one in answer["items"]
+        (one["item_id"], one.get("reasons", [])) for one in answer["items"]
     ]
     feedback = {"request_id": answer["request_id"], "clicks": [answer["items"][0]["item_id"]]}
     assert client.post("/v1/feedback", json=feedback).status_code == 200
+
+
+@pytest.mark.parametrize("history", [{"items": ["i1", "i4"]}, {"events": [{"item_id": "i1"}, {"item_id": "i4"}]}])
+def test_a_history_that_was_sent_along_is_not_kept(
+    client: TestClient, films: ModelVersion, engine: Any, history: dict[str, Any]
+) -> None:
+    answer = ask(client, **history, explain="full")
+    assert any(one.get("reasons") for one in answer["items"])
+    address = f"/v1/recommendations/{answer['request_id']}/explanation"
+    until(lambda: client.get(address).status_code == 200, "it is written down")
+    with transaction(engine) as session:
+        kept = session.scalars(select(Recommendation)).one()
+        assert (kept.history, [one["reasons"] for one in kept.items]) == ([], [[], [], []])
+
+
+def test_a_fallback_read_no_history(client: TestClient, films: ModelVersion) -> None:
+    tell(client, user_id="u1", item_id="unheard")
+    answer = ask(client, user_id="u1")
+    address = f"/v1/recommendations/{answer['request_id']}/explanation"
+    until(lambda: client.get(address).status_code == 200, "it is written down")
+    told = client.get(address).json()
+    assert (told["strategy"], told["history"]) == ("popular", [])
+
+
+def test_candidates_are_scored_from_the_state_of_a_session(
+    client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for item in ("i1", "i4"):
+        tell(client, session_id="s1", item_id=item)
+    candidates = ["i9", "i2", "i3"]
+    expected = client.post("/v1/score", json={"model": "films", "items": ["i1", "i4"], "candidates": candidates})
+    encoded: list[int] = []
+    monkeypatch.setattr(Encoder, "features", lambda *_: encoded.append(1))
+    body = {"model": "films", "session_id": "s1", "candidates": candidates}
+    assert same_items(client.post("/v1/score", json=body).json(), expected.json())
+    assert encoded == []
+
+
+def test_no_more_of_a_user_is_read_than_is_needed(
+    client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(repository, "newest_items", lambda *told: limits.append(told[-1]) or ["i1"])
+    for exclude_seen in (None, True, False):
+        ask(client, user_id="u1", exclude_seen=exclude_seen)
+    client.post("/v1/score", json={"model": "films", "user_id": "u1", "candidates": ["i2"]})
+    assert limits == [10_000, 10_000, 60, 60]

@@ -3,14 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import pytest
 import redis
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
-from libs.database.engine import session
+from libs.database.engine import session, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Feedback, Recommendation, UserEvent
-from services.recommender.history.service import read_history
+from services.recommender.history import repository
+from services.recommender.history.repository import Actor
+from services.recommender.history.service import items_of_user
 from services.recommender.memory import Memory
 from tests.integration.recommender_memory.conftest import MakeClient
 from tests.support.memory import record
@@ -70,15 +71,12 @@ def test_a_cursor_of_another_user_or_of_nobody_is_refused(client: TestClient):
     assert client.get(f"/v1/users/{'u' * 201}/history").json()["errors"][0]["pointer"] == "/user_id"
 
 
-def test_read_history_gives_the_newest_oldest_first(client: TestClient, memory: Memory):
+def test_the_newest_items_come_oldest_first(client: TestClient, memory: Memory):
     for second, item in enumerate("abcdefg"):
         tell(client, item, second, user_id="u", session_id="s")
-    assert read_history(memory, PROJECT, user_id="u", limit=3) == ["e", "f", "g"]
-    assert read_history(memory, PROJECT, session_id="s", limit=3) == ["e", "f", "g"]
-    assert read_history(memory, PROJECT, session_id="s", limit=100) == list("cdefg")  # session_items is 5
-    assert read_history(memory, PROJECT, user_id="nobody", limit=3) == []
-    with pytest.raises(ValueError, match="user_id or session_id"):
-        read_history(memory, PROJECT, limit=3)
+    assert items_of_user(memory, PROJECT, "u", 3) == ["e", "f", "g"]
+    assert memory.sessions.read(PROJECT, "s").items == list("cdefg")  # session_items is 5
+    assert items_of_user(memory, PROJECT, "nobody", 3) == []
 
 
 def rows(memory: Memory, table: type) -> int:
@@ -105,8 +103,8 @@ def test_an_erased_user_is_unknown_in_every_place(client: TestClient, memory: Me
     assert client.delete("/v1/users/u/history").status_code == 204
 
     assert items(client.get("/v1/users/u/history").json()) == []
-    assert read_history(memory, PROJECT, user_id="u", limit=9) == []
-    assert read_history(memory, PROJECT, session_id="s", limit=9) == ["on a shared machine"]
+    assert items_of_user(memory, PROJECT, "u", 9) == []
+    assert memory.sessions.read(PROJECT, "s").items == ["on a shared machine"]
     assert items(client.get("/v1/users/v/history").json()) == ["on a shared machine"]
     assert items(client.get("/v1/sessions/t/history").json()) == ["elsewhere"]
     assert items(stranger.get("/v1/users/u/history").json()) == ["x"]
@@ -114,6 +112,21 @@ def test_an_erased_user_is_unknown_in_every_place(client: TestClient, memory: Me
     assert codes == [404, 404, 200]
     assert (rows(memory, Recommendation), rows(memory, Feedback), rows(memory, UserEvent)) == (1, 2, 3)
     assert client.delete("/v1/users/u/history").status_code == 204
+
+
+def test_a_user_of_more_sessions_than_a_statement_has_parameters_is_erased(client: TestClient, memory: Memory):
+    with transaction(memory.engine) as opened:
+        opened.execute(
+            text("""
+                INSERT INTO user_events (project_id, event_key, user_id, session_id, item_id, type, occurred_at)
+                SELECT :project_id, gen_random_uuid(), 'u', 's' || n, 'i', 'view', now()
+                FROM generate_series(1, 70000) n
+            """),
+            {"project_id": PROJECT},
+        )
+        sessions = repository.erase(opened, PROJECT, Actor("user", "u"))
+    assert len(sessions) == 70_000
+    assert rows(memory, UserEvent) == 0
 
 
 def test_a_recommendation_that_waits_to_be_written_is_erased_too(client: TestClient, memory: Memory):

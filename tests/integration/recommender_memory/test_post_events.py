@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 from libs.database.engine import session, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Project, UserEvent
 from services.recommender.events.service import ingest
-from services.recommender.history.service import read_history
+from services.recommender.history.service import items_of_user
 from services.recommender.memory import Memory
 from tests.integration.recommender_memory.conftest import MakeClient
 
@@ -177,5 +177,5 @@ def test_however_events_are_cut_and_repeated_the_history_is_that_of_the_first_of
         answer = ingest(memory, project_id, json.dumps(body).encode(), "application/json")
         assert (answer.accepted, answer.duplicates) == (len(first) - known, len(batch) - len(first) + known)
     expected = [item for _, item in sorted(first.values(), key=lambda one: one[0])]
-    assert read_history(memory, project_id, user_id="u", limit=100) == expected
-    assert read_history(memory, project_id, session_id="s", limit=100) == expected[-5:]
+    assert items_of_user(memory, project_id, "u", 100) == expected
+    assert memory.sessions.read(project_id, "s").items == expected[-5:]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from libs.database.engine import make_engine, session
 from libs.database.tables import Recommendation
+from services.recommender.explanations import repository
 from services.recommender.explanations.recorder import Recorder
 from services.recommender.memory_settings import MemorySettings
 from tests.support.memory import memory_settings, record
@@ -75,6 +77,51 @@ def test_what_postgres_refuses_is_dropped_and_the_rest_goes_on(
         recorder.record_recommendation(record(["a"], **project))
     assert recorder.flush(30)
     assert (dropped(registry, "refused"), written(engine)) == (1, 2)
+
+
+def test_the_queue_is_bounded_in_bytes(engine: Engine, postgres_url: str, valkey_url: str, registry: CollectorRegistry):
+    made = Recorder(engine, memory_settings(postgres_url, valkey_url, record_queue_bytes=30_000), registry)
+    large = record([f"{n:0200d}" for n in range(50)])  # more than 10 kB, less than 15 kB
+    assert [made.record_recommendation(large) for _ in range(3)] == [True, True, False]
+    made.start()
+    assert made.flush(30)
+    assert made.record_recommendation(large)
+    made.stop()
+    assert dropped(registry, "full") == 1
+
+
+def test_a_flush_waits_for_what_was_handed_over_before_it_and_for_no_more(
+    recorder: Recorder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """Whenever a batch is written the next recommendation waits already: the queue is never empty."""
+    first, insert = record(["a"]), repository.insert
+    more = iter(range(200))
+
+    def insert_and_go_on(*arguments: Any) -> None:
+        insert(*arguments)
+        if next(more, None) is not None:
+            recorder.record_recommendation(record(["b"]))
+
+    monkeypatch.setattr(repository, "insert", insert_and_go_on)
+    recorder.record_recommendation(first)
+    assert recorder.flush(30)
+    assert next(more, None) is not None, "the flush did not wait for what came after it"
+    assert written(engine) >= 1
+
+
+def test_an_error_nobody_thought_of_costs_its_batch_and_not_the_thread(
+    recorder: Recorder, engine: Engine, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise RuntimeError("not thought of")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repository, "insert", fail)
+        recorder.record_recommendation(record(["a"]))
+        assert recorder.flush(30)
+    recorder.record_recommendation(record(["b"]))
+    assert recorder.flush(30)
+    assert (dropped(registry, "refused"), written(engine)) == (1, 1)
 
 
 @contextmanager

@@ -57,6 +57,11 @@ def cache(settings: MemorySettings) -> Iterator[redis.Redis]:
 def test_the_cache_is_database_1_of_the_brokers_server_unless_a_url_is_given():
     made = memory_settings("postgresql+psycopg://x", "redis://:p@127.0.0.1:6379/0")
     assert made.session_cache_url == "redis://:p@127.0.0.1:6379/1"
+    for broker, cache in (
+        ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379/1"),
+        ("rediss://h:1/0?ssl_ca_certs=/etc/ca.pem", "rediss://h:1/1?ssl_ca_certs=/etc/ca.pem"),
+    ):
+        assert memory_settings("postgresql+psycopg://x", broker).session_cache_url == cache
     elsewhere = memory_settings("postgresql+psycopg://x", "redis://a/0", sessions_url="redis://b/7")
     assert elsewhere.session_cache_url == "redis://b/7"
 
@@ -100,6 +105,14 @@ def test_the_state_of_this_model_is_kept_over_new_events_and_no_others(memory: M
     assert memory.sessions.read(PROJECT, "s").state is None
 
 
+def test_two_versions_keep_their_states_of_one_session_side_by_side(memory: Memory):
+    send(memory, "a", second=1)
+    view = memory.sessions.read(PROJECT, "s", "old")
+    memory.sessions.save_state(PROJECT, "s", view, "old", b"of old")
+    memory.sessions.save_state(PROJECT, "s", view, "new", b"of new")
+    assert [memory.sessions.read(PROJECT, "s", digest).state for digest in ("old", "new")] == [b"of old", b"of new"]
+
+
 def test_a_state_of_fewer_events_never_replaces_one_of_more(memory: Memory):
     send(memory, "a", second=1)
     early = memory.sessions.read(PROJECT, "s", "m")
@@ -120,13 +133,13 @@ def test_a_state_of_a_session_that_was_put_in_another_order_is_dropped(memory: M
     assert memory.sessions.read(PROJECT, "s", "m").state is None
 
 
-def test_a_state_counts_from_the_items_that_are_still_there(memory: Memory):
+def test_a_state_is_of_the_items_that_are_shown_and_of_no_more(memory: Memory):
     """The cache keeps up to twice `session_items` (5) before it starts anew; a view shows the newest 5."""
     send(memory, *"abcd", second=1)
     memory.sessions.save_state(PROJECT, "s", memory.sessions.read(PROJECT, "s", "m"), "m", b"abcd")
     send(memory, *"efg", second=2)
     view = memory.sessions.read(PROJECT, "s", "m")
-    assert (view.items, view.state, view.state_after) == (list("cdefg"), b"abcd", 2)
+    assert (view.items, view.state, view.ticket) == (list("cdefg"), None, "")
     send(memory, *"hij", second=3)
     assert memory.sessions.read(PROJECT, "s", "m").items == list("fghij")
     assert memory.sessions.read(PROJECT, "s", "m").state is None
@@ -158,8 +171,20 @@ def test_what_was_read_before_an_event_is_not_kept_after_it(settings: MemorySett
 def test_what_was_read_before_an_erasure_is_not_kept_after_it(settings: MemorySettings, cache: redis.Redis):
     store = store_whose_postgres(settings, lambda store: store.forget(PROJECT, ["s"]))
     assert store.read(PROJECT, "s").ticket == ""
-    assert cache.keys() == []
+    assert [cache.hkeys(key) for key in cache.scan_iter()] == [[b"token"]]
     store.close()
+
+
+def test_an_event_committed_before_an_erasure_and_told_after_it_is_not_kept(
+    memory: Memory, settings: MemorySettings, cache: redis.Redis
+):
+    send(memory, "kept", second=1)
+    memory.sessions.forget(PROJECT, ["s"])
+    assert memory.sessions.read(PROJECT, "s").items == ["kept"]
+    memory.sessions.append(PROJECT, [SessionEvent("s", 99, "erased", BEGIN + timedelta(seconds=2))])
+    assert memory.sessions.read(PROJECT, "s").items == ["kept"]
+    (key,) = cache.keys()
+    assert 0 < cache.pttl(key) <= 10_000
 
 
 @examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
