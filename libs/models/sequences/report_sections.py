@@ -90,7 +90,7 @@ class Comparison:
 
 def _error_of_mean(values: Tensor, users: Tensor) -> float:
     """Standard error of the mean of values [N] that are independent between users only; 0 for a single user."""
-    found, owners = users.unique(return_inverse=True)
+    found, owners = torch.unique(users, return_inverse=True)
     if len(found) < 2:
         return 0.0
     sums = torch.zeros(len(found), dtype=values.dtype).index_add_(0, owners, values - values.mean())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from libs.data.events import cooccurrence
 from libs.data.events.dataset import EventData, open_event_data
 from libs.models.sequences.baselines import measure_baselines
 from libs.models.sequences.config import SequenceTrainingConfig
@@ -17,7 +18,7 @@ from libs.models.sequences.ranking import Popularity
 from libs.models.sequences.recurrent import GRU4Rec
 from libs.models.sequences.report import RecommendationReport, write_recommendation_report
 from libs.models.sequences.report_examples import examples_of
-from libs.models.sequences.report_sections import Comparison, Margin, comparison_section, slices_section
+from libs.models.sequences.report_sections import Comparison, Margin, comparison_section, data_section, slices_section
 from libs.models.sequences.task import fit_sequences
 from libs.serving.bundle import Lineage, NextItemBundle
 from libs.training.local_run import LocalRun
@@ -156,6 +157,12 @@ def test_cases_of_one_user_are_not_independent() -> None:
     repeated = compared(replace(ranked(ours * 5), users=users), replace(ranked(theirs * 5), users=users)).margins()[0]
     assert repeated.difference == pytest.approx(once.difference)
     assert repeated.half_width == pytest.approx(once.half_width)
+
+
+def test_it_is_said_of_how_many_users_not_everything_counts(data: EventData, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the newest" not in data_section(data).text
+    monkeypatch.setattr(cooccurrence, "MOST_ITEMS_OF_A_USER", 2)
+    assert "Of 20 users the newest" in data_section(data).text
 
 
 def test_history_lengths_are_powers_of_two() -> None:
