@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
+from io import BytesIO
 from typing import Annotated, TypeVar
 
-from pydantic import FailFast, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, TypeAdapter, ValidationError
 
 from libs.web.field_errors import names_in
 from libs.web.problems import (
@@ -21,7 +23,7 @@ from services.recommender.events.schemas import Event
 T = TypeVar("T")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE, _MANY = TypeAdapter(Event), TypeAdapter(Annotated[list[Event], FailFast()])
+_ONE = TypeAdapter(Event)
 _NAMES = names_in(Event)
 _MOST_SHOWN, _MOST_LISTED = 20, 1000
 Path = tuple[str | int, ...]
@@ -55,15 +57,28 @@ def read_events(content: bytes, media_type: str, max_events: int, latest: dateti
 def _of_json(content: bytes, max_events: int) -> list[tuple[Path, Event]]:
     if not content.lstrip().startswith(b"["):
         return [((), _parse(_ONE, content, ()))]
-    events = _parse(_MANY, content, ())
-    _check_count(len(events), max_events)
+    events = _parse(_list_of(max_events), content, ())
+    if not events:
+        raise _refused((), "There is no event in the body.")
     return [((row,), event) for row, event in enumerate(events)]
 
 
+@cache
+def _list_of(max_events: int) -> TypeAdapter[list[Event]]:
+    """Reads at most so many: the first event too many ends it."""
+    return TypeAdapter(Annotated[list[Event], Field(max_length=max_events), FailFast()])
+
+
 def _of_lines(content: bytes, max_events: int) -> Iterator[tuple[Path, Event]]:
-    lines = [(row, line) for row, line in enumerate(content.split(b"\n")) if line.strip()]
-    _check_count(len(lines), max_events)
-    return (((row,), _parse(_ONE, line, (row,))) for row, line in lines)
+    count = 0
+    for row, line in enumerate(BytesIO(content)):
+        if line.strip():
+            count += 1
+            if count > max_events:
+                raise _too_many(max_events)
+            yield (row,), _parse(_ONE, line.rstrip(b"\n"), (row,))
+    if not count:
+        raise _refused((), "There is no event in the body.")
 
 
 def _parse(kind: TypeAdapter[T], content: bytes, prefix: Path) -> T:
@@ -73,6 +88,8 @@ def _parse(kind: TypeAdapter[T], content: bytes, prefix: Path) -> T:
         if error.error_count() > _MOST_LISTED:
             raise _refused(prefix, f"More than {_MOST_LISTED} fields are wrong.") from None
         found = error.errors(include_url=False)[:_MOST_SHOWN]
+        if found[0]["type"] == "too_long" and not found[0]["loc"]:
+            raise _too_many(found[0]["ctx"]["max_length"]) from None
         if found[0]["type"] == "json_invalid":
             raise _refused(prefix, f"This is not JSON: {found[0]['ctx']['error']}.") from None
         fields = field_problems(({**one, "loc": _within_event(one["loc"])} for one in found), names=_NAMES)
@@ -95,11 +112,8 @@ def _check_time(path: Path, event: Event, latest: datetime) -> None:
         raise _refused((*path, "timestamp"), "This is before 1970-01-01.")
 
 
-def _check_count(count: int, max_events: int) -> None:
-    if count > max_events:
-        raise TooLargeError(f"A request takes {max_events} events; these are {count}. Send them in several requests.")
-    if not count:
-        raise _refused((), "There is no event in the body.")
+def _too_many(max_events: int) -> TooLargeError:
+    return TooLargeError(f"A request takes {max_events} events; these are more. Send them in several requests.")
 
 
 def _refused(path: Path, message: str) -> UnprocessableError:

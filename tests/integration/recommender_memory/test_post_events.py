@@ -107,6 +107,7 @@ def test_limits_of_rows_bytes_and_kinds(client: TestClient, engine: Engine):
     assert client.post("/v1/events", json=many[:50]).json()["accepted"] == 50
     for answer in (
         client.post("/v1/events", json=many),
+        client.post("/v1/events", json=[*many, {"not": "read"}]),
         client.post("/v1/events", content=lines(*many), headers=NDJSON),
         client.post("/v1/events", content=b" " * 20_001, headers=NDJSON),
         client.post("/v1/events", content=(b" " * 1000 for _ in range(21)), headers=NDJSON),
