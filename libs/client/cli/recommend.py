@@ -1,5 +1,6 @@
 """`octavo recommend`."""
 
+import math
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,9 @@ def recommend(
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many items.")] = 10,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="genre=comedy,drama · genre!=horror · price<=10. May be given again."),
+        typer.Option(
+            "--filter", help='genre=comedy,drama · genre!=horror · price<=10 · shelf="17" for a category of digits.'
+        ),
     ] = None,
     explain: Annotated[Explain, typer.Option(help="Say why.")] = Explain.NONE,
     as_json: AsJson = False,
@@ -56,6 +59,7 @@ def _row(item: "RecommendedItem") -> tuple[object, ...]:
     return item.rank, item.item_id, f"{item.score:.4g}", ", ".join(reasons)
 
 
+_SETS = ("in", "not_in")
 _FILTER = re.compile(r"(?P<name>[^<>=!]+?)\s*(?P<operator><=|>=|!=|=|<|>)\s*(?P<value>.+)")
 
 
@@ -71,24 +75,36 @@ def parse_filters(texts: list[str]) -> dict[str, dict[str, Any]]:
         if found is None:
             raise typer.BadParameter(f"--filter {text!r}: write genre=comedy,drama or genre!=horror or price<=10.")
         operator = {"=": "in", "!=": "not_in"}.get(found["operator"], found["operator"])
-        filters.setdefault(found["name"].strip(), {})[operator] = _value(operator, found["value"], text)
+        conditions, value = filters.setdefault(found["name"].strip(), {}), _value(operator, found["value"], text)
+        if operator in _SETS:
+            conditions.setdefault(operator, []).extend(value)
+        elif operator in conditions:
+            raise typer.BadParameter(f"--filter {text!r}: there is another {operator} of this feature.")
+        else:
+            conditions[operator] = value
     return filters
 
 
 def _value(operator: str, value: str, text: str) -> Any:
-    if operator in ("in", "not_in"):
+    if operator in _SETS:
         return [_number_or_text(one.strip()) for one in value.split(",")]
-    try:
-        return float(value)
-    except ValueError:
-        raise typer.BadParameter(f"--filter {text!r}: {value!r} is no number.") from None
+    number = _number(value)
+    if number is None:
+        raise typer.BadParameter(f"--filter {text!r}: {value!r} is no number.")
+    return number
 
 
 def _number_or_text(value: str) -> float | str:
     """A number where it reads like one; text in double quotes stays text."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         return value[1:-1]
+    number = _number(value)
+    return value if number is None else number
+
+
+def _number(value: str) -> float | None:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        return value
+        return None
+    return number if math.isfinite(number) else None

@@ -66,5 +66,11 @@ def test_conditions_as_the_api_takes_them():
         "code": {"in": ["17", "x"]},
         "year": {"in": [1990.0]},
     }
+    assert parse_filters(["genre=a,b", "genre=c", "genre!=d", "genre!=nan"]) == {
+        "genre": {"in": ["a", "b", "c"], "not_in": ["d", "nan"]}
+    }
+    for wrong, why in ((["price<1", "price<2"], "another <"), (["price<inf"], "no number")):
+        with pytest.raises(typer.BadParameter, match=why):
+            parse_filters(wrong)
     with pytest.raises(typer.BadParameter, match="write genre=comedy"):
         parse_filters(["genre"])
