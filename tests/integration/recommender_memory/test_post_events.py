@@ -3,7 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -131,7 +131,7 @@ def test_limits_of_rows_bytes_and_kinds(client: TestClient, engine: Engine):
         ("GET", "/v1/users/u/history", "events:read"),
         ("GET", "/v1/sessions/s/history", "events:read"),
         ("GET", "/v1/feedback/summary?model=m", "events:read"),
-        ("GET", f"/v1/recommendations/{uuid4()}/explanation", "events:read"),
+        ("GET", f"/v1/recommendations/{UUID(int=7)}/explanation", "events:read"),
         ("DELETE", "/v1/users/u/history", "events:erase"),
         ("DELETE", "/v1/sessions/s/history", "events:erase"),
     ],
