@@ -2,6 +2,7 @@
 
 import csv
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,13 @@ def served(octavo_command: CommandLine, tables: Path) -> CommandLine:
 
 
 @pytest.fixture(scope="module")
-def client(served: CommandLine) -> Octavo:
+def client(served: CommandLine) -> Iterator[Octavo]:
     with pytest.MonkeyPatch.context() as patched:
         for name, value in served.environment.items():
             patched.setenv(name, value)
-        return Octavo()
+        octavo = Octavo()
+    with octavo:
+        yield octavo
 
 
 def test_a_session_never_seen_is_recommended_what_follows(served: CommandLine):

@@ -104,7 +104,7 @@ class Kernels(nn.Module):
     def weights(self, users: Tensor) -> Tensor:
         """Mixture r of each user, [B, relations]; equal at the start."""
         if self.of_user is None or self.users is None:
-            return torch.softmax(self.start, -1).expand(len(users), -1)
+            return torch.softmax(self.start, -1).expand(users.shape[0], -1)
         return torch.softmax(self.start + self.users(users) @ self.of_user.T, -1)
 
     def factors(self, embedded: Tensor, users: Tensor, pairs: PairData) -> dict[Relation, Tensor]:
@@ -130,7 +130,7 @@ class Kernels(nn.Module):
             factors = self.factors(embedded, users, pairs)
             return LowRank(mixed_factor(self.weights(users), list(factors.values())))
         mixed = self.shares(embedded, users, pairs).sum(1)
-        return Dense(mixed.diagonal_scatter(torch.ones_like(mixed[..., 0]), dim1=-2, dim2=-1))
+        return Dense(torch.where(torch.eye(mixed.shape[-1], dtype=torch.bool, device=mixed.device), 1.0, mixed))
 
     def shares(self, embedded: Tensor, users: Tensor, pairs: PairData) -> Tensor:
         """r_m k_m, each relation's share of the correlation off its diagonal, [B, relations, n, n]."""

@@ -186,7 +186,9 @@ def training_sets(events: EventData) -> list[set[str]]:
     ]
 
 
-@pytest.mark.parametrize("changes", [{"form": "dense"}, {"samples": 3, "relations": ("item",), "mixture": "fixed"}])
+@pytest.mark.parametrize(
+    "changes", [{"form": "dense"}, {"relations": ("item",), "mixture": "fixed"}, {"samples": 3, "relations": ("item",)}]
+)
 def test_other_forms_are_served(changes: Mapping[str, Any], events: EventData, tmp_path: Path) -> None:
     made = exported(tmp_path / "bundle", events, explained=False, **changes)
     assert made.bundle.parity is not None
@@ -197,7 +199,7 @@ def test_other_forms_are_served(changes: Mapping[str, Any], events: EventData, t
     answer = recommend(model, RecommendationRequest(items, k=ITEMS, user_id="u5"))
     wanted = (made.model.item_vectors[1:] @ in_torch(made, items, 1 + events.users.all_ids().index("u5"))).detach()
     found = {item.id: item.score for item in answer.items}
-    np.testing.assert_allclose([found[item] for item in events.items.all_ids()], wanted.numpy(), atol=1e-5)
+    np.testing.assert_allclose([found[item] for item in events.items.all_ids()], wanted.numpy(), atol=1e-4)
 
 
 def bent(low_rank: Exported, folder: Path, **changes: Any) -> Path:
