@@ -72,3 +72,10 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """One transaction: committed when the block ends, rolled back when it raises."""
     with session(engine) as opened, opened.begin():
         yield opened
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[Session]:
+    """One read-only transaction: a write in it is an error of Postgres."""
+    with transaction(engine.execution_options(postgresql_readonly=True)) as opened:
+        yield opened

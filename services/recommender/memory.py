@@ -9,11 +9,10 @@ from uuid import UUID
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
-from libs.database.engine import session, transaction
+from libs.database.engine import read_only
 from libs.database.tables import UserEvent
-from libs.web.timing import span
+from libs.web.transactions import Transactions
 from services.recommender.explanations.recorder import Recorder
 from services.recommender.history import repository as history
 from services.recommender.history.repository import Actor
@@ -22,26 +21,13 @@ from services.recommender.sessions.store import LoadEvents, SessionStore
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Transactions):
     """The connections of one process."""
 
     settings: MemorySettings
     engine: Engine
     sessions: SessionStore
     recorder: Recorder
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A session in a read-only transaction: a write in it is an error of Postgres."""
-        readonly = self.engine.execution_options(postgresql_readonly=True)
-        with span("db"), session(readonly) as opened, opened.begin():
-            yield opened
-
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session whose transaction is committed when the block ends, rolled back when it raises."""
-        with span("db"), transaction(self.engine) as opened:
-            yield opened
 
 
 @contextmanager
@@ -64,10 +50,8 @@ def open_memory(engine: Engine, settings: MemorySettings, registry: CollectorReg
 
 
 def _loading(engine: Engine) -> LoadEvents:
-    readonly = engine.execution_options(postgresql_readonly=True)
-
     def load(project_id: UUID, session_id: str, limit: int) -> list[UserEvent]:
-        with session(readonly) as opened:
+        with read_only(engine) as opened:
             return list(reversed(history.newest(opened, project_id, Actor("session", session_id), limit)))
 
     return load
