@@ -4,12 +4,15 @@ JobError
 ├── JobNotFound          no such job in this project
 ├── GroupNotFound        no such group in this project
 ├── DependencyNotFound   a job that another should wait for does not exist, or has failed already
+├── RequestRefused       fields of a request mean nothing usable, as things stand now
 ├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
 ├── JobNotEnded          only a job that has ended is deleted
 ├── JobInUse             it validated a data set that exists
 └── LeaseLost            a worker writes for an attempt that is no longer the job's
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from libs.jobs.states import JobStatus
@@ -39,6 +42,29 @@ class GroupNotFound(JobError):
 
 class DependencyNotFound(JobError):
     code = "dependency_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one field of a request; `path` leads to it from the top."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+class RequestRefused(JobError):
+    """A well-formed request that cannot be done as things stand: what it refers to is not there, or does not fit.
+
+    Attributes:
+        faults: one for each wrong field; at least one.
+    """
+
+    code = "invalid_reference"
+
+    def __init__(self, faults: Sequence[Fault], code: str | None = None) -> None:
+        self.faults = list(faults)
+        self.code = code or self.code
+        super().__init__(faults[0].message)
 
 
 class InvalidMove(JobError):

@@ -5,7 +5,15 @@ import errno
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from libs.jobs.errors import DependencyNotFound, GroupNotFound, InvalidMove, JobInUse, JobNotEnded, JobNotFound
+from libs.jobs.errors import (
+    DependencyNotFound,
+    GroupNotFound,
+    InvalidMove,
+    JobInUse,
+    JobNotEnded,
+    JobNotFound,
+    RequestRefused,
+)
 from libs.models.catalog import UnknownMethodError
 from libs.registry.artifacts import ArtifactError, ArtifactNotFound
 from libs.registry.errors import AliasConflict, InvalidError
@@ -13,6 +21,7 @@ from libs.registry.errors import ConflictError as RegistryConflict
 from libs.registry.errors import NotFoundError as RegistryNotFound
 from libs.web.problems import (
     ConflictError,
+    FieldProblem,
     InsufficientStorageError,
     NotFoundError,
     PreconditionFailedError,
@@ -20,7 +29,14 @@ from libs.web.problems import (
     ProblemMap,
     UnavailableError,
     UnprocessableError,
+    pointer,
 )
+
+
+def refused(error: RequestRefused) -> UnprocessableError:
+    """A request that cannot be done as things stand, with a pointer to each field."""
+    fields = [FieldProblem(pointer=pointer(fault.path), message=fault.message) for fault in error.faults]
+    return UnprocessableError(str(error), code=error.code, errors=fields)
 
 
 def _database_away(_: Exception) -> ProblemError:
@@ -46,6 +62,7 @@ PROBLEMS: ProblemMap = {
     UnknownMethodError: lambda error: NotFoundError(str(error), code="method_not_found"),
     JobNotFound: lambda error: NotFoundError(str(error), code=error.code),
     GroupNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    RequestRefused: refused,
     DependencyNotFound: lambda error: UnprocessableError(str(error), code=error.code),
     InvalidMove: lambda error: ConflictError(str(error), code=error.code),
     JobNotEnded: lambda error: ConflictError(str(error), code=error.code),

@@ -6,12 +6,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from libs.jobs.references import roles_of
 from libs.jobs.spec import JobSpec
 from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS
 from libs.web.problems import Problem, problem_responses
 from services.gateway.examples import EXAMPLES, PASSED_ON, SPEC
-from services.gateway.jobs.references import roles_of
 from services.gateway.jobs.service import NO_DIRECT
 
 DESCRIPTION = """Train, distil, compress, adapt and serve models behind one REST API.

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
+from libs.jobs.dataset_spec import DatasetRequest, VersionRequest
 from libs.jobs.spec import Name
 from libs.registry import datasets as registry
 from libs.web.auth import Caller, Scope, authenticate
@@ -19,11 +20,9 @@ from services.gateway.datasets import service
 from services.gateway.datasets.schemas import (
     Dataset,
     DatasetDetail,
-    DatasetRequest,
     DatasetVersion,
     Report,
     Statistics,
-    VersionRequest,
 )
 from services.gateway.downloads import download_of, stream_file
 from services.gateway.idempotency.once import Creates

@@ -1,15 +1,15 @@
 """Data sets: begun, uploaded, handed to validation, read back. Their states are `libs.registry.datasets`'s."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact
 from libs.database.tables import Dataset as DatasetRow
 from libs.database.tables import DatasetVersion as VersionRow
-from libs.jobs.spec import JobSpec
-from libs.jobs.submit import submit
+from libs.jobs import dataset_versions
+from libs.jobs.dataset_spec import VersionRequest
 from libs.registry import datasets as registry
 from libs.registry.errors import DatasetVersionNotFound
 from libs.web.paging import Page, decode_cursor
@@ -18,14 +18,10 @@ from services.gateway.datasets import repository
 from services.gateway.datasets.schemas import (
     Dataset,
     DatasetDetail,
-    DatasetRequest,
     DatasetVersion,
     Report,
-    Source,
     Statistics,
-    VersionRequest,
 )
-from services.gateway.datasets.sources import allowed_location, pinned_events
 from services.gateway.datasets.uploads import Upload
 from services.gateway.jobs.repository import newest_artifact
 from services.gateway.paging import page_of
@@ -39,36 +35,9 @@ def begin(session: Session, project_id: UUID, name: str, request: VersionRequest
     """Begin a version: it waits for its upload, or is handed to validation at once.
 
     Raises:
-        UnprocessableError: its path is not under an allowed root, or the data set it goes on from is none of events.
+        RequestRefused: its path is not under an allowed root, or the data set it goes on from is none of events.
     """
-    source = request.source
-    if source.path is not None:
-        source = Source(path=allowed_location(source.path, data_roots))
-    base = None
-    if source.recorded is not None and source.recorded.base is not None:
-        base = pinned_events(session, project_id, source.recorded.base)
-        source = Source(recorded=source.recorded.model_copy(update={"base": base}))
-    stored = {**source.model_dump(exclude_none=True), "validation": request.validation.model_dump(mode="json")}
-    description = request.description if isinstance(request, DatasetRequest) else ""
-    row = registry.create_version(session, project_id, name, stored, description=description)
-    if source.upload is None:
-        place = source.path or (registry.RECORDED if source.recorded is not None else f"public:{source.public}")
-        _validate(session, row, name, place, size_bytes=0, base=base)
-    session.refresh(row)
-    return _version(row, name)
-
-
-def _validate(session: Session, row: VersionRow, name: str, uri: str, size_bytes: int, base: str | None = None) -> None:
-    """Move the version on, then submit the job: a version that is validated already submits none."""
-    job_id = uuid4()
-    registry.mark_uploaded(session, row.id, uri, size_bytes, job_id)
-    spec = JobSpec(
-        method="validate-dataset",
-        name=f"validate-{name}"[:64].rstrip("._-"),
-        datasets={"upload": f"{name}@{row.version}", **({"base": base} if base is not None else {})},
-        config=row.source["validation"],
-    )
-    submit(session, row.project_id, spec, job_id=job_id)
+    return _version(dataset_versions.begin(session, project_id, name, request, data_roots), name)
 
 
 def uploading(session: Session, project_id: UUID, name: str, number: int) -> VersionRow:
@@ -116,7 +85,7 @@ def note_received(session: Session, project_id: UUID, name: str, number: int, si
 def complete(session: Session, project_id: UUID, name: str, number: int, uri: str, size_bytes: int) -> DatasetVersion:
     """The upload is whole: queue its validation. Completing twice is a conflict, not a second job."""
     row = uploading(session, project_id, name, number)
-    _validate(session, row, name, uri, size_bytes)
+    dataset_versions.validate(session, row, name, uri, size_bytes)
     session.refresh(row)
     return _version(row, name)
 

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job
-from libs.jobs.errors import GroupNotFound
+from libs.jobs.errors import GroupNotFound, RequestRefused
+from libs.jobs.references import pin
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import JobStatus
 from libs.jobs.submit import submit
 from libs.web.problems import FieldProblem, UnprocessableError
+from services.gateway.errors import refused
 from services.gateway.job_groups.schemas import MAX_JOBS, Group, GroupMember, GroupRequest
-from services.gateway.jobs.references import pin
 from services.gateway.jobs.repository import members
 from services.gateway.jobs.schemas import JobSummary
 from services.gateway.jobs.service import read_spec
@@ -79,8 +80,8 @@ def submit_group(session: Session, project_id: UUID, jobs: Sequence[PlacedSpec])
 def _pin(session: Session, project_id: UUID, job: PlacedSpec) -> JobSpec:
     try:
         return pin(session, project_id, job.spec)
-    except UnprocessableError as error:
-        raise _below(job.place, error) from None
+    except RequestRefused as error:
+        raise _below(job.place, refused(error)) from None
 
 
 def table(session: Session, project_id: UUID, group_id: UUID) -> Group:

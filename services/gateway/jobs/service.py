@@ -13,6 +13,7 @@ from libs.database.tables import Artifact as ArtifactRow
 from libs.database.tables import Job
 from libs.jobs import events, reports
 from libs.jobs.errors import JobNotFound
+from libs.jobs.references import pin
 from libs.jobs.spec import JobSpec, config_class, parse_spec
 from libs.jobs.states import TERMINAL, JobStatus
 from libs.jobs.submit import default_name, submit
@@ -22,7 +23,6 @@ from libs.web.paging import Page, decode_cursor
 from libs.web.problems import FieldProblem, NotFoundError, UnprocessableError, summary_of, validation_problem
 from libs.web.sse import Batch, StreamEvent
 from services.gateway.jobs import repository
-from services.gateway.jobs.references import pin
 from services.gateway.jobs.schemas import (
     Artifact,
     ArtifactList,
@@ -86,7 +86,7 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
     """Pin the references of a spec and queue it.
 
     Raises:
-        UnprocessableError: a reference means nothing usable.
+        RequestRefused: a reference means nothing usable.
     """
     return detail_of(submit(session, project_id, pin(session, project_id, spec)))
 
@@ -95,7 +95,7 @@ def dry_run(session: Session, project_id: UUID, spec: JobSpec) -> DryRun:
     """What `submit_job` would store, and who could run it now.
 
     Raises:
-        UnprocessableError: a reference means nothing usable.
+        RequestRefused: a reference means nothing usable.
     """
     pinned = pin(session, project_id, spec)
     return DryRun(

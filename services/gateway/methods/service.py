@@ -1,8 +1,8 @@
 """The catalog of methods and tasks, as the API shows it."""
 
+from libs.jobs.references import roles_of
 from libs.jobs.tasks import TASKS, PlatformTask
 from libs.models.catalog import METHODS, Method, UnknownMethodError
-from services.gateway.jobs.references import roles_of
 from services.gateway.methods.schemas import MethodDetail, MethodSummary
 
 

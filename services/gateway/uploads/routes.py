@@ -8,11 +8,11 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from libs.jobs.dataset_spec import FileName
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer
 from libs.web.problems import responses
 from libs.web.routing import Router
-from services.gateway.datasets.schemas import FileName
 from services.gateway.idempotency.once import Creates, Creation
 from services.gateway.uploads import service
 from services.gateway.uploads.schemas import UploadedFile

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from libs.database.tables import DatasetVersion, ModelVersion
+from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.spec import JobSpec
 from libs.models.catalog import METHODS, DataKind, Task, UnknownMethodError
 from libs.models.estimate_config import EstimateConfig
@@ -15,9 +16,8 @@ from libs.models.update_config import UpdateConfig
 from libs.registry import datasets, models
 from libs.registry.errors import BadReference, RegistryError
 from libs.registry.import_config import ImportConfig
-from libs.registry.references import check_alias, parse_reference
+from libs.registry.references import Reference, check_alias, parse_reference
 from libs.registry.uploads import find_upload
-from libs.web.problems import FieldProblem, UnprocessableError, pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,31 @@ def _reads(spec: JobSpec) -> Roles:
     return roles_of(spec.config.of if isinstance(spec.config, EstimateConfig) else spec.method)
 
 
-def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A version of a data set that is made before the job runs; `kind` is None where only validation will tell."""
+
+    name: str
+    version: int
+    kind: DataKind | None
+
+
+def pin(session: Session, project_id: UUID, spec: JobSpec, upcoming: Upcoming | None = None) -> JobSpec:
     """The spec with every reference as `name@version` and the digest of that version beside it.
 
+    Args:
+        upcoming: what the bare name of this data set means; the job must read it. It has no digest yet.
+
     Raises:
-        UnprocessableError: roles are missing or unknown, or references mean nothing usable; a pointer for each.
+        RequestRefused: roles are missing or unknown, or references mean nothing usable; a fault for each.
     """
     roles = _reads(spec)
-    found = _Pins(spec)
+    found = _Pins(spec, upcoming)
     found.check_roles("datasets", roles.datasets, frozenset(), spec.method)
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
     found.resolve("models", lambda text: models.resolve(session, project_id, text), roles)
     found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)
+    found.check_expected()
     if isinstance(spec.config, ImportConfig):
         found.check_upload(lambda artifact_id: find_upload(session, project_id, artifact_id), spec.config.artifact)
     return found.pinned()
@@ -88,14 +101,16 @@ def pin(session: Session, project_id: UUID, spec: JobSpec) -> JobSpec:
 class _Pins:
     """Collects what the references of one spec mean, and everything that is wrong with them."""
 
-    def __init__(self, spec: JobSpec) -> None:
+    def __init__(self, spec: JobSpec, upcoming: Upcoming | None) -> None:
         self._spec = spec
+        self._upcoming = upcoming
         self._given: dict[str, dict[str, str]] = {"datasets": spec.datasets, "models": spec.models}
         self._pinned: dict[str, dict[str, str]] = {"datasets": {}, "models": {}}
         self._digests: dict[str, str] = {}
         self._output_model = spec.output_model
         self._data: DataKind | None = None
-        self._problems: list[FieldProblem] = []
+        self._expected: set[str] = set()
+        self._faults: list[Fault] = []
 
     def check_roles(self, kind: str, required: frozenset[str], optional: frozenset[str], method: str) -> None:
         given = self._given[kind]
@@ -108,6 +123,9 @@ class _Pins:
 
     def resolve(self, kind: str, find: Callable[[str], DatasetVersion | ModelVersion], roles: Roles) -> None:
         for role, text in self._given[kind].items():
+            if kind == "datasets" and self._is_upcoming(text):
+                self._expect(role, roles)
+                continue
             try:
                 version = find(text)
             except RegistryError as error:
@@ -120,16 +138,38 @@ class _Pins:
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
             self._note_digest(f"{kind}/{role}", str(version.digest))
 
+    def _is_upcoming(self, text: str) -> bool:
+        return self._upcoming is not None and parse_reference(text) == Reference(self._upcoming.name)
+
+    def _expect(self, role: str, roles: Roles) -> None:
+        """A role reads the version that is made before the job runs."""
+        assert self._upcoming is not None
+        path, place = ("datasets", role), f"datasets/{role}"
+        if self._upcoming.kind is not None:
+            self._check_data(path, self._upcoming.kind, roles)
+        if place in self._spec.digests:
+            self._refuse(("digests", place), "It is made before the job runs, so its content is not known yet.")
+        self._pinned["datasets"][role] = f"{self._upcoming.name}@{self._upcoming.version}"
+        self._expected.add(place)
+
+    def check_expected(self) -> None:
+        if self._upcoming is not None and not self._expected:
+            name = self._upcoming.name
+            self._refuse(("datasets",), f"No role reads {name!r}, which is made first: write its name, no version.")
+
     def _check_kind(self, path: tuple[str, ...], version: DatasetVersion | ModelVersion, roles: Roles) -> None:
         """Refuse a data set of another kind or a model of another task than the job reads."""
-        about = self._spec.method
-        wanted = roles.data or self._data
-        if isinstance(version, DatasetVersion) and wanted is not None and version.kind != wanted:
-            has, needs = _IN_WORDS[version.kind], _IN_WORDS[wanted]
-            self._refuse(path, f"The data set holds {has}; {about if roles.data else 'the model'} needs {needs}.")
-        if isinstance(version, ModelVersion) and roles.task is not None and version.task != roles.task:
+        if isinstance(version, DatasetVersion):
+            self._check_data(path, version.kind, roles)
+        elif roles.task is not None and version.task != roles.task:
             does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]
-            self._refuse(path, f"The model {does}; {about} needs one that {needs}.")
+            self._refuse(path, f"The model {does}; {self._spec.method} needs one that {needs}.")
+
+    def _check_data(self, path: tuple[str, ...], kind: str, roles: Roles) -> None:
+        wanted = roles.data or self._data
+        if wanted is not None and kind != wanted:
+            who = self._spec.method if roles.data else "the model"
+            self._refuse(path, f"The data set holds {_IN_WORDS[kind]}; {who} needs {_IN_WORDS[wanted]}.")
 
     def _check_update(self, parent: ModelVersion, name: str) -> None:
         """An update adds to its parent's model; its changes must be hyper-parameters of the parent's method."""
@@ -164,13 +204,12 @@ class _Pins:
         self._digests[place] = digest
 
     def _refuse(self, path: tuple[str, ...], message: str) -> None:
-        self._problems.append(FieldProblem(pointer=pointer(path), message=message))
+        self._faults.append(Fault(path, message))
 
     def pinned(self) -> JobSpec:
-        for place in self._spec.digests.keys() - self._digests.keys():
+        for place in self._spec.digests.keys() - self._digests.keys() - self._expected:
             self._refuse(("digests", place), "There is no such reference in `datasets` or `models`.")
-        if self._problems:
-            problems = sorted(self._problems, key=lambda problem: problem.pointer)
-            raise UnprocessableError(problems[0].message, code="invalid_reference", errors=problems)
+        if self._faults:
+            raise RequestRefused(sorted(self._faults, key=lambda fault: fault.path))
         settled = {**self._pinned, "digests": self._digests, "output_model": self._output_model}
         return self._spec.model_copy(update=settled)

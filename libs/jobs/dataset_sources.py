@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from libs.jobs.errors import Fault, RequestRefused
 from libs.registry import datasets
 from libs.registry.errors import RegistryError
 from libs.registry.references import parse_reference
-from libs.web.problems import FieldProblem, UnprocessableError
 
 ROOTS_SEPARATOR = ":::"
 
@@ -22,7 +22,7 @@ def allowed_location(path: str, data_roots: str) -> str:
         data_roots: folders and s3:// prefixes, joined by `:::`.
 
     Raises:
-        UnprocessableError: it lies elsewhere, or no roots are allowed.
+        RequestRefused: it lies elsewhere, or no roots are allowed.
     """
     roots = [_location(root) for root in data_roots.split(ROOTS_SEPARATOR) if root]
     found = _location(path)
@@ -32,8 +32,7 @@ def allowed_location(path: str, data_roots: str) -> str:
             if roots
             else "None is allowed here; set OCTAVO_DATA_ROOTS, or upload the data instead."
         )
-        field = FieldProblem(pointer="/source/path", message=message)
-        raise UnprocessableError(message, code="path_not_allowed", errors=[field])
+        raise RequestRefused([Fault(("source", "path"), message)], code="path_not_allowed")
     return found
 
 
@@ -58,7 +57,7 @@ def pinned_events(session: Session, project_id: UUID, reference: str) -> str:
     """`name@version` of a ready data set of events.
 
     Raises:
-        UnprocessableError: there is none, or it holds other data.
+        RequestRefused: there is none, or it holds other data.
     """
     try:
         version = datasets.resolve(session, project_id, reference)
@@ -66,6 +65,5 @@ def pinned_events(session: Session, project_id: UUID, reference: str) -> str:
     except RegistryError as error:
         problem = str(error)
     if problem is not None:
-        field = FieldProblem(pointer="/source/recorded/base", message=problem)
-        raise UnprocessableError(problem, code="invalid_reference", errors=[field])
+        raise RequestRefused([Fault(("source", "recorded", "base"), problem)])
     return f"{parse_reference(reference).name}@{version.version}"
