@@ -82,6 +82,24 @@ class ApiKey(_Owned, Base):
     revoked_at: Mapped[datetime | None]
 
 
+class DashboardSession(Base):
+    """A browser that logged in with a key. Its cookie holds a random token, of which only the SHA-256 is here.
+
+    `sealed_key` is the key under a pad made of that token: who has the table alone can use neither.
+    """
+
+    __tablename__ = "dashboard_sessions"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"))
+    sealed_key: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_dashboard_sessions_key", "key_id"),)
+
+
 class IdempotencyKey(Base):
     """The first answer to a request that carried `Idempotency-Key`, replayed to its repeats."""
 

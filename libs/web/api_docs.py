@@ -19,10 +19,14 @@ def install(app: FastAPI) -> None:
         """The API, to read and to try."""
         return FileResponse(_OURS / "api_docs.html", media_type="text/html")
 
+    files = StaticFiles(directory=_OURS, packages=[("fastapi_offline", "static")])
+    app.mount("/docs/static", files, name="docs-static")
+
+
+def lead_to_docs(app: FastAPI) -> None:
+    """Make the root of a service that has no pages of its own lead to the documentation."""
+
     @app.get("/", include_in_schema=False, dependencies=[Public])
     async def root() -> RedirectResponse:
         """The documentation is what there is to see."""
         return RedirectResponse("/docs")
-
-    files = StaticFiles(directory=_OURS, packages=[("fastapi_offline", "static")])
-    app.mount("/docs/static", files, name="docs-static")

@@ -216,6 +216,12 @@ def _request_fields(request: Request, error: RequestValidationError) -> list[Fie
     return fields
 
 
+def invalid_request(request: Request, error: RequestValidationError) -> UnprocessableError:
+    """The problem of a request that does not fit what its route declares."""
+    fields = _request_fields(request, error)
+    return UnprocessableError(summary_of(fields), errors=fields)
+
+
 _TITLES = {422: "The request cannot be fulfilled as it stands", 500: "Something went wrong on our side"}
 
 
@@ -253,8 +259,7 @@ def install(app: FastAPI, mapped: ProblemMap | None = None) -> None:
 
     async def handle_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        fields = _request_fields(request, error)
-        return response_of(UnprocessableError(summary_of(fields), errors=fields))
+        return response_of(invalid_request(request, error))
 
     async def handle_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

@@ -19,6 +19,7 @@ from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from libs.web.wakeups import PostgresListener, Wakeups
 from services.gateway.context import Gateway
+from services.gateway.dashboard import app as dashboard
 from services.gateway.datasets.routes import router as datasets_router
 from services.gateway.datasets.upload_routes import router as uploads_router
 from services.gateway.deployments.routes import router as deployments_router
@@ -81,6 +82,7 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     api_docs.install(app)
+    dashboard.install(app)
     install_openapi(app)
     return app
 

@@ -44,6 +44,7 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     for router in (health_router(metrics, _is_ready), classify.router, v2.router, repository_routes.router):
         app.include_router(router)
     api_docs.install(app)
+    api_docs.lead_to_docs(app)
     return app
 
 

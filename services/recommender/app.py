@@ -48,6 +48,7 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
     for router in (routes.router, *ROUTERS):
         app.include_router(router, dependencies=[Depends(admit)])
     api_docs.install(app)
+    api_docs.lead_to_docs(app)
     return app
 
 

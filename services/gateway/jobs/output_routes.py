@@ -42,15 +42,10 @@ def list_events(
     With `Accept: text/event-stream` the events are streamed as they come, each with its number as id:
     `Last-Event-ID` goes on where a broken connection ended. An `end` event says that none will follow.
     """
-    wants_stream = "text/event-stream" in accept
-    start = last_event_id(resume_after, after) if wants_stream else after
+    if "text/event-stream" in accept:
+        return waiting.events_from(gateway, caller.project_id, job_id, last_event_id(resume_after, after))
     with gateway.reading() as session:
-        page = service.event_page(session, caller.project_id, job_id, start, 1 if wants_stream else limit)
-    if not wants_stream:
-        return page
-    if page.ended and not page.items:
-        return Response(status_code=204)  # tells an EventSource not to connect again
-    return waiting.event_stream(gateway, caller.project_id, job_id, start)
+        return service.event_page(session, caller.project_id, job_id, after, limit)
 
 
 @router.get("/{job_id}/metrics", responses=responses(404))

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from libs.web.sse import Batch, EventStream, StreamTimes
 from services.gateway.context import Gateway
@@ -41,7 +42,20 @@ def _read(gateway: Gateway, project_id: UUID, job_id: UUID) -> JobDetail:
         return service.detail(session, project_id, job_id)
 
 
-def event_stream(gateway: Gateway, project_id: UUID, job_id: UUID, after: int) -> EventStream:
+def events_from(gateway: Gateway, project_id: UUID, job_id: UUID, after: int) -> Response:
+    """The stream of the job's events after number `after`; 204 when none will ever follow.
+
+    Raises:
+        JobNotFound: the project has none of this id.
+    """
+    with gateway.reading() as session:
+        page = service.event_page(session, project_id, job_id, after, 1)
+    if page.ended and not page.items:
+        return Response(status_code=204)  # tells an EventSource not to connect again
+    return _event_stream(gateway, project_id, job_id, after)
+
+
+def _event_stream(gateway: Gateway, project_id: UUID, job_id: UUID, after: int) -> EventStream:
     """The job's events after number `after`, as they come."""
 
     def read(after: int) -> Batch:

@@ -77,6 +77,6 @@ def test_a_file_that_is_not_there_is_a_problem_like_any_other(client: TestClient
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_the_root_leads_to_the_documentation(client: TestClient) -> None:
-    answer = client.get("/", follow_redirects=False)
+def test_the_root_of_a_service_without_pages_leads_to_the_documentation() -> None:
+    answer = TestClient(make_app(), base_url=BASE).get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")

@@ -1,0 +1,23 @@
+"""The dashboard in the gateway's application."""
+
+from fastapi import FastAPI
+
+from services.gateway.dashboard.jobs.list_routes import router as jobs_router
+from services.gateway.dashboard.jobs.new_routes import router as new_job_router
+from services.gateway.dashboard.jobs.routes import router as job_router
+from services.gateway.dashboard.overview.routes import router as overview_router
+from services.gateway.dashboard.pages import show_missing
+from services.gateway.dashboard.session.routes import router as session_router
+from services.gateway.dashboard.session.service import WrongKeys
+from services.gateway.dashboard.templating import Assets
+
+_ROUTERS = (session_router, overview_router, jobs_router, new_job_router, job_router)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages and their files to an application whose problems are installed."""
+    app.state.wrong_keys = WrongKeys()
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.mount("/static", Assets(), name="static")
+    show_missing(app)

@@ -1,0 +1,208 @@
+"""The form of a new job: made of the method's JSON Schema, read back into the API's own request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from libs.jobs.spec import JobSpec, config_class
+from libs.models.classifier_config import ClassifierConfig
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.training.config import ImageTrainingConfig, TrainingConfig
+from libs.web.problems import FieldProblem
+from services.gateway.dashboard.forms import FormData
+from services.gateway.dashboard.jobs import repository
+from services.gateway.dashboard.schema_fields import (
+    Field,
+    Typed,
+    fields_of,
+    json_of,
+    shown_values,
+    text_of,
+    typed_values,
+)
+from services.gateway.jobs.references import roles_of
+from services.gateway.methods import service as methods
+from services.gateway.methods.schemas import MethodDetail
+
+_LISTED = 200
+_USUAL = ("epochs", "max_steps", "batch_size", "lr", "model", "split", "of", "artifact", "labels")
+_SHARED: dict[type[BaseModel], str] = {
+    TrainingConfig: "Optimisation and bookkeeping",
+    ImageTrainingConfig: "Pictures",
+    ClassifierConfig: "Classifier",
+    SequenceTrainingConfig: "Sequences",
+}
+_OF_JOB = ("name", "output_model", "seed", "resources", "priority", "timeout_s", "max_attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Fields under one heading; folded away until somebody needs them, or one of them is wrong."""
+
+    title: str
+    fields: list[Field]
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """The form.
+
+    Attributes:
+        references: the data sets and models it reads, each a choice of those that fit.
+        problems: what is wrong, the field each is about first; of none when it is not about a field of the form.
+    """
+
+    method: MethodDetail
+    references: list[Field]
+    groups: list[Group]
+    problems: list[tuple[Field | None, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a form begins with: texts by field name."""
+
+    values: Mapping[str, str]
+    errors: Sequence[FieldProblem] = ()
+
+
+def form_of(session: Session, project_id: UUID, method: str, given: Given) -> NewJob:
+    """The form of a method or task.
+
+    Raises:
+        UnknownMethodError: there is none of that name.
+    """
+    detail = methods.detail(method)
+    typed = Typed(given.values, _by_field(given.errors))
+    references = _references(session, project_id, method, typed)
+    config = fields_of(detail.config_schema, typed, "config/")
+    groups = [*_config_groups(method, detail, config), _job_group(typed)]
+    every = [*references, *(field for group in groups for field in group.fields)]
+    return NewJob(detail, references, groups, _problems(every, given.errors))
+
+
+def _by_field(errors: Sequence[FieldProblem]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for error in errors:
+        name = error.pointer.removeprefix("/")
+        found[name] = (*found.get(name, ()), error.message)
+    return found
+
+
+def _problems(fields: list[Field], errors: Sequence[FieldProblem]) -> list[tuple[Field | None, str]]:
+    def field_at(name: str) -> Field | None:
+        return next((one for one in fields if name == one.name or name.startswith(f"{one.name}/")), None)
+
+    return [(field_at(error.pointer.removeprefix("/")), error.message) for error in errors]
+
+
+def _references(session: Session, project_id: UUID, method: str, typed: Typed) -> list[Field]:
+    roles = roles_of(method)
+    datasets = repository.ready_datasets(session, project_id, roles.data, _LISTED) if roles.datasets else ()
+    takes_models = roles.models or roles.optional_models
+    models = repository.ready_models(session, project_id, roles.task, _LISTED) if takes_models else ()
+    wanted = [
+        *(("datasets", role, datasets, True) for role in sorted(roles.datasets)),
+        *(("models", role, models, True) for role in sorted(roles.models)),
+        *(("models", role, models, False) for role in sorted(roles.optional_models)),
+    ]
+    return [_reference(kind, role, options, typed, required=needed) for kind, role, options, needed in wanted]
+
+
+def _reference(kind: str, role: str, options: Sequence[str], typed: Typed, *, required: bool) -> Field:
+    name = f"{kind}/{role}"
+    value = typed.values.get(name, options[0] if required and len(options) == 1 else "")
+    words = {"datasets": "Data set", "models": "Model"}[kind]
+    return Field(
+        name=name,
+        label=f"{words}: {role}",
+        kind="choice",
+        required=required,
+        options=tuple(options) if value in options or not value else (value, *options),
+        value=value,
+        errors=typed.errors.get(name, ()),
+    )
+
+
+def _config_groups(method: str, detail: MethodDetail, fields: list[Field]) -> list[Group]:
+    titles = _titles(method)
+    named = {name: [field for field in fields if _first(field) == name] for name in detail.config_schema["properties"]}
+    grouped: dict[str, list[Field]] = {"The usual": []}
+    grouped |= {title: [] for title in dict.fromkeys(titles.values())}
+    for name, of_name in named.items():
+        grouped["The usual" if name in _USUAL else titles[name]] += of_name
+    own = f"Of {method}"
+    return [
+        Group(title, found, open=title in ("The usual", own) or _needs_a_look(found))
+        for title, found in grouped.items()
+        if found
+    ]
+
+
+def _titles(method: str) -> dict[str, str]:
+    """Field → heading: that of the class which first declares it, the method's own class first."""
+    own = f"Of {method}"
+    config = config_class(method)
+    found: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        if issubclass(kind, BaseModel):
+            found = {**{name: _SHARED.get(kind, own) for name in kind.model_fields}, **found}
+    return dict(sorted(found.items(), key=lambda item: item[1] != own))
+
+
+def _first(field: Field) -> str:
+    return field.name.split("/")[1]
+
+
+def _needs_a_look(fields: list[Field]) -> bool:
+    return any(field.errors or (field.value and field.kind != "switch") for field in fields)
+
+
+def _job_group(typed: Typed) -> Group:
+    fields = _job_fields(typed)
+    return Group("The job itself", fields, open=_needs_a_look(fields))
+
+
+def _job_fields(typed: Typed) -> list[Field]:
+    schema = JobSpec.model_json_schema()
+    wanted = {name: schema["properties"][name] for name in _OF_JOB}
+    fields = fields_of({**schema, "properties": wanted, "required": ()}, typed)
+    helps = {
+        "seed": "Of every random choice; the same seed gives the same weights.",
+        "priority": "Higher ones are taken first.",
+        "timeout_s": "Seconds an attempt may take. Empty: as long as it takes.",
+    }
+    return [replace(field, help=field.help or helps.get(field.name, "")) for field in fields]
+
+
+def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, str]]:
+    """The API's request that the form stands for, and the texts that were typed.
+
+    Raises:
+        UnknownMethodError: there is no such method or task.
+    """
+    detail = methods.detail(method)
+    fields = [*fields_of(detail.config_schema, Typed(), "config/"), *_job_fields(Typed())]
+    body: dict[str, Any] = {"method": method, "config": {}, **json_of(fields, form)}
+    texts = shown_values(fields, form)
+    for kind in ("datasets", "models"):
+        body[kind] = dict(form.below(f"{kind}/"))
+        texts |= {f"{kind}/{role}": text for role, text in body[kind].items()}
+    return body, texts
+
+
+def texts_of_spec(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a form shows that makes a job like one that exists: its values, where they are not the defaults."""
+    config = typed_values(config_class(spec["method"]).model_json_schema(), spec["config"], "config/")
+    schema = JobSpec.model_json_schema()
+    wanted = {name: schema["properties"][name] for name in _OF_JOB}
+    job = typed_values({**schema, "properties": wanted}, spec)
+    references = {
+        f"{kind}/{role}": text_of(text) for kind in ("datasets", "models") for role, text in spec.get(kind, {}).items()
+    }
+    return {**config, **job, **references}

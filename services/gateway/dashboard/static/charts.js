@@ -1,0 +1,119 @@
+// Curves by uPlot, in the page's own colours, light or dark.
+window.octavoCharts = (() => {
+  "use strict";
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const number = (text) => (typeof text === "number" ? text : null); // NaN and infinities come as words: a gap
+
+  function figure(value) {
+    if (typeof value !== "number") return value ?? "–";
+    const size = Math.abs(value);
+    return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
+  }
+
+  // train/loss and val/loss are two curves of one chart, loss.
+  function quantity(name) {
+    const cut = name.indexOf("/");
+    return cut < 0 ? [name, name] : [name.slice(cut + 1), name.slice(0, cut)];
+  }
+
+  class Chart {
+    constructor(place, title) {
+      this.title = title;
+      this.curves = new Map();
+      this.box = document.createElement("div");
+      this.box.className = "chart";
+      const heading = document.createElement("h3");
+      heading.textContent = title;
+      this.plot = document.createElement("div");
+      this.plot.setAttribute("role", "img");
+      this.box.append(heading, this.plot);
+      place.append(this.box);
+    }
+
+    set(name, steps, values) {
+      const curve = new Map();
+      steps.forEach((step, index) => curve.set(step, number(values[index])));
+      this.curves.set(name, curve);
+    }
+
+    add(name, step, value) {
+      if (!this.curves.has(name)) this.curves.set(name, new Map());
+      this.curves.get(name).set(step, number(value));
+    }
+
+    data() {
+      const steps = [...new Set([...this.curves.values()].flatMap((curve) => [...curve.keys()]))].sort((a, b) => a - b);
+      return [steps, ...[...this.curves.values()].map((curve) => steps.map((step) => curve.get(step) ?? undefined))];
+    }
+
+    describe() {
+      const last = [...this.curves].map(([name, curve]) => `${name} ${figure([...curve.values()].at(-1))}`);
+      this.plot.setAttribute("aria-label", `Curve of ${this.title} over steps. Last: ${last.join(", ")}.`);
+    }
+
+    draw() {
+      this.describe();
+      const names = [...this.curves.keys()].join("\n");
+      if (this.drawn && this.names === names) {
+        this.drawn.setData(this.data());
+        return;
+      }
+      this.names = names;
+      this.drawn?.destroy();
+      const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+      const series = [...this.curves].map(([name, curve], index) => ({
+        label: name,
+        stroke: colour(`--series-${(index % 6) + 1}`),
+        width: 1.75,
+        spanGaps: true,
+        points: { show: curve.size < 40, size: 5 },
+        value: (_, value) => figure(value),
+      }));
+      const options = {
+        width: this.plot.clientWidth || 400,
+        height: 210,
+        scales: { x: { time: false } },
+        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(figure) }],
+        series: [{ label: "step", value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
+        cursor: { points: { size: 7 } },
+      };
+      this.drawn = new uPlot(options, this.data(), this.plot);
+    }
+
+    fit() {
+      this.drawn?.setSize({ width: this.plot.clientWidth, height: 210 });
+    }
+  }
+
+  class Charts {
+    constructor(place) {
+      this.place = place;
+      this.byTitle = new Map();
+      new ResizeObserver(() => this.byTitle.forEach((chart) => chart.fit())).observe(place);
+      dark.addEventListener("change", () => { this.byTitle.forEach((chart) => { chart.names = null; }); this.draw(); });
+    }
+
+    chartOf(name) {
+      const [title] = quantity(name);
+      if (!this.byTitle.has(title)) {
+        if (this.byTitle.size === 0) this.place.replaceChildren();
+        this.byTitle.set(title, new Chart(this.place, title));
+      }
+      return this.byTitle.get(title);
+    }
+
+    set(name, steps, values) { this.chartOf(name).set(quantity(name)[1], steps, values); }
+    add(name, step, value) { this.chartOf(name).add(quantity(name)[1], step, value); }
+
+    // Charts of several curves first: loss and accuracy of training and validation are what people look for.
+    draw() {
+      const charts = [...this.byTitle.values()];
+      charts.sort((a, b) => b.curves.size - a.curves.size);
+      if (charts.some((chart, index) => this.place.children[index] !== chart.box)) this.place.append(...charts.map((chart) => chart.box));
+      charts.forEach((chart) => chart.draw());
+    }
+  }
+
+  return { Charts, figure };
+})();

@@ -1,0 +1,85 @@
+// The page of one job: its curves, and its events as they come.
+(() => {
+  "use strict";
+  const job = document.getElementById("job");
+  const address = `/jobs/${job.dataset.job}`;
+  const events = document.getElementById("events");
+  const box = events.closest(".log");
+  const mostLines = 1000;
+  const charts = new octavoCharts.Charts(document.getElementById("curves"));
+  let asked = 0;
+
+  async function loadCurves() {
+    const answer = await fetch(`${address}/curves`);
+    if (!answer.ok) return;
+    for (const one of (await answer.json()).items) charts.set(one.name, one.steps, one.values);
+    charts.draw();
+  }
+
+  // Several events in a row are one look.
+  function lookAgain() {
+    clearTimeout(asked);
+    asked = setTimeout(() => document.body.dispatchEvent(new Event("octavo:changed")), 150);
+  }
+
+  function wordsOf(kind, data) {
+    switch (kind) {
+      case "log": return [data.message, ...Object.entries(data.fields ?? {}).map(([key, value]) => `${key}=${value}`)].join("  ");
+      case "status": return `${data.from ?? "new"} → ${data.to}${data.reason ? `: ${data.reason}` : ""}`;
+      case "progress": return `${Math.round(data.fraction * 100)}% ${data.note}`;
+      case "metrics": return Object.entries(data.values).map(([name, point]) => `${name}=${octavoCharts.figure(point.value)} @${point.step}`).join("  ");
+      case "checkpoint": return `step ${data.step}, ${data.size_bytes} bytes`;
+      default: return `${data.name}@${data.version} is ${data.status}`;
+    }
+  }
+
+  function addLine(kind, data) {
+    const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 30;
+    const line = document.createElement("li");
+    line.className = kind === "log" ? `log ${data.level}` : kind;
+    const time = document.createElement("time");
+    time.dateTime = data.at;
+    time.textContent = data.at.slice(11, 19);
+    const parts = [["kind", kind], ["words", wordsOf(kind, data)]].map(([name, text]) => {
+      const part = document.createElement("span");
+      part.className = name;
+      part.textContent = text;
+      return part;
+    });
+    line.append(time, " ", parts[0], " ", parts[1]);
+    events.append(line);
+    while (events.childElementCount > mostLines) events.firstElementChild.remove();
+    if (atEnd) box.scrollTop = box.scrollHeight;
+  }
+
+  function showProgress(data) {
+    document.getElementById("progress").value = data.fraction;
+    document.getElementById("progress-words").textContent = `${Math.round(data.fraction * 100)}% ${data.note}`;
+  }
+
+  function listen() {
+    const source = new EventSource(`${address}/stream?after=${job.dataset.after}`);
+    const on = (kind, act) => source.addEventListener(kind, (event) => {
+      const data = JSON.parse(event.data);
+      addLine(kind, data);
+      act(data);
+    });
+    on("log", () => {});
+    on("progress", showProgress);
+    on("metrics", (data) => {
+      for (const [name, point] of Object.entries(data.values)) charts.add(name, point.step, point.value);
+      charts.draw();
+    });
+    for (const kind of ["status", "checkpoint", "model", "dataset"]) on(kind, lookAgain);
+    source.addEventListener("end", async () => {
+      source.close();
+      await loadCurves();
+      lookAgain();
+      job.dataset.ended = "yes";
+    });
+    window.addEventListener("pagehide", () => source.close());
+  }
+
+  box.scrollTop = box.scrollHeight;
+  loadCurves().then(() => { if (job.dataset.ended === "no") listen(); });
+})();
