@@ -22,6 +22,7 @@ FOLDER/ml-100k holds `ml-100k.inter`, as RecBole's wheel has it in `recbole/data
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -298,9 +299,20 @@ def _rate(measured: Mapping[str, float], what: str) -> float:
     return measured[what] / measured["cpu_s"]
 
 
-def learning(theirs: Recbole, ours: Octavo) -> dict[str, Any]:
-    """Both trained to the end of their early stopping; CPU time until RecBole's best validation figure."""
-    other, mine = theirs.ask("fit"), ours.fit()
+def learning(theirs: Recbole, ours: Octavo, kept: Path | None, cpu_s: float) -> dict[str, Any]:
+    """Both trained to the end of their early stopping or budget; CPU time until RecBole's best validation figure.
+
+    Args:
+        kept: file of RecBole's fit: taken from there if it is there, else written.
+        cpu_s: RecBole's fit ends with the epoch in which it has had so much.
+    """
+    if kept is not None and kept.exists():
+        other = json.loads(kept.read_text())
+    else:
+        other = theirs.ask("fit", cpu_s=cpu_s)
+        if kept is not None:
+            kept.write_text(json.dumps(other) + "\n")
+    mine = ours.fit()
     wanted = other["val"]
     cpu_s = {
         name: _reached(course, wanted) for name, course in (("recbole", other["course"]), ("octavo", mine["course"]))
@@ -330,7 +342,8 @@ def compare(model: str, data: Data, options: argparse.Namespace) -> dict[str, An
                 print(model, json.dumps(found["speed"], indent=2), flush=True)
             if not options.fit:
                 break
-            learnt = {"seed": seed, **learning(theirs, ours)}
+            kept = options.kept and options.kept / f"{model}-{options.batch_rows}-{seed}.json"
+            learnt = {"seed": seed, **learning(theirs, ours, kept, options.cpu_minutes * 60)}
             found["learning"].append(learnt)
             print_learnt(model, learnt)
     return found
@@ -362,6 +375,8 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="train both until they stop early")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--patience", type=int, default=10)
+    parser.add_argument("--cpu-minutes", type=float, default=math.inf, help="budget of one fit of RecBole")
+    parser.add_argument("--kept", type=Path, help="folder to keep RecBole's fits in, and to take them from")
     parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[0])
     parser.add_argument("--verbose", action="store_true", help="show what RecBole prints")
     parser.add_argument("--out", type=Path)

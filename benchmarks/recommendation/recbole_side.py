@@ -22,6 +22,10 @@ from recbole.utils import get_model, get_trainer, init_seed
 _METRIC = "ndcg@10"
 
 
+class _BudgetSpent(Exception):
+    """The CPU time that a fit may take is over."""
+
+
 class Side:
     """One model of RecBole on one data set."""
 
@@ -81,21 +85,32 @@ class Side:
         found = self.trainer.evaluate(self.test_data, load_best_model=False)
         return {"users": len(self.test_data.dataset), "cpu_s": time.process_time() - began, "ndcg": found[_METRIC]}
 
-    def fit(self) -> dict[str, Any]:
-        """From fresh weights until RecBole's early stopping ends it; then the best weights on the test users."""
+    def fit(self, cpu_s: float) -> dict[str, Any]:
+        """From fresh weights until early stopping or `cpu_s` ends it; then the best weights on the test users."""
         self.model, self.trainer = self._fresh()
         course: list[tuple[float, float]] = []
         began = time.process_time()
 
-        def after_epoch(_: int, score: float) -> None:
-            course.append((time.process_time() - began, score))
+        def after_epoch(epoch: int, score: float) -> None:  # called after the best weights are saved
+            spent_s = time.process_time() - began
+            course.append((spent_s, score))
+            print(f"RecBole epoch {epoch}: {spent_s:.0f} CPU s, {_METRIC} {score:.4f}", file=sys.stderr, flush=True)
+            if spent_s >= cpu_s:
+                raise _BudgetSpent
 
-        _, best = self.trainer.fit(
-            self.train_data, self.val_data, saved=True, show_progress=False, callback_fn=after_epoch
-        )
+        try:
+            self.trainer.fit(self.train_data, self.val_data, saved=True, show_progress=False, callback_fn=after_epoch)
+            ended_by = "early stopping"
+        except _BudgetSpent:
+            ended_by = "budget"
         test = self.trainer.evaluate(self.test_data, load_best_model=True)
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"course": course, "val": best[_METRIC], "test": test[_METRIC], "peak_rss_mib": peak_kib >> 10}
+        return {
+            "course": course,
+            "val": max(score for _, score in course),
+            "test": test[_METRIC],
+            "ended_by": ended_by,
+            "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        }
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:

@@ -37,6 +37,9 @@ def make_deterministic(enabled: bool) -> None:
     # The same switch as use_deterministic_algorithms, which imports the whole compiler first (as long as torch itself).
     torch.set_deterministic_debug_mode("error" if enabled else "default")
     torch.backends.cudnn.benchmark = not enabled
+    # Or torch writes NaN into every tensor before a kernel writes its result there: a pass over memory that makes
+    # nothing repeatable which was not.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def random_state() -> dict[str, Any]:

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from libs.data.events.relations import RelationTables
 from libs.models.rksa.attention import skewness
+from libs.models.rksa.ends import SasrecEnds
 from libs.models.rksa.kernels import cooccurrence_cosine
 from libs.models.rksa.network import RKSA, Kernels, PairData
 from libs.models.rksa.shape import cooccurrence_shape
+from libs.models.sequences.ends import EndReader
 from libs.models.sequences.step import Features
 
 _DOMINANT = 0.95
@@ -33,6 +35,10 @@ class SasrecModel(nn.Module):
     def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
         """Features at every position."""
         return Features(self.network(items, users))
+
+    def ends(self) -> EndReader:
+        """`SasrecEnds` of the weights of now."""
+        return SasrecEnds(self.network)
 
 
 class RksaModel(nn.Module):

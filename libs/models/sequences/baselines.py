@@ -43,6 +43,8 @@ def measure_baselines(
 class PopularityScorer:
     """Every item's training events, whatever the history."""
 
+    rows = None
+
     def __init__(self, counts: Tensor, device: str) -> None:
         self.counts = counts.float().to(device)
 
@@ -66,6 +68,8 @@ class ItemNeighbours:
 
 class ItemKnnScorer:
     """The sum of an item's similarities to all items of the history, as far as these have it among their neighbours."""
+
+    rows = None
 
     def __init__(self, neighbours: ItemNeighbours, device: str) -> None:
         self.items = torch.from_numpy(neighbours.items).to(device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from libs.data.events.store import EventStore, Longs
 from libs.data.events.windows import SequenceBatch, Split, Windows, batches, read, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.ends import EndReader
 from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, sampled_ranks, top_items
 from libs.models.sequences.sampling import distinct_negatives, repeated_negatives, sampled_name
-from libs.models.sequences.step import NextItemModel
+from libs.models.sequences.step import NextItemModel, ReadsEnds
 from libs.training.precision import Precision
 
 CUTOFFS = (5, 10, 20)
@@ -21,6 +23,11 @@ BUCKETS = {0: "popular", 1: "middle", 2: "tail"}
 LISTED = 10
 _MOST_SCORES = 1 << 25
 """Of one block, cases times items: 128 MB as float32."""
+_CACHED_SCORES = 1 << 18
+"""On a CPU a block of no more is made and read within the processor's cache, but for a product of fewer cases than
+`_FEWEST_CASES`."""
+_FEWEST_CASES = 64
+_END_ROWS = 1024
 _SAMPLE_SEED = 0x5EED
 """One sample of candidates and of windows for every run, so that models and seeds are compared on the same ones."""
 
@@ -67,42 +74,71 @@ Score = Callable[[Longs, Longs], Tensor]
 
 
 class Scorer(Protocol):
-    """What is measured: a model, or a rule."""
+    """What is measured: a model, or a rule.
+
+    Attributes:
+        rows: windows of one target each that it is best given at a time; None: as many as a training batch has.
+    """
+
+    @property
+    def rows(self) -> int | None: ...
 
     def begin(self, batch: SequenceBatch) -> Score:
         """What scores the positions of a batch of windows."""
 
 
 class ModelScorer:
-    """A `NextItemModel` in evaluation mode."""
+    """A `NextItemModel` in evaluation mode; its weights must stay as they are."""
 
     def __init__(self, model: nn.Module, precision: Precision, device: str) -> None:
         self.model, self.precision, self.device = model, precision, device
+        plain = precision.dtype is None and torch.device(device).type == "cpu"
+        self._reads_ends = model if plain and isinstance(model, ReadsEnds) else None
+
+    @property
+    def rows(self) -> int | None:
+        """Many where only the ends are read: a step of a recurrence is then one product of some size."""
+        return None if self._reads_ends is None else _END_ROWS
+
+    @cached_property
+    def _ends(self) -> EndReader:
+        assert self._reads_ends is not None
+        return self._reads_ends.ends()
 
     def begin(self, batch: SequenceBatch) -> Score:
         """Products of features and item vectors."""
         items, lengths, users = (torch.from_numpy(part).to(self.device) for part in tensors_of(batch))
         encoder: NextItemModel = self.model  # type: ignore[assignment]
+        table = encoder.item_vectors
+        # a window's last row is always a target
+        if self._reads_ends is not None and np.count_nonzero(batch.targets) == len(batch.targets):
+            ends = self._ends(items, lengths)
+            return lambda rows, places: ends[rows] @ table.T
         with self.precision.autocast():
             features = encoder.encode(items, lengths, users).features
-        table = encoder.item_vectors
         return lambda rows, places: (features[rows, places].to(table.dtype) @ table.T).float()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Block:
     """Some cases with their scores.
 
     Attributes:
         users: [T]. rows: of the held-out events, [T].
-        targets: [T]. seen: items of the histories, [T, S], right-padded with 0. scores: [T, I + 1], on the device.
+        targets: [T]. scores: [T, I + 1], on the device.
+        met: makes the items of the histories, [T, S], right-padded with 0.
     """
 
     users: Longs
     rows: Longs
     targets: Tensor
-    seen: Tensor
     scores: Tensor
+    met: Callable[[], Tensor]
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """`met`, when somebody asks."""
+        return self.met()
 
 
 class RankingMeasurer:
@@ -163,7 +199,10 @@ class RankingMeasurer:
         return distinct_negatives(everything, self.events.num_items, count, generator)
 
     def _blocks(self, scorer: Scorer) -> Iterator[_Block]:
-        for windows in batches(self.windows, self.config.batch_size):
+        at_a_time = self.config.batch_size
+        if scorer.rows is not None and len(self.windows) == self.windows.num_targets:
+            at_a_time = max(at_a_time, scorer.rows)
+        for windows in batches(self.windows, at_a_time):
             batch = read(self.events, windows)
             score = scorer.begin(batch)
             rows, places = np.nonzero(batch.targets)
@@ -171,10 +210,12 @@ class RankingMeasurer:
             bounds = np.asarray(self.events.offsets)
             longest = int((bounds[windows.users + 1] - bounds[windows.users]).max())
             size = max(1, _MOST_SCORES // max(self.events.num_items + 1, longest))
+            if self.device == "cpu":
+                size = min(size, max(_FEWEST_CASES, _CACHED_SCORES // (self.events.num_items + 1)))
             for some in (slice(begin, begin + size) for begin in range(0, len(rows), size)):
                 targets = torch.from_numpy(batch.targets[rows[some], places[some]]).to(self.device)
-                seen = self._met(users[some], events[some])
-                yield _Block(users[some], events[some], targets, seen, score(rows[some], places[some]))
+                met = partial(self._met, users[some], events[some])
+                yield _Block(users[some], events[some], targets, score(rows[some], places[some]), met)
 
     def _met(self, users: Longs, until: Longs) -> Tensor:
         """Items of each user up to a row, [T, most], right-padded with 0."""

@@ -31,13 +31,24 @@ def ranks_of(scores: Tensor, targets: Tensor, *, excluded: Tensor | None = None,
     Returns:
         [B], float64; halves occur with `mid`.
     """
-    others = _without_nan(scores)
-    wanted = others.gather(1, targets.unsqueeze(1))
-    others[:, 0] = math.nan
+    scores, where = scores.detach(), targets.unsqueeze(1)
+    # +1 above the target, 0 level with it, -1 below it: a difference that is not 0 never rounds to 0
+    sides = scores - scores.gather(1, where)
+    if sides.sum().isnan():  # NaN among the scores, or infinities
+        clear = _without_nan(scores)
+        wanted = clear.gather(1, where)
+        sides = (clear > wanted).to(sides.dtype) - (clear < wanted).to(sides.dtype)
+    sides.sign_()
+    # what is no candidate is not before the target
+    sides[:, 0] = -1
     if excluded is not None:
-        others.scatter_(1, excluded, math.nan)
-    others.scatter_(1, targets.unsqueeze(1), math.nan)
-    return _ranks(wanted, others, ties)
+        sides.scatter_(1, excluded, -1.0)
+    sides.scatter_(1, where, -1.0)
+    if ties == "optimistic":
+        return 1 + sides.clamp_(min=0).sum(1, dtype=torch.float64)
+    if ties == "pessimistic":
+        return 1 + scores.shape[1] + sides.clamp_(max=0).sum(1, dtype=torch.float64)
+    return 1 + (scores.shape[1] + sides.sum(1, dtype=torch.float64)) / 2
 
 
 def sampled_ranks(scores: Tensor, targets: Tensor, negatives: Tensor, *, ties: Ties = "mid") -> Tensor:

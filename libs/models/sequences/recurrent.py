@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from libs.models.sequences.additive import AdditiveAttention, take
+from libs.models.sequences.ends import EndReader, GruEnds
 from libs.models.sequences.step import Features
 
 
@@ -88,6 +89,11 @@ class GRU4Rec(_Recurrent):
         states: Tensor = self.recurrent(self.dropout(self.items(items)))
         features: Tensor = self.dropout(states)
         return features
+
+    def ends(self) -> EndReader:
+        """`GruEnds` of the weights of now."""
+        gru = self.recurrent
+        return GruEnds(self.items.weight, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
 
 
 class NARM(_Recurrent):

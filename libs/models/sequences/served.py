@@ -100,6 +100,8 @@ class BundleScorer:
         unknown: items of the data set that the model does not know, [I + 1].
     """
 
+    rows = None
+
     def __init__(self, folder: Path, bundle: NextItemBundle, data: EventData, run: Run) -> None:
         self._run = run
         self._rows = rows_by_id(data.items.all_ids(), IdMap(folder / "items.parquet", 1).all_ids())

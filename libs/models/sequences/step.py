@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.ends import EndReader
 from libs.models.sequences.losses import bpr_loss, gbce_loss, sampled_bce_loss, softmax_loss, uniform_negatives
 from libs.training.objective import StepLosses
 
@@ -47,6 +48,14 @@ class Observed(Protocol):
 
     def observe(self, items: Tensor, lengths: Tensor, users: Tensor) -> Mapping[str, float]:
         """Figures by name, from some windows as in `encode`; asked for in evaluation mode."""
+
+
+@runtime_checkable
+class ReadsEnds(Protocol):
+    """A next-item model, not of the users, that can be read after each row's last item by less work than `encode`."""
+
+    def ends(self) -> EndReader:
+        """The features there, of the weights of now, in evaluation mode and full precision on a CPU."""
 
 
 class NextItemStep(nn.Module):

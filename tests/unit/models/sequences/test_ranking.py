@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from libs.models.sequences.ranking import Popularity, by_group, figures_of, ranks_of, top_items
 
 
-@given(st.integers(0, 2**31), st.sampled_from(["mid", "optimistic", "pessimistic"]))
-def test_ranks_are_those_of_counting(seed, ties):
+@given(st.integers(0, 2**31), st.sampled_from(["mid", "optimistic", "pessimistic"]), st.booleans())
+def test_ranks_are_those_of_counting(seed, ties, finite):
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(0, 4, (3, 8), generator=generator).float()
+    if not finite:
+        scores = torch.tensor([-math.inf, 1.0, math.inf, math.nan])[scores.long()]
     targets = torch.randint(1, 8, (3,), generator=generator)
     excluded = torch.randint(0, 8, (3, 2), generator=generator)
     ranks = ranks_of(scores, targets, excluded=excluded, ties=ties)
+    scores.nan_to_num_(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
     for row in range(3):
         target = int(targets[row])
         others = [i for i in range(1, 8) if i != target and i not in excluded[row].tolist()]

@@ -24,6 +24,8 @@ ITEMS = 13
 class Fixed:
     """Scores that depend on the last item alone, with ties."""
 
+    rows = None
+
     table = torch.randint(0, 5, (ITEMS + 1, ITEMS + 1), generator=torch.Generator().manual_seed(4)).float()
 
     def begin(self, batch: SequenceBatch) -> Score:

@@ -1,0 +1,81 @@
+"""The plain network (SASRec) read after each row's last item alone; see `libs.models.sequences.ends`.
+
+A key's projection goes into the query: q . (W x + b) = (W' q) . x + q . b, and the softmax does not see a term that all
+keys of a query share. The last block has one query a row, whose values are projected after they are summed. In the
+first block, values are linear in the item's vector and in the place.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from libs.models.rksa.network import RKSA, Block
+from libs.models.sequences.ends import LinearOfItems
+
+_ROWS = 64
+"""At a time: what a block makes of them stays in the processor's cache."""
+
+
+class SasrecEnds:
+    """Features [B, d] of ids [B, n] and lengths [B].
+
+    Args:
+        network: without relations, in evaluation mode.
+    """
+
+    def __init__(self, network: RKSA) -> None:
+        blocks = [block for block in network.blocks if isinstance(block, Block)]
+        *self._whole, self._last = (_PlainBlock(block) for block in blocks)
+        self._norm, self._vectors, self._places = network.norm, network.items.weight, network.positions.weight
+        self._scale = math.sqrt(self._vectors.shape[1])
+        first = blocks[0].attention.value
+        self._item_values = LinearOfItems(self._vectors, self._scale * first.weight, torch.zeros_like(first.bias))
+        self._place_values: Tensor = first(self._places)
+
+    def __call__(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """[B, d]."""
+        parts = zip(torch.split(items, _ROWS), torch.split(lengths, _ROWS), strict=True)
+        return torch.cat([self._read(some[:, : int(until.max())], until) for some, until in parts])
+
+    def _read(self, items: Tensor, lengths: Tensor) -> Tensor:
+        events = items.shape[1]
+        x = F.embedding(items, self._vectors).mul_(self._scale).add_(self._places[:events])
+        for number, block in enumerate(self._whole):
+            first = number == 0
+            values = self._item_values(items).add_(self._place_values[:events]) if first else block.values(x)
+            x = block.everywhere(x, values)
+        features: Tensor = self._norm(self._last.at_ends(x, lengths))
+        return features
+
+
+class _PlainBlock:
+    """A block without relations or dropout, with the projection of the keys within that of the queries."""
+
+    def __init__(self, block: Block) -> None:
+        attention, self.values = block.attention, block.attention.value
+        self._attention_norm, self._network_norm = block.attention_norm, block.network_norm
+        self._network = block.network
+        key = attention.key.weight / math.sqrt(len(attention.key.weight))
+        self._asking = key.T @ attention.query.weight, attention.query.bias @ key
+
+    def everywhere(self, x: Tensor, values: Tensor) -> Tensor:
+        """[B, n, d] of inputs and values [B, n, d], causally."""
+        queries = self._attention_norm(x)
+        hidden = x.new_full((x.shape[1], x.shape[1]), -math.inf).triu_(1)
+        scores = torch.baddbmm(hidden, F.linear(queries, *self._asking), x.transpose(1, 2))
+        return self._rest(queries, torch.softmax(scores, -1) @ values)
+
+    def at_ends(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[B, d] of inputs [B, n, d], each row at its length [B]."""
+        queries = self._attention_norm(x[torch.arange(len(x)), lengths - 1])
+        scores = (x * F.linear(queries, *self._asking).unsqueeze(1)).sum(-1)
+        behind = torch.arange(x.shape[1]) >= lengths.unsqueeze(1)
+        weights = torch.softmax(scores.masked_fill_(behind, -math.inf), -1)
+        return self._rest(queries, self.values((weights.unsqueeze(1) @ x).squeeze(1)))
+
+    def _rest(self, queries: Tensor, read: Tensor) -> Tensor:
+        attended = self._network_norm(read.add_(queries))
+        result: Tensor = self._network(attended)
+        return result.add_(attended)
