@@ -24,9 +24,23 @@ class Deployments:
             body["settings"] = dict(settings)
         return Deployment.of(self._http.json("POST", "/v1/deployments", json=body))
 
-    def update(self, name: str, model: str) -> Deployment:
-        """Point a deployment at another version; the old one serves until the new one is ready."""
-        return Deployment.of(self._http.json("PUT", f"/v1/deployments/{name}", json={"model": model}))
+    def update(self, name: str, model: str | None = None, settings: Mapping[str, Any] | None = None) -> Deployment:
+        """Point a deployment at another version, or run it otherwise; what is left out stays as it is.
+
+        The old one serves until the new one is ready.
+        """
+        body: dict[str, Any] = {"model": model} if model is not None else {}
+        if settings:
+            body["settings"] = dict(settings)
+        return Deployment.of(self._http.json("PUT", f"/v1/deployments/{name}", json=body))
+
+    def share(self, name: str, traffic: Mapping[str, float]) -> Deployment:
+        """Have other deployments answer so many percent of a deployment's requests each, it the rest; {}: it all.
+
+        Raises:
+            InvalidRequestError: there is no such deployment, one is no recommender, or it is more than 100 %.
+        """
+        return self.update(name, settings={"traffic": dict(traffic)})
 
     def list(self) -> Iterator[Deployment]:
         """Every deployment."""

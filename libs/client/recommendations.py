@@ -22,9 +22,10 @@ class RecommendedItem(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation(Record):
-    """The answer to a request: `strategy` says whether the model answered or a fallback."""
+    """The answer to a request: `strategy` says whether the model answered or a fallback, `arm` which deployment."""
 
     request_id: str | None
+    arm: str
     model: str
     version: int
     digest: str
@@ -61,7 +62,7 @@ class Recommendations:
             filters: conditions on item features, `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.
             explain: "none", "basic" (reasons of each item) or "full".
             options: further fields of the request: events (in place of `items`), exclude_seen, exclude_items,
-                diversity, fallback.
+                diversity, fallback, assign_by.
 
         Raises:
             NotFoundError: nothing that recommends is deployed under this name.
@@ -92,6 +93,15 @@ class Recommendations:
         """
         kept: dict[str, int] = self._http.json("POST", "/v1/events", json=list(events))
         return kept
+
+    def summary(self, *, model: str | None = None, deployment: str | None = None, days: int = 30, k: int = 10) -> Any:
+        """How the answers of a model, or those that a deployment was asked for, were taken: `versions`, `variants`.
+
+        Raises:
+            NotFoundError: there is no such model or deployment.
+        """
+        query = _given({"model": model, "deployment": deployment})
+        return self._http.json("GET", "/v1/feedback/summary", params={**query, "days": days, "k": k})
 
     def _ask(self, path: str, deployment: str, body: dict[str, Any]) -> Recommendation:
         return Recommendation.of(self._http.json("POST", path, json={"model": deployment, **body}))

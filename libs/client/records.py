@@ -190,4 +190,10 @@ class Deployment(Record):
     loaded_version: int | None
     status: str
     status_reason: str | None
+    settings: dict[str, Any] | None
     created_at: str | None
+
+    @property
+    def traffic(self) -> dict[str, float]:
+        """Other deployments, and the percentage of the requests that each answers."""
+        return dict((self.settings or {}).get("traffic", {}))

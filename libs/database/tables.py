@@ -446,7 +446,9 @@ class Recommendation(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     request_id: Mapped[UUID] = mapped_column(unique=True)
-    deployment: Mapped[str]
+    deployment: Mapped[str]  # that was asked
+    arm: Mapped[str | None]  # the deployment that answered in its place; null: itself
+    stands_in_for: Mapped[str | None]  # the arm that should have answered, and was not loaded
     variant: Mapped[str]  # the alias that answered; empty: the deployment is of one fixed version
     model: Mapped[str]
     version: Mapped[int]
@@ -460,6 +462,7 @@ class Recommendation(Base):
 
     __table_args__ = (
         Index("ix_recommendations_model", "project_id", "model", "created_at"),
+        Index("ix_recommendations_deployment", "project_id", "deployment", "created_at"),
         Index("ix_recommendations_user", "project_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
         Index(
             "ix_recommendations_session", "project_id", "session_id", postgresql_where=text("session_id IS NOT NULL")

@@ -2,13 +2,14 @@
 
 Never commits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from math import fsum
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
@@ -17,12 +18,18 @@ from libs.registry.errors import DeploymentNotFound, NameTaken, nearest_names
 from libs.registry.models import find_model, resolve
 from libs.registry.notify import notify_deployments
 from libs.registry.references import check_name, parse_reference
+from libs.registry.traffic import check_is_no_arm, check_stays_an_arm, check_traffic, lock_traffic
 
 DeploymentStatus = Literal["loading", "ready", "failed", "unloaded"]
+ArmName = Annotated[str, StringConstraints(max_length=64)]
+Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+SHARING = frozenset({"traffic", "traffic_salt"})
+"""Settings that say who answers and not how a model is run: changing them alone loads nothing anew."""
+_ROUNDING = 1e-9  # of percentages that add up to 100
 
 
 class DeploymentSettings(BaseModel):
-    """How a model is run."""
+    """How a model is run, and which share of its requests other deployments answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +43,22 @@ class DeploymentSettings(BaseModel):
     )
     queue_limit: int = Field(default=256, ge=1, le=100_000, description="Rows waiting at most; more are turned away.")
     timeout_s: float = Field(default=30.0, gt=0, le=600, description="A request that waited longer is not computed.")
+    traffic: dict[ArmName, Percent] = Field(
+        default={},
+        max_length=16,
+        description="Other deployments of recommenders, and the percentage of this one's requests that each answers.",
+        examples=[{"films-new": 10}],
+    )
+    traffic_salt: str = Field(
+        default="", max_length=64, description="Another text draws anew which users are answered by which deployment."
+    )
+
+    @field_validator("traffic")
+    @classmethod
+    def _leaves_nothing_below_zero(cls, traffic: dict[str, float]) -> dict[str, float]:
+        if (total := fsum(traffic.values())) > 100 + _ROUNDING:
+            raise ValueError(f"These are {total:g} % of the requests; 100 % is all there is.")
+        return traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +94,16 @@ def create_deployment(
     Raises:
         BadReference, ModelNotFound, VersionNotFound, AliasNotFound, NotReady: as `models.resolve`.
         NameTaken: there is a deployment of this name.
+        TrafficRefused: as `traffic.check_traffic`.
     """
     check_name(name)
+    lock_traffic(session, project_id)
     if session.scalar(_of_project(project_id).where(Deployment.name == name)) is not None:
         raise NameTaken(f"There is a deployment {name!r} already. Change it, or delete it first.")
     row = Deployment(id=uuid4(), project_id=project_id, name=name, status="loading", settings={})
     _set_target(session, row, reference)
     row.settings = (settings or DeploymentSettings()).model_dump(mode="json")
+    check_traffic(session, row)
     session.add(row)
     session.flush()
     notify_deployments(session, row.id)
@@ -93,14 +119,25 @@ def update_deployment(
 ) -> Deployment:
     """Point a deployment elsewhere, or run it otherwise; what is loaded serves on until the new one is ready.
 
+    Args:
+        settings: those that were set; the others stay as they are.
+
     Raises:
-        DeploymentNotFound: there is none; otherwise as `create_deployment`.
+        DeploymentNotFound: there is none.
+        InUse: others share their requests with it, and it would be no recommender any more.
+        Otherwise as `create_deployment`.
     """
+    lock_traffic(session, project_id)
     row = find_deployment(session, project_id, name, lock=True)
     if reference is not None:
         _set_target(session, row, reference)
-    if settings is not None:
-        row.settings = settings.model_dump(mode="json")
+        check_stays_an_arm(session, row)
+    before, changes = row.settings, settings.model_dump(mode="json", exclude_unset=True) if settings else {}
+    row.settings = {**before, **changes}
+    if reference is not None or "traffic" in changes:
+        check_traffic(session, row)
+    if reference is None and changes.keys() & SHARING and _run_settings(before) == _run_settings(row.settings):
+        return _changed(session, row)
     return _changed(session, row, "loading")
 
 
@@ -121,8 +158,11 @@ def delete_deployment(session: Session, project_id: UUID, name: str) -> None:
 
     Raises:
         DeploymentNotFound: there is none.
+        InUse: others share their requests with it.
     """
+    lock_traffic(session, project_id)
     row = find_deployment(session, project_id, name, lock=True)
+    check_is_no_arm(session, row)
     notify_deployments(session, row.id)
     session.delete(row)
     session.flush()
@@ -214,8 +254,14 @@ def _set_target(session: Session, row: Deployment, reference: str) -> None:
     row.version_id = None if parsed.alias else version.id
 
 
-def _changed(session: Session, row: Deployment, status: DeploymentStatus) -> Deployment:
-    row.status, row.status_reason = status, None
+def _run_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in SHARING}
+
+
+def _changed(session: Session, row: Deployment, status: DeploymentStatus | None = None) -> Deployment:
+    """Announce an edit; with `status` None what is loaded, or is being loaded, is still what should be."""
+    if status is not None:
+        row.status, row.status_reason = status, None
     row.updated_at = func.clock_timestamp()
     session.flush()
     session.refresh(row)

@@ -12,6 +12,7 @@ RegistryError
 └── InvalidError
     ├── NotReady
     ├── BadReference
+    ├── TrafficRefused
     └── ImportRefused
 """
 
@@ -110,6 +111,20 @@ class NotReady(InvalidError):
 
 class BadReference(InvalidError):
     code = "bad_reference"
+
+
+class TrafficRefused(InvalidError):
+    """A deployment may not share its requests so.
+
+    Attributes:
+        arm: the other deployment that is at fault; None: the deployment itself is.
+    """
+
+    code = "traffic_refused"
+
+    def __init__(self, message: str, arm: str | None = None) -> None:
+        self.arm = arm
+        super().__init__(message)
 
 
 class ImportRefused(InvalidError):

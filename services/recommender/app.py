@@ -18,7 +18,7 @@ from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from services.recommender.admission import admit
-from services.recommender.context import Recommender
+from services.recommender.context import Recommender, arms_counter
 from services.recommender.memory import open_memory
 from services.recommender.memory_routes import ROUTERS
 from services.recommender.recommendations import routes
@@ -55,13 +55,15 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
 def _lifespan(
     settings: RecommenderSettings, metrics: HttpMetrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    arms = arms_counter(metrics.registry)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
         runtime = Runtime(settings, KIND)
         with closing(runtime), open_memory(runtime.engine, settings.memory, metrics.registry) as memory:
             app.state.keys, app.state.memory = runtime.keys, memory
-            app.state.recommender = Recommender(settings, runtime, memory)
+            app.state.recommender = Recommender(settings, runtime, memory, arms)
             runtime.start()
             yield
 

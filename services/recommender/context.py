@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry, Counter
 
 from libs.serving.deployments.runtime import Runtime
 from libs.serving.recommendation.model import LoadedRecommender
@@ -13,11 +14,26 @@ from services.recommender.settings import RecommenderSettings
 
 @dataclass(frozen=True, slots=True)
 class Recommender:
-    """The parts of one process."""
+    """The parts of one process.
+
+    Attributes:
+        arms: requests that other deployments than the one asked were to answer.
+    """
 
     settings: RecommenderSettings
     runtime: Runtime[LoadedRecommender]
     memory: Memory
+    arms: Counter
+
+
+def arms_counter(registry: CollectorRegistry) -> Counter:
+    """Counts by deployment that was asked, arm, and whether the arm answered or was not loaded."""
+    return Counter(
+        "octavo_recommender_arms",
+        "Requests that a deployment shares with another: answered by it, or by itself as the other is not loaded.",
+        ("deployment", "arm", "outcome"),
+        registry=registry,
+    )
 
 
 async def _recommender(request: Request) -> Recommender:

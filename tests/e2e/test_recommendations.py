@@ -10,6 +10,7 @@ import pytest
 from libs.client.client import Octavo
 from services.local.demo_events import GENRES, walk
 from tests.support.command_line import CommandLine
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 TINY = [
@@ -96,6 +97,21 @@ def test_filters_and_similar_items(served: CommandLine, client: Octavo):
     assert all(one["item_id"].startswith("drama") for one in answer["items"])
     alike = client.recommendations.similar("walks-gru4rec", SESSION[0], k=5)
     assert (alike.strategy, len(alike.items)) == ("similar", 5)
+
+
+def test_two_deployments_share_requests_and_are_compared(served: CommandLine, client: Octavo):
+    served.called("deploy", "walks-gru4rec@1", "--name", "walks-new")
+    shared = served.called("traffic", "walks-gru4rec", "walks-new=50")
+    assert shared.out == "Requests of walks-gru4rec: walks-gru4rec 50 %, walks-new 50 %\n"
+    until(
+        lambda: len({client.recommendations.recommend("walks-gru4rec", user_id=f"u{n}").arm for n in range(20)}) == 2,
+        "both answer",
+    )
+    shown = served.called("traffic", "walks-gru4rec").out.splitlines()[2:]
+    assert [line.split()[0] for line in shown] == ["walks-gru4rec", "walks-new"]
+    assert served.call("undeploy", "walks-new").code == 4
+    served.called("traffic", "walks-gru4rec", "--off")
+    served.called("undeploy", "walks-new")
 
 
 def test_who_is_unknown_gets_what_is_popular_and_is_told_so(served: CommandLine):

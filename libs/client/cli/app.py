@@ -8,6 +8,7 @@ from libs.client.cli import datasets, jobs, keys, local, methods, models, servin
 from libs.client.cli.convert import convert
 from libs.client.cli.output import AsJson, connect, print_json
 from libs.client.cli.recommend import recommend
+from libs.client.cli.traffic import traffic
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ for _command in (
     serving.deploy,
     serving.undeploy,
     serving.deployments,
+    traffic,
     serving.predict,
     recommend,
     serving.evaluate,

@@ -49,7 +49,8 @@ def recommend(
         print_json(answer.raw)
         return
     unknown = f", {answer.unknown_items} unknown items left out" if answer.unknown_items else ""
-    console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}", markup=False)
+    by = f" · {answer.arm} in its place" if answer.arm not in (None, deployment) else ""
+    console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}{by}", markup=False)
     columns = ("rank", "item", "score", *(["because of"] if explain is not Explain.NONE else []))
     print_table(columns, (_row(one)[: len(columns)] for one in answer.items), "No item passes.")
 

@@ -1,11 +1,12 @@
 """`octavo deploy`, `undeploy`, `deployments`, `predict`, `evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from libs.client.cli.output import AsJson, ago, connect, console, print_json, print_table
+from libs.client.cli.traffic import parse_shares, sharing
 
 if TYPE_CHECKING:
     from libs.client.client import Octavo
@@ -16,18 +17,27 @@ def deploy(
     model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="cats, cats@3 or cats@production.")],
     name: Annotated[str | None, typer.Option(help="Name it is served under; else the model's.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
+    shares: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--traffic", metavar="OTHER=PERCENT", help="Another deployment answers so much of its requests (A/B test)."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve a model. A name that serves already switches to the version given, without a failed request."""
     served = name or model.partition("@")[0]
+    settings = {"traffic": parse_shares(shares)} if shares else None
     with connect() as octavo:
-        made = _create_or_change(octavo, model, served)
+        made = _create_or_change(octavo, model, served, settings)
         if wait:
             made = octavo.deployments.wait_ready(served)
     if as_json:
         print_json(made.raw)
         return
     console().print(f"[bold green]{served}[/] is {made.status}: {made.model}@{made.loaded_version or made.version}")
+    if made.traffic:
+        console().print(sharing(made), markup=False)
     if made.task in _QUESTIONS:
         console().print(f"Ask it: {_QUESTIONS[made.task].format(served)}", markup=False)
 
@@ -38,15 +48,15 @@ _QUESTIONS = {
 }
 
 
-def _create_or_change(octavo: "Octavo", model: str, name: str) -> "Deployment":
+def _create_or_change(octavo: "Octavo", model: str, name: str, settings: dict[str, Any] | None) -> "Deployment":
     from libs.client.errors import ConflictError
 
     try:
-        return octavo.deployments.create(model, name)
+        return octavo.deployments.create(model, name, settings)
     except ConflictError as error:
         if error.code != "name_taken":
             raise
-        return octavo.deployments.update(name, model)
+        return octavo.deployments.update(name, model, settings)
 
 
 def undeploy(name: str, as_json: AsJson = False) -> None:
@@ -72,6 +82,7 @@ def deployments(as_json: AsJson = False) -> None:
             f"{one.model}@{one.alias or one.version}",
             one.task,
             one.loaded_version,
+            ", ".join(f"{share:g} % {name}" for name, share in one.traffic.items()),
             one.status,
             one.status_reason,
             ago(one.created_at),
@@ -79,7 +90,7 @@ def deployments(as_json: AsJson = False) -> None:
         for one in found
     )
     empty = "Nothing is served yet. Begin with: octavo deploy MODEL"
-    print_table(("name", "should serve", "does", "serves", "status", "", "made"), rows, empty)
+    print_table(("name", "should serve", "does", "serves", "passes on", "status", "", "made"), rows, empty)
 
 
 def predict(

@@ -72,6 +72,11 @@ class Runtime(Generic[ModelT]):
         state = self.states.get(Key(project_id, name))
         return (state.alias or "") if state else ""
 
+    def arm_of(self, project_id: UUID, name: str, who: str) -> str | None:
+        """The deployment that answers for `who` in place of the one called `name`; None: that one itself."""
+        traffic = self.states.traffic.get(Key(project_id, name))
+        return traffic.arm_of(who) if traffic else None
+
     @contextmanager
     def hold(self, project_id: UUID, name: str, version: str | None = None) -> Iterator[ModelT]:
         """The model served as `name` in a project; it stays loaded while the block lasts.

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from libs.registry.deployments import WantedModel
+from libs.serving.deployments.traffic import Traffic
 
 
 class Key(NamedTuple):
@@ -44,12 +45,14 @@ class States:
         first_look: set once everything known at the start has been tried.
         database_is_up: whether the last look at Postgres succeeded.
         elsewhere: deployments that another service serves, with the task of their model.
+        traffic: of deployments that share their requests.
     """
 
     def __init__(self) -> None:
         self.first_look = threading.Event()
         self.database_is_up = False
         self.elsewhere: Mapping[Key, str] = {}
+        self.traffic: Mapping[Key, Traffic] = {}
         self._states: dict[Key, State] = {}
         self._changed = threading.Condition()
 

@@ -28,6 +28,7 @@ from libs.registry.notify import ALIASES_CHANNEL, DEPLOYMENTS_CHANNEL
 from libs.serving.deployments.keys import CachedKeys
 from libs.serving.deployments.snapshot import Snapshot, SnapshotFile
 from libs.serving.deployments.states import Key, States
+from libs.serving.deployments.traffic import Traffic
 from libs.serving.errors import LoadError
 from libs.serving.repository import Identity, ModelRepository, ModelT, RunSettings
 
@@ -172,6 +173,7 @@ class Syncer(Generic[ModelT]):
 
     def _reconcile(self, wanted: list[WantedModel], *, report: bool) -> None:
         ours = {_key(one): one for one in wanted if one.task == self._kind.task}
+        self.states.traffic = {key: _traffic(one) for key, one in ours.items() if one.settings.traffic}
         for gone in set(self._loaded) - set(ours):
             self._unload(gone)
         self.states.elsewhere = {_key(one): one.task for one in wanted if one.task != self._kind.task}
@@ -244,7 +246,15 @@ def _key(wanted: WantedModel) -> Key:
 
 def _same(loaded: WantedModel, wanted: WantedModel) -> bool:
     """Whether what is loaded is what is wanted. A digest may occur under several version numbers."""
-    return (loaded.version_id, loaded.digest, loaded.settings) == (wanted.version_id, wanted.digest, wanted.settings)
+    return _what_runs(loaded) == _what_runs(wanted)
+
+
+def _what_runs(wanted: WantedModel) -> tuple[UUID | None, str, RunSettings]:
+    return wanted.version_id, wanted.digest, _run_settings(wanted.settings)
+
+
+def _traffic(wanted: WantedModel) -> Traffic:
+    return Traffic(wanted.deployment_id, wanted.settings.traffic_salt, wanted.settings.traffic)
 
 
 def _applies(failure: _Failure, wanted: WantedModel) -> bool:

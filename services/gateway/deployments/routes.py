@@ -49,15 +49,15 @@ def get_deployment(caller: Reader, gateway: Gw, name: DeploymentName) -> Deploym
         return service.detail(session, caller.project_id, name)
 
 
-@router.put("/{name}", responses=responses(404))
+@router.put("/{name}", responses=responses(404, 409))
 def change_deployment(caller: Writer, gateway: Gw, name: DeploymentName, body: DeploymentChange) -> Deployment:
     """Serve another version under this name, or serve it otherwise. The old one answers until the new one is ready."""
     with gateway.writing() as session:
         return service.change(session, caller.project_id, name, body)
 
 
-@router.delete("/{name}", status_code=204, responses=responses(404))
+@router.delete("/{name}", status_code=204, responses=responses(404, 409))
 def delete_deployment(caller: Writer, gateway: Gw, name: DeploymentName) -> None:
-    """Stop serving under this name."""
+    """Stop serving under this name; refused while another deployment shares its requests with it."""
     with gateway.writing() as session:
         registry.delete_deployment(session, caller.project_id, name)

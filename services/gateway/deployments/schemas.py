@@ -20,7 +20,12 @@ class DeploymentChange(BaseModel):
     model: Reference | None = Field(
         default=None, description="`model@alias` follows the alias; `model@3` and `model` stay at one version."
     )
-    settings: DeploymentSettings | None = None
+    settings: DeploymentSettings | None = Field(
+        default=None,
+        description="Settings that are left out stay as they are; `traffic` is replaced as a whole, and changing it "
+        "alone loads nothing anew.",
+        examples=[{"traffic": {"films-new": 30}}],
+    )
 
 
 class DeploymentRequest(BaseModel):

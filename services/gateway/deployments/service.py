@@ -6,9 +6,9 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Deployment as DeploymentRow
 from libs.registry import deployments as registry
-from libs.registry.errors import BadReference, NotFoundError, NotReady
+from libs.registry.errors import BadReference, DeploymentNotFound, NotFoundError, NotReady, TrafficRefused
 from libs.web.paging import Page, decode_cursor
-from libs.web.problems import FieldProblem, UnprocessableError
+from libs.web.problems import FieldProblem, UnprocessableError, pointer
 from services.gateway.deployments import repository
 from services.gateway.deployments.schemas import Deployment, DeploymentChange, DeploymentRequest
 from services.gateway.paging import page_of
@@ -18,11 +18,13 @@ def create(session: Session, project_id: UUID, request: DeploymentRequest) -> De
     """Serve a model under a name.
 
     Raises:
-        UnprocessableError: the reference means no ready version.
+        UnprocessableError: the reference means no ready version, or the requests cannot be shared so.
         NameTaken: there is a deployment of this name.
     """
     try:
         row = registry.create_deployment(session, project_id, request.name, request.model, request.settings)
+    except TrafficRefused as error:
+        raise _bad_traffic(error) from None
     except (BadReference, NotFoundError, NotReady) as error:
         raise _bad_model(error) from None
     return _read(session, project_id, row)
@@ -33,11 +35,15 @@ def change(session: Session, project_id: UUID, name: str, request: DeploymentCha
 
     Raises:
         DeploymentNotFound: there is none of this name.
-        UnprocessableError: the reference means no ready version.
+        InUse: others share their requests with it, and it would be no recommender any more.
+        UnprocessableError: the reference means no ready version, or the requests cannot be shared so.
     """
-    registry.find_deployment(session, project_id, name, lock=True)
     try:
         row = registry.update_deployment(session, project_id, name, request.model, request.settings)
+    except DeploymentNotFound:
+        raise
+    except TrafficRefused as error:
+        raise _bad_traffic(error) from None
     except (BadReference, NotFoundError, NotReady) as error:
         raise _bad_model(error) from None
     return _read(session, project_id, row)
@@ -46,6 +52,11 @@ def change(session: Session, project_id: UUID, name: str, request: DeploymentCha
 def _bad_model(error: BadReference | NotFoundError | NotReady) -> UnprocessableError:
     field = FieldProblem(pointer="/model", message=str(error))
     return UnprocessableError(str(error), code=error.code, errors=[field])
+
+
+def _bad_traffic(error: TrafficRefused) -> UnprocessableError:
+    place = pointer(["settings", "traffic", *([error.arm] if error.arm is not None else [])])
+    return UnprocessableError(str(error), code=error.code, errors=[FieldProblem(pointer=place, message=str(error))])
 
 
 def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) -> Page[Deployment]:

@@ -12,6 +12,9 @@ class RecommendationRecord:
 
     Attributes:
         request_id: of this answer alone, made by the service (`uuid4`); each answer of a batch has its own.
+        deployment: that was asked.
+        arm: the deployment that answered in its place; None: itself.
+        stands_in_for: the arm that should have answered, and was not loaded.
         variant: the alias that answered; empty when the deployment is of one fixed version.
         items: best first, each with `item_id`, `score` and `reasons` (a list); JSON.
         history: item ids the model read, oldest first; empty where a fallback answered, and, as the reasons, where the
@@ -30,4 +33,6 @@ class RecommendationRecord:
     strategy: str
     items: list[dict[str, Any]]
     history: list[str]
+    arm: str | None = None
+    stands_in_for: str | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))

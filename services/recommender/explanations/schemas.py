@@ -23,7 +23,9 @@ class Explanation(BaseModel):
 
     request_id: UUID
     created_at: datetime
-    deployment: str = Field(examples=["shop"])
+    deployment: str = Field(description="That was asked.", examples=["shop"])
+    arm: str = Field(description="The deployment that answered.", examples=["shop"])
+    stands_in_for: str | None = Field(description="The arm that should have answered, and was not loaded.")
     variant: str = Field(description="The alias that answered; empty: a deployment of one fixed version.")
     model: str = Field(examples=["shop-hcrnn"])
     version: int = Field(examples=[3])

@@ -58,6 +58,8 @@ def _explanation(row: Recommendation) -> Explanation:
         request_id=row.request_id,
         created_at=row.created_at,
         deployment=row.deployment,
+        arm=row.arm or row.deployment,
+        stands_in_for=row.stands_in_for,
         variant=row.variant,
         model=row.model,
         version=row.version,

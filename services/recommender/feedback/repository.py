@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, distinct, func, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, distinct, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
-from libs.database.tables import Feedback, ModelVersion, Recommendation
+from libs.database.tables import Deployment, Feedback, Model, ModelVersion, Recommendation
 
 
 class Outcome(NamedTuple):
@@ -47,16 +47,34 @@ class Counts(NamedTuple):
     items_shown: int
 
 
+class Of(NamedTuple):
+    """Whose answers: a model's, or those that one deployment was asked for, whichever arm answered."""
+
+    kind: Literal["model", "deployment"]
+    name: str
+
+
+_NAMES = {"model": Recommendation.model, "deployment": Recommendation.deployment}
+VERSION = (Recommendation.model, Recommendation.version, Recommendation.version_id)
+VARIANT = (
+    Recommendation.deployment,
+    func.coalesce(Recommendation.arm, Recommendation.deployment),
+    Recommendation.variant,
+    Recommendation.model,
+    Recommendation.stands_in_for,
+)
+
+
 def counts_by(
-    session: Session, project_id: UUID, model: str, days: int, k: int, group: Sequence[InstrumentedAttribute[Any]]
+    session: Session, project_id: UUID, of: Of, days: int, k: int, group: Sequence[SQLColumnExpression[Any]]
 ) -> list[tuple[tuple[Any, ...], Counts]]:
-    """Counts of the model's answers of the last `days`, for each value of the columns of `group`, in their order."""
+    """Counts of the answers of the last `days`, for each value of the columns of `group`, in their order."""
     query = (
         select(*group, *_counts(k))
         .outerjoin(Feedback, Feedback.recommendation_id == Recommendation.id)
         .where(
             Recommendation.project_id == project_id,
-            Recommendation.model == model,
+            _NAMES[of.kind] == of.name,
             Recommendation.created_at > func.now() - timedelta(days=days),
         )
         .group_by(*group)
@@ -64,6 +82,13 @@ def counts_by(
     )
     rows = session.execute(query).all()
     return [(tuple(row[: len(group)]), Counts(*row[len(group) :])) for row in rows]
+
+
+def names(session: Session, project_id: UUID) -> dict[str, Sequence[str]]:
+    """The names of what there is now, by kind."""
+    models = select(Model.name).where(Model.project_id == project_id, Model.deleted_at.is_(None))
+    deployments = select(Deployment.name).where(Deployment.project_id == project_id)
+    return {"model": session.scalars(models).all(), "deployment": session.scalars(deployments).all()}
 
 
 def _counts(k: int) -> list[ColumnElement[int]]:

@@ -24,13 +24,20 @@ def post_feedback(caller: WritesEvents, memory: Mem, body: FeedbackReport) -> Fe
     return service.take(memory, caller.project_id, body)
 
 
-@router.get("/summary", responses=responses(503))
+@router.get("/summary", responses=responses(404, 503))
 def feedback_summary(
     caller: ReadsEvents,
     memory: Mem,
-    model: Annotated[Id, Query(description="Name of the model.")],
+    model: Annotated[Id | None, Query(description="Name of a model: its answers, under any deployment.")] = None,
+    deployment: Annotated[
+        Id | None, Query(description="Name of a deployment: what it was asked, whichever arm answered.")
+    ] = None,
     days: Annotated[int, Query(ge=1, le=366, description="Answers of the last so many days.")] = 30,
     k: Annotated[int, Query(ge=1, le=200, description="Of HR@k.")] = 10,
 ) -> FeedbackSummary:
-    """Online metrics of a model: CTR, conversions, HR@k and coverage, by version and by deployment and alias."""
-    return service.summarise(memory, caller.project_id, model, days, k)
+    """Online metrics of a model, or of a deployment: CTR, conversions, HR@k and coverage, by version and by variant.
+
+    Give one of `model` and `deployment`. The variants of a deployment that shares its requests are the arms of an
+    A/B test; answers that were given for an arm that was not loaded stand apart.
+    """
+    return service.summarise(memory, caller.project_id, service.one_of(model, deployment), days, k)

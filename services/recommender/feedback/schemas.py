@@ -64,8 +64,9 @@ class OnlineMetrics(BaseModel):
 
 
 class VersionMetrics(OnlineMetrics):
-    """Of one version of the model, under whatever deployment."""
+    """Of one version of a model."""
 
+    model: str = Field(examples=["shop-hcrnn"])
     version: int = Field(examples=[3])
     coverage: float | None = Field(
         description="Different items shown, of the items the version knows; null: the version was deleted.",
@@ -74,16 +75,22 @@ class VersionMetrics(OnlineMetrics):
 
 
 class VariantMetrics(OnlineMetrics):
-    """Of one alias under one deployment: two of them are what an A/B test compares."""
+    """Of one arm and alias under one deployment: two of them are what an A/B test compares."""
 
-    deployment: str = Field(examples=["shop"])
+    deployment: str = Field(description="That was asked.", examples=["shop"])
+    arm: str = Field(description="The deployment that answered.", examples=["shop"])
+    stands_in_for: str | None = Field(
+        description="The arm that should have answered, and was not loaded: these answers belong to neither."
+    )
+    model: str = Field(examples=["shop-hcrnn"])
     variant: str = Field(description="The alias; empty: a deployment of one fixed version.", examples=["champion"])
 
 
 class FeedbackSummary(BaseModel):
-    """Online metrics of a model."""
+    """Online metrics of a model or of a deployment."""
 
-    model: str = Field(examples=["shop-hcrnn"])
+    model: str | None = Field(description="Whose answers these are; null: a deployment's.", examples=["shop-hcrnn"])
+    deployment: str | None = Field(description="The deployment that was asked; null: any.")
     days: int = Field(description="Answers of the last so many days.", examples=[30])
     k: int = Field(description="Of HR@k.", examples=[10])
     versions: list[VersionMetrics]

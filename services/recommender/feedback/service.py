@@ -7,11 +7,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Recommendation
-from libs.web.problems import FieldProblem, UnprocessableError
+from libs.registry.errors import nearest_names
+from libs.web.problems import FieldProblem, NotFoundError, UnprocessableError
 from services.recommender.explanations.service import written_down
 from services.recommender.feedback import repository
 from services.recommender.feedback.intervals import rate
-from services.recommender.feedback.repository import Counts, Outcome
+from services.recommender.feedback.repository import Counts, Of, Outcome
 from services.recommender.feedback.schemas import (
     FeedbackReport,
     FeedbackSummary,
@@ -59,29 +60,65 @@ def _once(items: Iterable[str]) -> Iterable[str]:
     return dict.fromkeys(items)
 
 
-def summarise(memory: Memory, project_id: UUID, model: str, days: int, k: int) -> FeedbackSummary:
-    """Online metrics of a model by version, and by deployment and variant. A model nobody asked has none."""
+def one_of(model: str | None, deployment: str | None) -> Of:
+    """Whose answers a request asks for.
+
+    Raises:
+        UnprocessableError: it names both, or neither.
+    """
+    if model is not None and deployment is None:
+        return Of("model", model)
+    if deployment is not None and model is None:
+        return Of("deployment", deployment)
+    wrong = "deployment" if model is not None else "model"
+    message = "Give one of `model` and `deployment`."
+    fields = [FieldProblem(pointer=f"/{wrong}", message=message, location="query")]
+    raise UnprocessableError(message, errors=fields)
+
+
+def summarise(memory: Memory, project_id: UUID, of: Of, days: int, k: int) -> FeedbackSummary:
+    """Online metrics by version and by variant; what exists and nobody asked has none.
+
+    Raises:
+        NotFoundError: there is neither such a model or deployment nor an answer of it.
+    """
     with memory.reading() as session:
-        by_version = repository.counts_by(
-            session, project_id, model, days, k, [Recommendation.version, Recommendation.version_id]
-        )
-        sizes = repository.catalogue_sizes(session, [version_id for (_, version_id), _ in by_version])
-        by_variant = repository.counts_by(
-            session, project_id, model, days, k, [Recommendation.deployment, Recommendation.variant]
-        )
+        by_version = repository.counts_by(session, project_id, of, days, k, repository.VERSION)
+        if not by_version:
+            _check_exists(session, project_id, of)
+        sizes = repository.catalogue_sizes(session, [version_id for (_, _, version_id), _ in by_version])
+        by_variant = repository.counts_by(session, project_id, of, days, k, repository.VARIANT)
     versions = [
         VersionMetrics(
+            model=model,
             version=version,
             coverage=counts.items_shown / sizes[version_id] if version_id in sizes else None,
             **_metrics(counts),
         )
-        for (version, version_id), counts in by_version
+        for (model, version, version_id), counts in by_version
     ]
     variants = [
-        VariantMetrics(deployment=deployment, variant=variant, **_metrics(counts))
-        for (deployment, variant), counts in by_variant
+        VariantMetrics(
+            deployment=deployment, arm=arm, variant=variant, model=model, stands_in_for=missing, **_metrics(counts)
+        )
+        for (deployment, arm, variant, model, missing), counts in by_variant
     ]
-    return FeedbackSummary(model=model, days=days, k=k, versions=versions, variants=variants)
+    return FeedbackSummary(
+        **{"model": None, "deployment": None, of.kind: of.name}, days=days, k=k, versions=versions, variants=variants
+    )
+
+
+def _check_exists(session: Session, project_id: UUID, of: Of) -> None:
+    names = repository.names(session, project_id)
+    if of.name in names[of.kind]:
+        return
+    other = "deployment" if of.kind == "model" else "model"
+    message = f"There is no {of.kind} {of.name!r}, and no answer of one."
+    if of.name in names[other]:
+        message += f" There is a {other} of that name: ask with `{other}={of.name}`."
+    elif nearest := nearest_names(of.name, names[of.kind]):
+        message += f" Did you mean {' or '.join(repr(name) for name in nearest)}?"
+    raise NotFoundError(message, code=f"{of.kind}_not_found")
 
 
 def _metrics(counts: Counts) -> dict[str, Any]:

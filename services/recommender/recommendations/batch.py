@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,6 +17,7 @@ from libs.serving.recommendation.request import Recommendations
 from libs.web.problems import ProblemError
 from libs.web.timing import span
 from services.recommender.context import Recommender
+from services.recommender.recommendations.arms import Route, held, route
 from services.recommender.recommendations.schemas import (
     BatchAnswer,
     BatchAnswers,
@@ -25,17 +26,30 @@ from services.recommender.recommendations.schemas import (
     RecommendationRequest,
     WrongRequest,
 )
-from services.recommender.recommendations.service import delivered, engine_request, history_and_features, pointed
+from services.recommender.recommendations.service import (
+    Delivery,
+    delivered,
+    engine_request,
+    history_and_features,
+    pointed,
+)
 
 _EXPECTED = (ServingError, OperationalError, PoolTimeoutError)
 Answers = dict[int, BatchAnswer]
 
 
 class _Placed(NamedTuple):
-    """A request, its place in the batch, and what the engine is asked once the history is read."""
+    """A request and its place in the batch."""
 
     place: int
+    request_id: UUID
     asked: RecommendationRequest
+
+
+class _Read(NamedTuple):
+    """A request, and what the engine is asked now that the history is read."""
+
+    placed: _Placed
     wanted: EngineRequest
 
 
@@ -43,18 +57,19 @@ def recommend_batch(recommender: Recommender, project_id: UUID, batch: BatchRequ
     """Answer each request, or say what is wrong with it; one that is wrong stops no other."""
     deadline = monotonic() + recommender.settings.batch_timeout_s
     answers: Answers = {}
-    by_model: dict[str, list[tuple[int, RecommendationRequest]]] = {}
+    by_way: dict[Route, list[_Placed]] = {}
     for place, asked in enumerate(batch.requests):
         if isinstance(asked, WrongRequest):
             answers[place] = _refused(asked.problem)
         else:
-            by_model.setdefault(asked.model, []).append((place, asked))
-    for name, requests in by_model.items():
+            placed = _Placed(place, uuid4(), asked)
+            by_way.setdefault(route(recommender, project_id, asked, placed.request_id), []).append(placed)
+    for wanted, requests in by_way.items():
         try:
-            with recommender.runtime.hold(project_id, name) as model:
-                answers |= _of_one_model(recommender, project_id, model, requests, deadline)
+            with held(recommender, project_id, wanted, len(requests)) as (model, way):
+                answers |= _of_one_model(recommender, project_id, model, way, requests, deadline)
         except _EXPECTED as error:
-            answers |= {place: _refused(as_problem(error)) for place, _ in requests}
+            answers |= {one.place: _refused(as_problem(error)) for one in requests}
     return BatchAnswers(answers=[answers[place] for place in range(len(batch.requests))])
 
 
@@ -62,35 +77,37 @@ def _of_one_model(
     recommender: Recommender,
     project_id: UUID,
     model: LoadedRecommender,
-    requests: Sequence[tuple[int, RecommendationRequest]],
+    way: Route,
+    requests: Sequence[_Placed],
     deadline: float,
 ) -> Answers:
     answers: Answers = {}
-    together: list[_Placed] = []
+    together: list[_Read] = []
 
-    def answer(placed: _Placed, found: Recommendations | RequestError) -> None:
+    def answer(read: _Read, found: Recommendations | RequestError) -> None:
+        placed = read.placed
         if isinstance(found, RequestError):
             answers[placed.place] = _refused(as_problem(pointed(placed.asked, found)))
         else:
-            result = delivered(recommender, project_id, model, placed.asked, placed.wanted.history, found)
-            answers[placed.place] = BatchAnswer(result=result)
+            delivery = Delivery(placed.request_id, way, placed.asked, read.wanted.history)
+            answers[placed.place] = BatchAnswer(result=delivered(recommender, project_id, model, delivery, found))
 
-    for place, asked in requests:
+    for placed in requests:
         try:
             if monotonic() > deadline:
                 raise DeadlineExceeded("The batch took too long before this request; send fewer at once.")
-            history, features = history_and_features(recommender, project_id, model, asked)
-            placed = _Placed(place, asked, engine_request(history, asked))
+            history, features = history_and_features(recommender, project_id, model, placed.asked)
+            read = _Read(placed, engine_request(history, placed.asked))
             if features is None:
-                together.append(placed)
+                together.append(read)
             else:
-                answer(placed, engine.recommend(model, placed.wanted, features))
+                answer(read, engine.recommend(model, read.wanted, features))
         except _EXPECTED as error:
-            answers[place] = _refused(as_problem(error))
+            answers[placed.place] = _refused(as_problem(error))
     with span("compute"):
-        found = engine.recommend_many(model, [placed.wanted for placed in together])
-    for placed, one in zip(together, found, strict=True):
-        answer(placed, one)
+        found = engine.recommend_many(model, [read.wanted for read in together])
+    for read, one in zip(together, found, strict=True):
+        answer(read, one)
     return answers
 
 

@@ -26,6 +26,8 @@ def write_down(
         request_id=answer.request_id,
         project_id=project_id,
         deployment=asked.model,
+        arm=answer.arm if answer.arm != asked.model else None,
+        stands_in_for=answer.stands_in_for,
         variant=variant,
         model=identity.model_name,
         version=identity.version,

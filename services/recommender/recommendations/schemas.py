@@ -48,11 +48,32 @@ class RawHistory(_Strict):
     items: list[Id] | None = Field(default=None, max_length=MOST_EVENTS, description="Item ids alone, oldest first.")
 
 
-class Asked(RawHistory):
+class Assigned(_Strict):
+    """What decides which deployment answers, where several share requests."""
+
+    model: Deployment
+    assign_by: Id | None = Field(
+        default=None,
+        description="Where deployments share requests (an A/B test): who is asked for, when that is neither `user_id` "
+        "nor `session_id`. The same text is answered by the same deployment. Not kept.",
+    )
+
+    @property
+    def who(self) -> str | None:
+        """Who is asked for; None: nobody is named."""
+        return self.assign_by
+
+
+class Asked(RawHistory, Assigned):
     """Whose next items: of a user or a session whose events Octavo has, or of a history sent along."""
 
     user_id: Id | None = None
     session_id: Id | None = None
+
+    @property
+    def who(self) -> str | None:
+        """Who is asked for; None: nobody is named."""
+        return self.assign_by or self.user_id or self.session_id
 
     @model_validator(mode="after")
     def _says_whose(self) -> Self:
@@ -79,7 +100,6 @@ class RecommendationRequest(Asked):
         }
     )
 
-    model: Deployment
     k: K = 10
     exclude_seen: bool | None = Field(
         default=None, description="Whether items of the history are left out; by default as the model was made."
@@ -125,12 +145,11 @@ class BatchRequest(_Strict):
     requests: list[BatchItem] = Field(min_length=1, max_length=MOST_REQUESTS)
 
 
-class SimilarRequest(_Strict):
+class SimilarRequest(Assigned):
     """Which items are like this one?"""
 
     model_config = ConfigDict(json_schema_extra={"example": {"model": "films", "item_id": "f17", "k": 5}})
 
-    model: Deployment
     item_id: Id
     k: K = 10
     filters: WantedFilters = None
@@ -143,7 +162,6 @@ class ScoreRequest(Asked):
         json_schema_extra={"example": {"model": "films", "items": ["f17", "f4"], "candidates": ["f2", "f9"]}}
     )
 
-    model: Deployment
     candidates: list[Id] = Field(min_length=1, max_length=MOST_CANDIDATES)
 
 
@@ -172,6 +190,13 @@ class ModelReading(BaseModel):
 
 
 class _Answered(BaseModel):
+    arm: str = Field(
+        description="The deployment that answered: the one asked, or one that it shares requests with.",
+        examples=["films"],
+    )
+    stands_in_for: str | None = Field(
+        default=None, description="The deployment that should have answered, and is not loaded."
+    )
     model: str = Field(description="The model whose version answered.", examples=["films-hcrnn"])
     version: int
     digest: str = Field(description="SHA-256 of the version's bundle.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from libs.serving.recommendation.request import MOST_EVENTS, RankedItem, Recomme
 from libs.serving.recommendation.request import RecommendationRequest as EngineRequest
 from libs.web.timing import span
 from services.recommender.context import Recommender
+from services.recommender.recommendations.arms import Route, held, route
 from services.recommender.recommendations.history import history_of
 from services.recommender.recommendations.recording import write_down
 from services.recommender.recommendations.schemas import (
@@ -41,24 +43,25 @@ def recommend(recommender: Recommender, project_id: UUID, asked: RecommendationR
         RequestError: an event lies in the future, a filter is wrong, or there is nothing to go by and no fallback.
         sqlalchemy.exc.OperationalError: the history is in Postgres, which does not answer.
     """
-    with recommender.runtime.hold(project_id, asked.model) as model:
+    request_id = uuid4()
+    with held(recommender, project_id, route(recommender, project_id, asked, request_id)) as (model, way):
         history, features = history_and_features(recommender, project_id, model, asked)
         with span("compute"), _pointing_at(asked):
             found = engine.recommend(model, engine_request(history, asked), features)
-        return delivered(recommender, project_id, model, asked, history, found)
+        return delivered(recommender, project_id, model, Delivery(request_id, way, asked, history), found)
 
 
 def similar(recommender: Recommender, project_id: UUID, asked: SimilarRequest) -> Similar:
-    """Items like one.
+    """Items like one; they are of nobody, so that the deployment itself answers unless `assign_by` says for whom.
 
     Raises:
         ModelNotLoaded: as `recommend`.
         RequestError: the item is unknown, or a filter is wrong.
     """
-    with recommender.runtime.hold(project_id, asked.model) as model:
+    with held(recommender, project_id, route(recommender, project_id, asked)) as (model, way):
         with span("compute"):
             found = engine.similar(model, asked.item_id, asked.k, asked.filters)
-        return Similar(strategy="similar", items=_items(found), **_identity(model))
+        return Similar(strategy="similar", items=_items(found), **_identity(model, way))
 
 
 def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Scores:
@@ -67,7 +70,7 @@ def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Sc
     Raises:
         ModelNotLoaded, RequestError, sqlalchemy.exc.OperationalError: as `recommend`.
     """
-    with recommender.runtime.hold(project_id, asked.model) as model:
+    with held(recommender, project_id, route(recommender, project_id, asked, uuid4())) as (model, way):
         history, features = history_and_features(recommender, project_id, model, asked)
         with span("compute"), _pointing_at(asked):
             found = engine.score(model, history, asked.candidates, asked.user_id, features)
@@ -77,7 +80,7 @@ def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Sc
             items=_items(found),
             unknown_items=len(history) - len(known(history)),
             unknown_candidates=[one for one in asked.candidates if not known([one])],
-            **_identity(model),
+            **_identity(model, way),
         )
 
 
@@ -94,18 +97,23 @@ def history_and_features(
     return history_of(recommender.memory, project_id, asked, _most_events(model, asked)), None
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What an answer is written down with."""
+
+    request_id: UUID
+    way: Route
+    asked: RecommendationRequest
+    history: Sequence[str]
+
+
 def delivered(
-    recommender: Recommender,
-    project_id: UUID,
-    model: LoadedRecommender,
-    asked: RecommendationRequest,
-    history: Sequence[str],
-    found: Recommendations,
+    recommender: Recommender, project_id: UUID, model: LoadedRecommender, delivery: Delivery, found: Recommendations
 ) -> Recommendation:
     """The answer, on its way to be written down."""
-    answer = _answer(model, found)
-    variant = recommender.runtime.alias_of(project_id, asked.model)
-    write_down(recommender.memory.recorder, project_id, variant, model, asked, history, answer)
+    answer = _answer(model, delivery, found)
+    variant = recommender.runtime.alias_of(project_id, answer.arm)
+    write_down(recommender.memory.recorder, project_id, variant, model, delivery.asked, delivery.history, answer)
     return answer
 
 
@@ -149,10 +157,10 @@ def engine_request(history: list[str], asked: RecommendationRequest) -> EngineRe
     )
 
 
-def _answer(model: LoadedRecommender, found: Recommendations) -> Recommendation:
+def _answer(model: LoadedRecommender, delivery: Delivery, found: Recommendations) -> Recommendation:
     told = found.explanation
     return Recommendation(
-        request_id=uuid4(),
+        request_id=delivery.request_id,
         strategy=found.strategy,
         items=_items(found.items),
         unknown_items=found.unknown_items,
@@ -161,12 +169,14 @@ def _answer(model: LoadedRecommender, found: Recommendations) -> Recommendation:
         )
         if told
         else None,
-        **_identity(model),
+        **_identity(model, delivery.way),
     )
 
 
-def _identity(model: LoadedRecommender) -> dict[str, Any]:
+def _identity(model: LoadedRecommender, way: Route) -> dict[str, Any]:
     return {
+        "arm": way.answers,
+        "stands_in_for": way.stands_in_for,
         "model": model.identity.model_name,
         "version": model.identity.version,
         "digest": model.identity.digest,

@@ -16,7 +16,7 @@ from libs.registry.models import register_version
 from libs.serving.bundle import Lineage
 from services.gateway.settings import GatewaySettings
 from tests.support.bundles import make_bundle
-from tests.support.registry import add_version, bundle
+from tests.support.registry import add_version, bundle, next_item_bundle
 
 ALIAS = "/v1/models/cats/aliases/production"
 
@@ -179,6 +179,54 @@ def test_a_deployment_is_pointed_elsewhere_run_otherwise_and_deleted(client: Tes
     assert [one["name"] for one in client.get("/v1/deployments").json()["items"]] == ["live"]
     assert client.delete("/v1/deployments/live").status_code == 204
     assert client.get("/v1/deployments/live").json()["code"] == "deployment_not_found"
+
+
+@pytest.fixture
+def films(client: TestClient, engine: Engine) -> None:
+    """Two recommenders are deployed, and a classifier."""
+    with transaction(engine) as session:
+        add_version(session)
+        add_version(session, "films", bundle=next_item_bundle())
+    for name, model in (("films", "films"), ("films-new", "films"), ("cats", "cats")):
+        assert client.post("/v1/deployments", json={"name": name, "model": model}).status_code == 201
+
+
+def test_requests_are_shared_and_settings_left_out_stay(client: TestClient, films: None) -> None:
+    client.put("/v1/deployments/films", json={"settings": {"threads": 2}})
+    answer = client.put("/v1/deployments/films", json={"settings": {"traffic": {"films-new": 12.5}}})
+    assert (answer.json()["settings"]["traffic"], answer.json()["settings"]["threads"]) == ({"films-new": 12.5}, 2)
+    kept = client.put("/v1/deployments/films", json={"settings": {"threads": 3}}).json()["settings"]
+    assert (kept["traffic"], kept["threads"]) == ({"films-new": 12.5}, 3)
+    in_use = client.delete("/v1/deployments/films-new")
+    assert (in_use.status_code, in_use.json()["code"]) == (409, "in_use")
+    assert "'films'" in in_use.json()["detail"]
+    assert client.put("/v1/deployments/films-new", json={"model": "cats"}).json()["code"] == "in_use"
+    assert client.put("/v1/deployments/films", json={"settings": {"traffic": {}}}).status_code == 200
+    assert client.delete("/v1/deployments/films-new").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("name", "traffic", "pointer"),
+    [
+        ("films", {"films-new": 60, "cats": 41}, "/settings/traffic"),
+        ("films", {"films-new": 0}, "/settings/traffic/films-new"),
+        ("films", {"films-new": 101}, "/settings/traffic/films-new"),
+        ("films", {"films-new": "much"}, "/settings/traffic/films-new"),
+        ("films", {"films": 10}, "/settings/traffic/films"),
+        ("films", {"a~b/c": 10}, "/settings/traffic/a~0b~1c"),
+        ("films", {"cats": 10}, "/settings/traffic/cats"),
+        ("films", {f"f{n}": 1 for n in range(17)}, "/settings/traffic"),
+        ("cats", {"films": 10}, "/settings/traffic"),
+    ],
+)
+def test_requests_that_cannot_be_shared_so(
+    client: TestClient, films: None, name: str, traffic: dict[str, object], pointer: str
+) -> None:
+    answer = client.put(f"/v1/deployments/{name}", json={"settings": {"traffic": traffic}})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["pointer"] == pointer, answer.text
+    made = client.post("/v1/deployments", json={"name": "n", "model": "cats", "settings": {"traffic": {"films": 1}}})
+    assert made.json()["errors"][0]["pointer"] == "/settings/traffic"
 
 
 @pytest.mark.parametrize(

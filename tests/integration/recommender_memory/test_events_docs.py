@@ -46,11 +46,12 @@ def test_every_request_works_as_printed(client: TestClient, memory: Memory):
             memory.recorder.record_recommendation(record(["661", "1193"], request_id=request_id))
         elif command.startswith("curl"):
             answers.append(run(client, command, variables))
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204, 204, 200, 200, 200]
-    first, second, of_user, of_session, _, _, explained, fed_back, summary = answers
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204, 204, 200, 200, 200, 200]
+    first, second, of_user, of_session, _, _, explained, fed_back, summary, of_shop = answers
     assert (first.json(), second.json()) == ({"accepted": 1, "duplicates": 0}, {"accepted": 1, "duplicates": 1})
     assert [one["item_id"] for one in of_user.json()["items"]] == ["661"]
     assert [one["item_id"] for one in of_session.json()["items"]] == ["1193", "661"]
     assert [one["item_id"] for one in explained.json()["items"]] == ["661", "1193"]
     assert fed_back.json() == {"recorded": 3, "duplicates": 0}
     assert summary.json()["versions"][0]["ctr"]["value"] == 0.5
+    assert of_shop.json()["variants"] == summary.json()["variants"]

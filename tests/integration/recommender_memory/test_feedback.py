@@ -11,6 +11,7 @@ from sqlalchemy import Engine, func, select
 
 from libs.database.engine import session, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Feedback, Model, ModelVersion, Recommendation
+from libs.registry.deployments import create_deployment
 from services.recommender.feedback.intervals import rate
 from services.recommender.memory import Memory
 from tests.integration.recommender_memory.conftest import MakeClient
@@ -29,6 +30,8 @@ def test_what_was_recommended_can_be_asked_for(client: TestClient, memory: Memor
     assert answer == {
         "request_id": request_id,
         "deployment": "shop",
+        "arm": "shop",
+        "stands_in_for": None,
         "variant": "champion",
         "model": "shop-hcrnn",
         "version": 3,
@@ -139,22 +142,46 @@ def test_the_summary_counts_by_version_and_by_variant(client: TestClient, memory
     by_variant = [
         (one["deployment"], one["variant"], one["requests"], one["ctr"]["value"]) for one in found["variants"]
     ]
+    assert {(one["arm"] == one["deployment"], one["model"]) for one in found["variants"]} == {(True, "shop-hcrnn")}
     assert by_variant == [("app", "challenger", 1, None), ("shop", "challenger", 1, 1.0), ("shop", "champion", 2, 0.2)]
     deeper = client.get("/v1/feedback/summary", params={"model": "shop-hcrnn", "k": 3}).json()
     assert deeper["versions"][0]["hit_rate"]["count"] == 1
+    of_shop = client.get("/v1/feedback/summary", params={"deployment": "shop", "k": 2}).json()
+    assert [(one["model"], one["version"], one["requests"]) for one in of_shop["versions"]] == [
+        ("another", 3, 1), ("shop-hcrnn", 3, 2), ("shop-hcrnn", 4, 1)
+    ]  # fmt: skip
 
 
-def test_a_model_nobody_asked_has_an_empty_summary_and_old_answers_are_left_out(client: TestClient, memory: Memory):
-    nothing = client.get("/v1/feedback/summary?model=nobody").json()
-    assert (nothing["versions"], nothing["variants"]) == ([], [])
+def test_a_summary_is_of_one_name_that_there_is(client: TestClient, memory: Memory, engine: Engine):
+    add_version(engine, 20)
+    with transaction(engine) as opened:
+        create_deployment(opened, DEFAULT_PROJECT_ID, "shop", "shop-hcrnn")
+    for query in ("model=shop-hcrnn", "deployment=shop"):  # they are there, and nobody asked them
+        nothing = client.get(f"/v1/feedback/summary?{query}").json()
+        assert (nothing["versions"], nothing["variants"]) == ([], [])
+    for query, code, hint in (
+        ("model=shop-hcrn", "model_not_found", "Did you mean 'shop-hcrnn'?"),
+        ("model=shop", "model_not_found", "There is a deployment of that name: ask with `deployment=shop`."),
+        ("deployment=shopp", "deployment_not_found", "Did you mean 'shop'?"),
+        ("deployment=shop-hcrnn", "deployment_not_found", "ask with `model=shop-hcrnn`."),
+    ):
+        unknown = client.get(f"/v1/feedback/summary?{query}")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, code)
+        assert hint in unknown.json()["detail"]
+    for query, pointer in (("", "/model"), ("?model=a&deployment=b", "/deployment"), ("?model=m&k=0", "/k")):
+        wrong = client.get(f"/v1/feedback/summary{query}")
+        assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, pointer)
+        assert wrong.json()["errors"][0]["location"] == "query"
+
+
+def test_old_answers_are_left_out_of_the_summary(client: TestClient, memory: Memory, engine: Engine):
+    add_version(engine, 20)
     recommend(memory, ["a"])
     assert memory.recorder.flush(10)
     with transaction(memory.engine) as opened:
         opened.query(Recommendation).update({"created_at": func.now() - func.make_interval(0, 0, 0, 8)})
     assert client.get("/v1/feedback/summary?model=shop-hcrnn&days=7").json()["versions"] == []
     assert len(client.get("/v1/feedback/summary?model=shop-hcrnn&days=9").json()["versions"]) == 1
-    assert client.get("/v1/feedback/summary?model=m&k=0").status_code == 422
-    assert client.get("/v1/feedback/summary").json()["errors"][0]["pointer"] == "/model"
 
 
 @given(st.integers(1, 10_000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))

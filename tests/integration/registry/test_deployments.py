@@ -1,8 +1,10 @@
 """Deployment rows, on a real Postgres."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, text
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
@@ -19,9 +21,10 @@ from libs.registry.deployments import (
     update_deployment,
     wanted_models,
 )
-from libs.registry.errors import DeploymentNotFound, ModelNotFound, NameTaken, NotReady
+from libs.registry.errors import DeploymentNotFound, InUse, ModelNotFound, NameTaken, NotReady, TrafficRefused
 from libs.registry.notify import DEPLOYMENTS_CHANNEL
 from tests.support.registry import add_version, bundle, next_item_bundle
+from tests.support.waiting import until
 
 P = DEFAULT_PROJECT_ID
 
@@ -141,3 +144,88 @@ def test_every_change_is_announced(engine: Engine, postgres_url: str) -> None:
         with transaction(engine) as session:
             delete_deployment(session, P, "live")
         assert heard() == str(row.id)
+
+
+def recommenders(db: Session, *names: str) -> None:
+    for name in names:
+        add_version(db, name, bundle=next_item_bundle())
+        create_deployment(db, P, name, name)
+
+
+def shared(db: Session, name: str, *others: str) -> DeploymentSettings:
+    wanted = DeploymentSettings(traffic=dict.fromkeys(others, 10.0))
+    return DeploymentSettings.model_validate(update_deployment(db, P, name, settings=wanted).settings)
+
+
+def test_sharing_requests_changes_nothing_about_what_is_loaded(db: Session) -> None:
+    recommenders(db, "films", "new")
+    update_deployment(db, P, "films", settings=DeploymentSettings(threads=2))
+    wanted = {one.name: one for one in wanted_models(db)}["films"]
+    assert report_status(db, wanted, "failed", "no such file")
+    db.expire_all()
+    assert shared(db, "films", "new") == DeploymentSettings(threads=2, traffic={"new": 10.0})
+    row = find_deployment(db, P, "films")
+    assert (row.status, row.status_reason) == ("failed", "no such file")
+    assert row.updated_at > wanted.generation
+    set_loaded(db, P, "films", loaded=False)
+    assert shared(db, "films") == DeploymentSettings(threads=2)
+    assert find_deployment(db, P, "films").status == "unloaded"
+    update_deployment(db, P, "films", settings=DeploymentSettings(threads=3, traffic={"new": 1}))
+    assert find_deployment(db, P, "films").status == "loading"
+
+
+def test_whose_requests_cannot_be_shared(db: Session) -> None:
+    recommenders(db, "films", "new", "third")
+    add_version(db)
+    create_deployment(db, P, "cats", "cats")
+    for name, other, why in (
+        ("films", "films", "answers the rest itself"),
+        ("films", "mew", "no deployment 'mew'. Did you mean 'new'"),
+        ("films", "cats", "'cats' is no recommender; its model does image-classification"),
+        ("cats", "films", "Only deployments of recommenders"),
+    ):
+        with pytest.raises(TrafficRefused, match=why), db.begin_nested():
+            shared(db, name, other)
+    shared(db, "films", "new")
+    with pytest.raises(TrafficRefused, match="gets requests of 'films' itself"), db.begin_nested():
+        shared(db, "new", "third")
+    with pytest.raises(TrafficRefused, match="'films' shares its requests itself"), db.begin_nested():
+        shared(db, "third", "films")
+    with pytest.raises(TrafficRefused, match="Only deployments of recommenders"), db.begin_nested():
+        update_deployment(db, P, "films", "cats")
+
+
+def test_an_arm_can_neither_be_deleted_nor_become_something_else(db: Session) -> None:
+    recommenders(db, "films", "new")
+    add_version(db)
+    shared(db, "films", "new")
+    with pytest.raises(InUse, match="'films' shares requests with 'new'"), db.begin_nested():
+        delete_deployment(db, P, "new")
+    with pytest.raises(InUse, match="image-classification is another task"), db.begin_nested():
+        update_deployment(db, P, "new", "cats")
+    shared(db, "films")
+    delete_deployment(db, P, "new")
+
+
+def test_an_arm_that_is_being_deleted_is_not_shared_with_meanwhile(engine: Engine) -> None:
+    with transaction(engine) as session:
+        recommenders(session, "films", "new")
+    with ThreadPoolExecutor(1) as pool:
+
+        def share() -> str:
+            with transaction(engine) as session, pytest.raises(TrafficRefused) as refused:
+                shared(session, "films", "new")
+            return str(refused.value)
+
+        with transaction(engine) as session:
+            delete_deployment(session, P, "new")
+            waiting = pool.submit(share)
+            until(lambda: locks_waited_for(engine) == 1, "the other transaction waits")
+        assert waiting.result(20).startswith("There is no deployment 'new'.")
+
+
+def locks_waited_for(engine: Engine) -> int:
+    with engine.connect() as connection:
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        query = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"
+        return int(connection.scalar(text(query)) or 0)
