@@ -100,18 +100,18 @@ def test_filters_and_similar_items(served: CommandLine, client: Octavo):
 
 
 def test_two_deployments_share_requests_and_are_compared(served: CommandLine, client: Octavo):
-    served.called("deploy", "walks-gru4rec@1", "--name", "walks-new")
-    shared = served.called("traffic", "walks-gru4rec", "walks-new=50")
-    assert shared.out == "Requests of walks-gru4rec: walks-gru4rec 50 %, walks-new 50 %\n"
+    served.called("deploy", "walks-gru4rec@1", "--name", "challenger")
+    shared = served.called("traffic", "walks-gru4rec", "challenger=50")
+    assert shared.out == "Requests of walks-gru4rec: walks-gru4rec 50 %, challenger 50 %\n"
     until(
         lambda: len({client.recommendations.recommend("walks-gru4rec", user_id=f"u{n}").arm for n in range(20)}) == 2,
         "both answer",
     )
     shown = served.called("traffic", "walks-gru4rec").out.splitlines()[2:]
-    assert [line.split()[0] for line in shown] == ["walks-gru4rec", "walks-new"]
-    assert served.call("undeploy", "walks-new").code == 4
+    assert [line.split()[0] for line in shown] == ["walks-gru4rec", "challenger"]
+    assert served.call("undeploy", "challenger").code == 4
     served.called("traffic", "walks-gru4rec", "--off")
-    served.called("undeploy", "walks-new")
+    served.called("undeploy", "challenger")
 
 
 def test_who_is_unknown_gets_what_is_popular_and_is_told_so(served: CommandLine):

@@ -82,7 +82,8 @@ def _shares(deployment: "Deployment") -> dict[str, float]:
 def _rows(deployment: "Deployment", variants: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
     """A row for each variant that answered, and for each arm that has not yet."""
     shares = _shares(deployment)
-    for one in variants:
+    places = {arm: place for place, arm in enumerate(shares)}
+    for one in sorted(variants, key=lambda one: (places.get(one["arm"], len(places)), one["stands_in_for"] or "")):
         arm, missing = one["arm"], one["stands_in_for"]
         share = f"{shares[arm]:g} %" if arm in shares and not missing else ""
         served = f"{one['model']}@{one['variant']}" if one["variant"] else one["model"]

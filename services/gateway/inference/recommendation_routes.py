@@ -40,7 +40,18 @@ async def _page(cursor: CursorText = None, limit: Limit = 50) -> None:
 
 
 async def _summed(
-    model: Annotated[str, Query(min_length=1, max_length=200, description="Name of the model.", examples=["films"])],
+    model: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Answers of this model, under any deployment.")
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="What this deployment was asked, whichever arm answered.",
+            examples=["films"],
+        ),
+    ] = None,
     days: Annotated[int, Query(ge=1, le=366, description="Answers of the last so many days.")] = 30,
     k: Annotated[int, Query(ge=1, le=200, description="Of HR@k.")] = 10,
 ) -> None:
@@ -106,9 +117,12 @@ async def post_feedback(_: WritesEvents, gateway: Gw, request: HttpRequest) -> S
     return await forward(gateway.recommender, request)
 
 
-@router.get("/v1/feedback/summary", dependencies=[Depends(_summed)], responses=responses(*_DOWN))
+@router.get("/v1/feedback/summary", dependencies=[Depends(_summed)], responses=responses(404, *_DOWN))
 async def feedback_summary(_: ReadsEvents, gateway: Gw, request: HttpRequest) -> StreamingResponse:
-    """Online metrics of a model: CTR, conversions, HR@k and coverage, by version and by deployment and alias."""
+    """Online metrics: CTR, conversions, HR@k and coverage, by version and by variant (the arms of an A/B test).
+
+    Of one: a `model` under any deployment, or a `deployment` with all arms that it shares its requests with.
+    """
     return await forward(gateway.recommender, request)
 
 

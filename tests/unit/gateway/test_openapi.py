@@ -10,7 +10,21 @@ from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS
 from services.gateway.app import create_app
 from services.gateway.examples import EXAMPLES
+from services.gateway.inference.recommendation_examples import ANSWERS, REQUESTS
 from services.gateway.openapi import operations_of
+from services.recommender.app import make_app as make_recommender_app
+from services.recommender.explanations.schemas import Explanation
+from services.recommender.feedback.schemas import FeedbackSummary
+from services.recommender.recommendations.schemas import (
+    BatchAnswers,
+    BatchRequest,
+    Recommendation,
+    RecommendationRequest,
+    ScoreRequest,
+    Scores,
+    Similar,
+    SimilarRequest,
+)
 
 DOCUMENT = create_app().openapi()
 OPERATIONS = dict(operations_of(DOCUMENT))
@@ -56,3 +70,36 @@ def test_every_method_and_task_that_can_be_submitted_is_a_kind_of_job_with_an_ex
     assert content["examples"].keys() == kinds
     for name, example in content["examples"].items():
         assert parse_spec(example["value"]).method == name
+
+
+def test_what_is_passed_on_to_the_recommender_takes_the_parameters_that_it_takes() -> None:
+    theirs = make_recommender_app().openapi()["paths"]
+    for address in theirs.keys() - {"/livez", "/readyz", "/metrics"}:
+        for verb, operation in theirs[address].items():
+            ours = DOCUMENT["paths"][address][verb]
+            wanted, found = (
+                {(one["name"], one["in"]) for one in each.get("parameters", [])} for each in (operation, ours)
+            )
+            assert found == wanted, f"{verb} {address}"
+            assert ours["responses"].keys() >= operation["responses"].keys(), f"{verb} {address}"
+
+
+@pytest.mark.parametrize(
+    ("route", "answer"),
+    [
+        ("recommend", Recommendation),
+        ("recommend_batch", BatchAnswers),
+        ("similar", Similar),
+        ("score", Scores),
+        ("explain_request", Explanation),
+        ("feedback_summary", FeedbackSummary),
+    ],
+)
+def test_an_example_of_the_recommender_is_an_answer_of_it(route: str, answer: type[BaseModel]) -> None:
+    answer.model_validate(ANSWERS[route])
+
+
+def test_an_example_for_the_recommender_is_a_request_to_it() -> None:
+    for route, request in (("recommend", RecommendationRequest), ("similar", SimilarRequest), ("score", ScoreRequest)):
+        request.model_validate(REQUESTS[route])
+    assert all(isinstance(one, RecommendationRequest) for one in BatchRequest(**REQUESTS["recommend_batch"]).requests)
