@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from libs.jobs.references import roles_of
 from libs.jobs.spec import JobSpec, config_class
 from libs.models.classifier_config import ClassifierConfig
 from libs.models.sequences.config import SequenceTrainingConfig
@@ -24,7 +25,6 @@ from services.gateway.dashboard.schema_fields import (
     text_of,
     typed_values,
 )
-from services.gateway.jobs.references import roles_of
 from services.gateway.methods import service as methods
 from services.gateway.methods.schemas import MethodDetail
 
