@@ -59,7 +59,7 @@ class Recommendations:
         """The best next items after `items` (oldest first), or for a user or session whose events Octavo has.
 
         Args:
-            filters: conditions on item features, `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.
+            filters: conditions on item features, `{"genres": {"has": ["comedy"]}, "price": {"<=": 10}}`.
             explain: "none", "basic" (reasons of each item) or "full".
             options: further fields of the request: events (in place of `items`), exclude_seen, exclude_items,
                 diversity, fallback, assign_by.

@@ -212,8 +212,8 @@ EXAMPLES: dict[type[BaseModel], Json] = {
     storage.Usage: {"noun": "dataset", "name": "cats", "items": 1, "size_bytes": 52_428_800},
     storage.Collected: {"jobs": 0, "files": 3, "size_bytes": 1_048_576, "dry_run": True},
     health.Live: {"status": "live"},
-    health.Ready: {"status": "ready", "schema_revision": "0003"},
-    health.Version: {"version": "0.1.0", "python": "3.11.7", "schema_revision": "0003"},
+    health.Ready: {"status": "ready", "schema_revision": "0004"},
+    health.Version: {"version": "0.1.0", "python": "3.11.7", "schema_revision": "0004"},
 }
 
 _METADATA: Json = {

@@ -30,7 +30,9 @@ def recommend(
     filters: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter", help='genre=comedy,drama · genre!=horror · price<=10 · shelf="17" for a category of digits.'
+            "--filter",
+            help='genre=comedy,drama · genre!=horror · price<=10 · shelf="17" for a category of digits · '
+            "genres~comedy,drama: any of several joined by bars · genres!~horror: none of them.",
         ),
     ] = None,
     explain: Annotated[Explain, typer.Option(help="Say why.")] = Explain.NONE,
@@ -60,8 +62,8 @@ def _row(item: "RecommendedItem") -> tuple[object, ...]:
     return item.rank, item.item_id, f"{item.score:.4g}", ", ".join(reasons)
 
 
-_SETS = ("in", "not_in")
-_FILTER = re.compile(r"(?P<name>[^<>=!]+?)\s*(?P<operator><=|>=|!=|=|<|>)\s*(?P<value>.+)")
+_LISTS = {"=": "in", "!=": "not_in", "~": "has", "!~": "has_not"}
+_FILTER = re.compile(r"(?P<name>[^<>=!~]+?)\s*(?P<operator><=|>=|!=|=|<|>|!~|~)\s*(?P<value>.+)")
 
 
 def parse_filters(texts: list[str]) -> dict[str, dict[str, Any]]:
@@ -74,10 +76,10 @@ def parse_filters(texts: list[str]) -> dict[str, dict[str, Any]]:
     for text in texts:
         found = _FILTER.fullmatch(text.strip())
         if found is None:
-            raise typer.BadParameter(f"--filter {text!r}: write genre=comedy,drama or genre!=horror or price<=10.")
-        operator = {"=": "in", "!=": "not_in"}.get(found["operator"], found["operator"])
+            raise typer.BadParameter(f"--filter {text!r}: write genre=comedy,drama or genres~comedy or price<=10.")
+        operator = _LISTS.get(found["operator"], found["operator"])
         conditions, value = filters.setdefault(found["name"].strip(), {}), _value(operator, found["value"], text)
-        if operator in _SETS:
+        if operator in _LISTS.values():
             conditions.setdefault(operator, []).extend(value)
         elif operator in conditions:
             raise typer.BadParameter(f"--filter {text!r}: there is another {operator} of this feature.")
@@ -87,8 +89,9 @@ def parse_filters(texts: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _value(operator: str, value: str, text: str) -> Any:
-    if operator in _SETS:
-        return [_number_or_text(one.strip()) for one in value.split(",")]
+    if operator in _LISTS.values():
+        read = _text if operator.startswith("has") else _number_or_text
+        return [read(one.strip()) for one in value.split(",")]
     number = _number(value)
     if number is None:
         raise typer.BadParameter(f"--filter {text!r}: {value!r} is no number.")
@@ -97,10 +100,13 @@ def _value(operator: str, value: str, text: str) -> Any:
 
 def _number_or_text(value: str) -> float | str:
     """A number where it reads like one; text in double quotes stays text."""
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return value[1:-1]
-    number = _number(value)
-    return value if number is None else number
+    number = None if _text(value) != value else _number(value)
+    return _text(value) if number is None else number
+
+
+def _text(value: str) -> str:
+    """A text as it is, without the double quotes around it."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _number(value: str) -> float | None:

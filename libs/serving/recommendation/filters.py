@@ -1,10 +1,12 @@
 """Which items a request allows, by their features.
 
     {"category": {"in": ["book", "game"]}, "price": {">=": 5, "<": 20}, "brand": {"not_in": ["x"]},
-     "year": {"missing": true}}
+     "genres": {"has": ["Comedy"], "has_not": ["Horror"]}, "year": {"missing": true}}
 
 An item passes when every condition holds. Numbers know `<`, `<=`, `>`, `>=`, `in` and `not_in`; text and categories
-know `in` and `not_in`; all know `missing`. An item that lacks a feature passes `not_in` and `"missing": true` alone.
+know `in` and `not_in`, which compare the whole text, and `has`, `has_all` and `has_not`, which compare its parts
+between bars (`Action|Comedy`): any, all or none of the values. All know `missing`. An item that lacks a feature passes
+`not_in`, `has_not` and `"missing": true` alone.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,7 @@ from libs.data.manifest import ItemFeature
 from libs.registry.errors import nearest_names
 from libs.serving.errors import InputProblem, RequestError
 from libs.serving.recommendation.request import Filters
+from libs.serving.recommendation.several import SEPARATOR, PartsOperator, SeveralValues
 
 Mask = NDArray[np.bool_]
 
@@ -35,6 +38,7 @@ _CACHED_BYTES = 16 * 2**20
 _ENTRY_BYTES = 256  # of the cache beside the bits: key, array and dictionary
 _COMPARISONS = ("<", "<=", ">", ">=")
 _SETS = ("in", "not_in")
+_PARTS: tuple[PartsOperator, ...] = get_args(PartsOperator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,24 @@ class Blocked:
         return np.unpackbits(self.bits, count=self.count).view(np.bool_)
 
 
+class _Parts(NamedTuple):
+    """A condition on the parts of a text, told from the frame only when it is needed."""
+
+    feature: str
+    operator: PartsOperator
+    values: list[str]
+
+
+_Condition = pl.Expr | _Parts
+
+
 class ItemFilters:
     """Compiles filters to masks, and remembers the latest as bits, up to 16 MB of them."""
 
     def __init__(self, frame: pl.DataFrame, features: list[ItemFeature]) -> None:
         """Filters on `frame`, whose rows are the items from number 1."""
         self._frame = frame
+        self._several = SeveralValues(frame)
         self._types: dict[str, str] = {feature.name: feature.type for feature in features}
         self._cached: OrderedDict[bytes, NDArray[np.uint8]] = OrderedDict()
         self._most_cached = max(1, _CACHED_BYTES // (len(frame) // 8 + 1 + _ENTRY_BYTES))
@@ -77,8 +93,9 @@ class ItemFilters:
             self._remember(key, bits)
         return Blocked(bits, len(self._frame) + 1)
 
-    def _compile(self, conditions: list[pl.Expr]) -> NDArray[np.uint8]:
-        passes = self._frame.select(pl.all_horizontal(conditions).fill_null(value=False).alias("passes"))["passes"]
+    def _compile(self, conditions: list[_Condition]) -> NDArray[np.uint8]:
+        told = [self._several.passing(*one) if isinstance(one, _Parts) else one for one in conditions]
+        passes = self._frame.select(pl.all_horizontal(told).fill_null(value=False).alias("passes"))["passes"]
         return np.packbits(np.concatenate([np.ones(1, np.bool_), ~passes.to_numpy()]))
 
     def _remember(self, key: bytes, bits: NDArray[np.uint8]) -> None:
@@ -95,7 +112,7 @@ def _digest(filters: Filters) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-def _conditions(filters: Filters, types: dict[str, str]) -> Iterator[pl.Expr]:
+def _conditions(filters: Filters, types: dict[str, str]) -> Iterator[_Condition]:
     count = 0
     for name, conditions in filters.items():
         pointer = f"/filters/{_escaped(name)}"
@@ -107,12 +124,13 @@ def _conditions(filters: Filters, types: dict[str, str]) -> Iterator[pl.Expr]:
             count += 1
             if count > MOST_CONDITIONS:
                 raise _problem("/filters", f"more than {MOST_CONDITIONS} conditions.")
-            yield _condition(f"{pointer}/{_escaped(operator)}", pl.col(name), types[name], operator, value)
+            yield _condition(f"{pointer}/{_escaped(operator)}", name, types[name], operator, value)
     if not count:
         raise _problem("/filters", "no condition; leave `filters` out to allow every item.")
 
 
-def _condition(pointer: str, column: pl.Expr, kind: str, operator: str, value: Any) -> pl.Expr:
+def _condition(pointer: str, name: str, kind: str, operator: str, value: Any) -> _Condition:
+    column = pl.col(name)
     if operator not in _operators(kind):
         raise _problem(pointer, _unknown(f"condition of a {kind}", operator, _operators(kind)))
     if operator == "missing":
@@ -122,6 +140,8 @@ def _condition(pointer: str, column: pl.Expr, kind: str, operator: str, value: A
     if operator in _SETS:
         among = column.is_in(_values(pointer, kind, value))
         return among if operator == "in" else ~among.fill_null(value=False)
+    if operator in _PARTS:
+        return _Parts(name, operator, _parts(pointer, kind, value))
     number = _value(pointer, kind, value)
     return {"<": column.lt, "<=": column.le, ">": column.gt, ">=": column.ge}[operator](number)
 
@@ -132,6 +152,14 @@ def _values(pointer: str, kind: str, values: Any) -> list[str | float]:
     if len(values) > MOST_VALUES:
         raise _problem(pointer, f"{len(values)} values; at most {MOST_VALUES} are read.")
     return [_value(f"{pointer}/{place}", kind, value) for place, value in enumerate(values)]
+
+
+def _parts(pointer: str, kind: str, values: Any) -> list[str]:
+    found = [str(value) for value in _values(pointer, kind, values)]
+    for place, value in enumerate(found):
+        if SEPARATOR in value:
+            raise _problem(f"{pointer}/{place}", f"{SEPARATOR!r} stands between values; give each by itself.")
+    return found
 
 
 def _value(pointer: str, kind: str, value: Any) -> str | float:
@@ -145,7 +173,7 @@ def _value(pointer: str, kind: str, value: Any) -> str | float:
 
 
 def _operators(kind: str) -> tuple[str, ...]:
-    return (*_COMPARISONS, *_SETS, "missing") if kind == "number" else (*_SETS, "missing")
+    return (*_COMPARISONS, *_SETS, "missing") if kind == "number" else (*_SETS, *_PARTS, "missing")
 
 
 def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ REQUESTS: dict[str, Any] = {
     "recommend": {
         **_ASKED,
         "exclude_items": ["f5"],
-        "filters": {"genre": {"in": ["comedy"]}, "price": {"<=": 10}},
+        "filters": {"genres": {"has": ["comedy"]}, "price": {"<=": 10}},
         "explain": "basic",
     },
     "recommend_batch": {"requests": [_ASKED, {"model": "films", "user_id": "u42"}]},

@@ -21,7 +21,11 @@ K = Annotated[int, Field(strict=True, ge=1, le=MOST_ITEMS, description="How many
 Deployment = Annotated[Name, Field(description="A deployment of a model that recommends.", examples=["films"])]
 WantedFilters = Annotated[
     Filters | None,
-    Field(description='Conditions on item features: `{"genre": {"in": ["comedy"]}, "price": {"<=": 10}}`.'),
+    Field(
+        description="Conditions on item features; all must hold: `<` `<=` `>` `>=` of numbers; `in` `not_in` of "
+        "whole values; `has` `has_all` `has_not` of texts that hold several, as `Action|Comedy`; `missing`.",
+        examples=[{"genres": {"has": ["Comedy", "Drama"]}, "price": {"<=": 10}}],
+    ),
 ]
 
 

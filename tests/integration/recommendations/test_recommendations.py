@@ -74,6 +74,19 @@ def test_what_is_left_out(client: TestClient, films: ModelVersion) -> None:
     assert ids(green) == expected([1], set(range(1, 13)) - {2, 5, 8})
 
 
+def test_features_of_several_values_are_filtered_by_each(client: TestClient, deploy: Release) -> None:
+    genres = ["Action|Comedy", "Comedy", "Drama", None] * 3
+    deploy(features={"genres": genres})
+    for conditions, kept in (
+        ({"has": ["Comedy", "Drama"]}, {1, 2, 3, 5, 6, 7, 9, 10, 11}),
+        ({"has_all": ["Comedy", "Action"]}, {1, 5, 9}),
+        ({"has": ["Comedy"], "has_not": ["Action"]}, {2, 6, 10}),
+        ({"in": ["Comedy"]}, {2, 6, 10}),
+    ):
+        answer = ask(client, items=["i4"], filters={"genres": conditions}, k=12)
+        assert ids(answer) == expected([4], set(range(1, 13)) - kept), conditions
+
+
 def test_reasons_and_what_the_model_read(client: TestClient, films: ModelVersion) -> None:
     basic = ask(client, items=["i1", "i4"], explain="basic", k=1)
     (item,) = basic["items"]
@@ -109,6 +122,7 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         ({"user_id": "u", "items": ["i1"]}, ""),
         ({"items": ["i1"], "filters": {"colour": {"in": ["red"]}}}, "/filters/colour"),
         ({"items": ["i1"], "filters": {"price": {"<": "cheap"}}}, "/filters/price/<"),
+        ({"items": ["i1"], "filters": {"category": {"has": ["red|blue"]}}}, "/filters/category/has/0"),
     ],
 )
 def test_a_wrong_request_is_told_where(

@@ -69,6 +69,9 @@ def test_conditions_as_the_api_takes_them():
     assert parse_filters(["genre=a,b", "genre=c", "genre!=d", "genre!=nan"]) == {
         "genre": {"in": ["a", "b", "c"], "not_in": ["d", "nan"]}
     }
+    assert parse_filters(["genres~comedy, 17", 'genres ~ "a"', "genres!~horror"]) == {
+        "genres": {"has": ["comedy", "17", "a"], "has_not": ["horror"]}
+    }
     for wrong, why in ((["price<1", "price<2"], "another <"), (["price<inf"], "no number")):
         with pytest.raises(typer.BadParameter, match=why):
             parse_filters(wrong)

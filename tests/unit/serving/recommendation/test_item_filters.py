@@ -54,6 +54,7 @@ def passing(filters, conditions):
         ({"category": {"not_in": []}}, [1, 2, 3, 4]),
         ({"category": {"in": ["book"]}, "price": {">": 1}}, [4]),
         ({"title": {"in": ["a", "d"]}}, [1, 4]),
+        ({"category": {"has": ["book", "film"]}, "title": {"has_not": ["d"]}}, [1]),
     ],
 )
 def test_what_passes(filters, conditions, items):
@@ -73,6 +74,10 @@ def test_what_passes(filters, conditions, items):
         ({"price": {"in": 3}}, "/filters/price/in", "expected a list"),
         ({"price": {"in": [1, None]}}, "/filters/price/in/1", "expected a number"),
         ({"category": {"in": [1]}}, "/filters/category/in/0", "expected text"),
+        ({"category": {"has": "book"}}, "/filters/category/has", "expected a list"),
+        ({"category": {"has_all": ["x", "a|b"]}}, "/filters/category/has_all/1", "'|' stands between values"),
+        ({"category": {"has_none": ["x"]}}, "/filters/category/has_none", "Did you mean 'has_not'"),
+        ({"price": {"has": [1]}}, "/filters/price/has", "condition of a number"),
         ({"category": {"missing": "yes"}}, "/filters/category/missing", "true or false"),
         ({"category": {"in": ["x"] * (MOST_VALUES + 1)}}, "/filters/category/in", "at most"),
         ({"a/b~c": {"in": []}}, "/filters/a~1b~0c", "no item feature"),
@@ -86,6 +91,26 @@ def test_what_is_wrong_is_named(filters, conditions, pointer, words):
     (problem,) = caught.value.problems
     assert problem.pointer == pointer
     assert words in problem.message
+
+
+GENRES = st.sampled_from(["Action", "Act", "Comedy", "Sci-Fi", "a.b"])
+TEXTS = st.none() | st.lists(GENRES, max_size=3).map("|".join) | st.lists(GENRES, max_size=3).map(" | ".join)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=12), st.integers(1, 8), st.lists(GENRES, max_size=3))
+def test_parts_are_found_as_in_plain_python(texts, times, values):
+    """With `times` items a text, of which from 4 on the texts alone are looked at."""
+    texts = texts * times
+    filters = ItemFilters(pl.DataFrame({"category": pl.Series(texts, dtype=pl.String)}), FEATURES[1:2])
+    held = [None if text is None else {part.strip() for part in text.split("|")} for text in texts]
+    wanted = set(values)
+    for operator, rule in (
+        ("has", lambda parts: parts is not None and bool(parts & wanted)),
+        ("has_all", lambda parts: parts is not None and wanted <= parts),
+        ("has_not", lambda parts: parts is None or not parts & wanted),
+    ):
+        expected = [number for number, parts in enumerate(held, 1) if rule(parts)]
+        assert passing(filters, {"category": {operator: values}}) == expected, operator
 
 
 def test_conditions_are_limited():
