@@ -4,7 +4,7 @@
     <cache>/<digest>.json      size, and what its files looked like when they were last hashed
     <cache>/<digest>.lock      flock: shared while it is filled or used, exclusive while it is evicted
     <cache>/<digest>.fill      flock: exclusive while it is fetched
-    <cache>/<digest>.*.ann     what a server derived from it; goes with the folder
+    <cache>/<digest>.*.ann     what a server derived from it; counts with the folder, and goes with it
 
 Works without the store once a folder is here, and with several processes on one cache.
 """
@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from libs.registry.artifacts import ArtifactError, ArtifactStore
 from libs.registry.digests import FolderContent, folder_content, plain_files
 
 _LEFT_AFTER_S = 86_400.0
+_DERIVED = ".*.ann"
 Source = str | Callable[[Path], FolderContent]
 """Where a folder comes from: its URI in the store, or what makes it at a path, content checked."""
 Stamp = dict[str, list[int]]
@@ -62,7 +64,7 @@ class FolderCache:
                 self._fill(digest, source)
             with suppress(FileNotFoundError):  # somebody may be replacing a copy damaged this instant
                 os.utime(self._record(digest))
-            self._evict(keep=digest)
+            self.evict(keep=digest)
             yield self.folder / digest
 
     def holds(self, digest: str) -> bool:
@@ -72,8 +74,21 @@ class FolderCache:
             return self._intact(digest)
 
     def size_bytes(self) -> int:
-        """Bytes of all complete folders, as recorded."""
-        return sum(_recorded_size(record) for record in self.folder.glob("*.json"))
+        """Bytes of all complete folders, as recorded, and of what was derived from them."""
+        return sum(size for _, size in self._by_use())
+
+    def evict(self, keep: str) -> None:
+        """Remove least recently used folders, but not `keep`, until the rest is within the limit.
+
+        `lease` does so by itself; files derived meanwhile want it again.
+        """
+        sizes = self._by_use()
+        excess = sum(size for _, size in sizes) - self.limit_bytes
+        for digest, size in sizes:
+            if excess <= 0:
+                return
+            if digest != keep and self._evict_one(digest):
+                excess -= size
 
     def _fill(self, digest: str, source: Source) -> None:
         """Fetch the folder, one process at a time. Others may hold a lease: a damaged copy is replaced under them."""
@@ -120,7 +135,7 @@ class FolderCache:
 
     def _remove(self, digest: str) -> None:
         self._record(digest).unlink(missing_ok=True)
-        for derived in self.folder.glob(f"{digest}.*.ann"):
+        for derived in self.folder.glob(f"{digest}{_DERIVED}"):
             derived.unlink(missing_ok=True)
         folder = self.folder / digest
         if folder.exists():
@@ -128,24 +143,24 @@ class FolderCache:
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
 
-    def _evict(self, keep: str) -> None:
+    def _by_use(self) -> list[tuple[str, int]]:
+        """Digests and the bytes that go with each, least recently used first."""
+        derived: Counter[str] = Counter()
+        for file in self.folder.glob(f"*{_DERIVED}"):
+            with suppress(FileNotFoundError):
+                derived[file.name.partition(".")[0]] += file.stat().st_size
         records = sorted(self.folder.glob("*.json"), key=_used_at)
-        excess = sum(_recorded_size(record) for record in records) - self.limit_bytes
-        for record in records:
-            if excess <= 0:
-                return
-            if record.stem != keep:
-                excess -= self._evict_one(record.stem)
+        return [(record.stem, _recorded_size(record) + derived[record.stem]) for record in records]
 
-    def _evict_one(self, digest: str) -> int:
+    def _evict_one(self, digest: str) -> bool:
+        """Whether it is gone; not when it is in use."""
         with self._open_lock(digest) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return 0  # in use
-            size_bytes = _recorded_size(self._record(digest))
+                return False
             self._remove(digest)
-            return size_bytes
+            return True
 
     def _record(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"

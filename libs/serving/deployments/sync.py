@@ -5,7 +5,7 @@ is unloaded; at a start without it the last snapshot and the local cache are use
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -219,6 +219,8 @@ class Syncer(Generic[ModelT]):
             folder = lease.enter_context(self._cache.lease(wanted.digest, wanted.uri))
             identity = Identity(wanted.model_name, wanted.version, wanted.digest, wanted.version_id)
             self._models.switch(key, self._kind.load(folder, identity, _run_settings(wanted.settings)))
+            with suppress(OSError):
+                self._cache.evict(keep=wanted.digest)  # loading may have derived an index, which counts
             return lease.pop_all()
 
     def _unload(self, key: Key) -> None:

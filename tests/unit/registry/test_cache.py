@@ -70,6 +70,23 @@ def test_the_least_recently_used_goes_first(cache: FolderCache, store: ArtifactS
 
 
 @pytest.mark.timeout(30)
+def test_what_is_derived_from_a_folder_counts_and_goes_with_it(
+    cache: FolderCache, store: ArtifactStore, tmp_path: Path
+) -> None:
+    one, two = (stored(store, tmp_path, name) for name in ("one", "two"))
+    before = cache.fetch(one.digest, one.uri).parent / f"{one.digest}.0123.ann"
+    before.write_bytes(b"x" * 20)
+    with cache.lease(two.digest, two.uri) as folder:
+        assert cache.size_bytes() == one.size_bytes + two.size_bytes + 20
+        assert cache.holds(one.digest), "all within the limit"
+        index = folder.with_name(f"{two.digest}.4567.ann")
+        index.write_bytes(b"x" * 60)
+        cache.evict(keep=two.digest)
+        assert not cache.holds(one.digest)
+        assert (before.exists(), index.exists()) == (False, True)
+        assert cache.size_bytes() == two.size_bytes + 60
+
+
 def test_any_number_may_lease_one_folder_at_once(cache: FolderCache, store: ArtifactStore, tmp_path: Path) -> None:
     one = stored(store, tmp_path, "one")
     with cache.lease(one.digest, one.uri) as first, cache.lease(one.digest, one.uri) as second:
