@@ -109,6 +109,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         Upstream(name, httpx2.AsyncClient(base_url=url, timeout=settings.inference_timeout_s))
         for name, url in (("model server", settings.model_server_url), ("recommender", settings.recommender_url))
     )
+    dashboard.compile_all()
     app.state.keys = PostgresKeys(engine)
     app.state.gateway = Gateway(
         settings=settings,

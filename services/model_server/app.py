@@ -34,7 +34,7 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, metrics),
     )
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
@@ -48,10 +48,12 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(settings: ModelServerSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: ModelServerSettings, metrics: HttpMetrics
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        runtime = Runtime(settings, KIND)
+        runtime = Runtime(settings, KIND, metrics.registry)
         app.state.keys = runtime.keys
         app.state.server = Server(settings, runtime, anyio.CapacityLimiter(settings.decoders))
         runtime.start()

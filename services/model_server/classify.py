@@ -1,5 +1,6 @@
 """POST /v1/classify/{model}: a picture in, labels and probabilities out."""
 
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -66,10 +67,10 @@ async def classify(
     if not media_type.startswith("image/") and media_type != "application/octet-stream":
         raise UnsupportedMediaTypeError(f"Send the picture itself as image/png, image/jpeg …, not {media_type!r}.")
     content = await read_body(request, server.settings.max_body_bytes)
-    with server.runtime.hold(caller.project_id, model) as held:
+    with server.runtime.serve(caller.project_id, model) as held:
         max_pixels = server.settings.max_pixels
         rows = await anyio.to_thread.run_sync(_to_rows, content, held.bundle, max_pixels, limiter=server.decoding)
-        logits = await compute(held, rows)
+        logits = await compute(held, rows, partial(server.runtime.metrics.batch, caller.project_id, model))
         return _answer(held, logits[0], top_k)
 
 

@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2. A served name is a deployment; its version is the model version that serves."""
 
+from functools import partial
 from importlib.metadata import version as installed_version
 
 import anyio
@@ -114,9 +115,9 @@ async def infer(name: str, request: Request, server: Srv, caller: MayInfer, vers
     """Run a model on tensors, as JSON or with the binary tensor extension."""
     body = await read_body(request, server.settings.max_body_bytes)
     header_length = request.headers.get(HEADER_LENGTH)
-    with server.runtime.hold(caller.project_id, name, version) as model:
+    with server.runtime.serve(caller.project_id, name, version) as model:
         decoded = await _decode(body, header_length, model)
-        output = await compute(model, decoded.rows)
+        output = await compute(model, decoded.rows, partial(server.runtime.metrics.batch, caller.project_id, name))
         described = {
             "model_name": name,
             "model_version": str(model.identity.version),

@@ -60,7 +60,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
-        runtime = Runtime(settings, KIND)
+        runtime = Runtime(settings, KIND, metrics.registry)
         with closing(runtime), open_memory(runtime.engine, settings.memory, metrics.registry) as memory:
             app.state.keys, app.state.memory = runtime.keys, memory
             app.state.recommender = Recommender(settings, runtime, memory, arms)

@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from typing import Generic
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry
+
 from libs.database.engine import make_engine
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from libs.registry.errors import nearest_names
 from libs.serving.deployments.keys import CachedKeys
+from libs.serving.deployments.metrics import DeploymentMetrics
 from libs.serving.deployments.settings import ServingSettings
 from libs.serving.deployments.snapshot import SnapshotFile
 from libs.serving.deployments.states import Key
@@ -27,9 +30,10 @@ class Runtime(Generic[ModelT]):
         models: what is loaded now.
         keys: the API keys; an application puts them at `app.state.keys`.
         states: what is known of each deployment.
+        metrics: what each deployment was asked; in `registry`.
     """
 
-    def __init__(self, settings: ServingSettings, kind: Kind[ModelT]) -> None:
+    def __init__(self, settings: ServingSettings, kind: Kind[ModelT], registry: CollectorRegistry) -> None:
         platform = settings.platform
         self.engine = make_engine(
             platform.database_url.get_secret_value(),
@@ -39,6 +43,7 @@ class Runtime(Generic[ModelT]):
         )
         self.models: ModelRepository[ModelT] = ModelRepository()
         self.keys = CachedKeys(self.engine)
+        self.metrics = DeploymentMetrics(registry)
         cache = FolderCache(settings.cache_folder, ArtifactStore(platform.artifact_root), settings.cache_limit_bytes)
         snapshot = SnapshotFile(platform.home / kind.service.replace("-", "_") / "snapshot.json")
         self._syncer = Syncer(
@@ -92,6 +97,12 @@ class Runtime(Generic[ModelT]):
             served = model.identity.version
             if version is not None and version != str(served):
                 raise ModelNotLoaded(f"{name!r} serves version {served}, not {version[:20]!r}.")
+            yield model
+
+    @contextmanager
+    def serve(self, project_id: UUID, name: str, version: str | None = None, *, requests: int = 1) -> Iterator[ModelT]:
+        """As `hold`, for a block that answers `requests` requests: they are counted and timed."""
+        with self.hold(project_id, name, version) as model, self.metrics.requests(project_id, name, requests):
             yield model
 
     def _absent(self, key: Key) -> ModelNotLoaded:

@@ -1,6 +1,7 @@
 """How values read on a page: times, spans, sizes, figures."""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,7 +66,13 @@ def size(count: int | None) -> str:
 
 def figure(value: Any) -> str:
     """A number with five significant digits and thin gaps between thousands; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {figure(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(figure(one) for one in value) or "none"
+    if not isinstance(value, int | float):
         return NOTHING if value is None else str(value)
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
@@ -76,9 +83,23 @@ def figure(value: Any) -> str:
     return f"{value:,.5g}".replace(",", "\u202f")
 
 
+def prose(text: str) -> Markup:
+    """A description in which `code` stands between backticks."""
+    pieces = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(pieces))
+
+
 def percent(share: float | None) -> str:
     """A share of one as a percentage."""
     return NOTHING if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
 
 
-FILTERS = {"when": when, "span": span, "size": size, "figure": figure, "percent": percent}
+FILTERS: dict[str, Callable[..., object]] = {
+    "when": when,
+    "span": span,
+    "size": size,
+    "figure": figure,
+    "percent": percent,
+    "prose": prose,
+    "zip": zip,
+}

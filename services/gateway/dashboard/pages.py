@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from libs.web.problems import ProblemError, UnauthorizedError, invalid_request
+from libs.jobs.errors import RequestRefused
+from libs.web.problems import FieldProblem, ProblemError, UnauthorizedError, UnprocessableError, invalid_request
 from libs.web.routing import Handler, Router, StrictRoute
 from services.gateway.dashboard.templating import render
 from services.gateway.errors import PROBLEMS
@@ -99,10 +100,25 @@ def _page(request: Request, status: int, detail: str, errors: Any = ()) -> Respo
 
 
 def _problem_of(request: Request, error: Exception) -> ProblemError | None:
-    if isinstance(error, ProblemError):
-        return error
     if isinstance(error, RequestValidationError):
         return invalid_request(request, error)
+    return problem_of(error)
+
+
+REFUSALS = (UnprocessableError, RequestRefused)
+"""What a form is shown again for, with the problems beside its fields."""
+
+
+def problems_of(error: Exception) -> list[FieldProblem]:
+    """What is wrong with a form, at least one thing."""
+    found = problem_of(error)
+    return (found.errors if found else []) or [FieldProblem(pointer="", message=str(error))]
+
+
+def problem_of(error: Exception) -> ProblemError | None:
+    """The API's problem of an exception; None for one that nobody expects."""
+    if isinstance(error, ProblemError):
+        return error
     convert = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
     return None if convert is None else convert(error)
 

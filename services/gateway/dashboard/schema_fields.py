@@ -5,10 +5,11 @@ empty is left out of the JSON: the service's default stands, and the form shows 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from libs.web.problems import FieldProblem
 from services.gateway.dashboard.formats import figure
 from services.gateway.dashboard.forms import FormData
 
@@ -192,3 +193,19 @@ def shown_values(fields: list[Field], form: FormData) -> dict[str, str]:
     """What was typed, to be shown again."""
     switches = {one.name: "true" if form.get(one.name) else "false" for one in fields if one.kind == "switch"}
     return {**{one.name: form.get(one.name) for one in fields}, **switches}
+
+
+def about(problem: FieldProblem, fields: list[Field]) -> tuple[Field | None, str]:
+    """The field of a form that a problem is about, if it is about one, and what is wrong."""
+    name = problem.pointer.removeprefix("/")
+    found = (one for one in fields if name == one.name or name.startswith(f"{one.name}/"))
+    return next(found, None), problem.message
+
+
+def by_field(errors: Sequence[FieldProblem]) -> dict[str, tuple[str, ...]]:
+    """Messages by the name of the field, or of the part of it, that they are about."""
+    found: dict[str, tuple[str, ...]] = {}
+    for error in errors:
+        name = error.pointer.removeprefix("/")
+        found[name] = (*found.get(name, ()), error.message)
+    return found

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from libs.web.request_id import current_request_id
 from services.gateway.dashboard import formats
+from services.gateway.dashboard.schema_fields import about
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
@@ -36,6 +37,11 @@ HEADERS = {
 NAVIGATION = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
+    ("/datasets", "Data sets"),
+    ("/models", "Models"),
+    ("/deployments", "Deployments"),
+    ("/workers", "Workers"),
+    ("/keys", "Keys"),
     ("/docs", "API docs"),
 )
 
@@ -70,12 +76,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= formats.FILTERS
+    made.filters |= {**formats.FILTERS, "about": about}
     made.globals |= {"asset": asset, "lasted": formats.lasted, "navigation": NAVIGATION}
     return made
 
 
 _templates = _environment()
+
+
+@cache
+def compile_all() -> None:
+    """Compile every template, once a process: else the first visitor of each page would wait for it."""
+    for name in _templates.list_templates():
+        _templates.get_template(name)
 
 
 def render(request: Request, template: str, status_code: int = 200, **context: Any) -> HTMLResponse:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from libs.serving.errors import ModelNotLoaded
@@ -51,11 +52,11 @@ def held(
     Raises:
         ModelNotLoaded: the deployment that was asked is needed, and is not loaded.
     """
-    hold, counts = recommender.runtime.hold, recommender.arms
+    serve, counts = partial(recommender.runtime.serve, requests=requests), recommender.arms
     with ExitStack() as stack:
         if way.arm is not None:
             try:
-                model = stack.enter_context(hold(project_id, way.arm))
+                model = stack.enter_context(serve(project_id, way.arm))
             except ModelNotLoaded:
                 counts.labels(way.deployment, way.arm, "not_loaded").inc(requests)
                 way = replace(way, arm=None, stands_in_for=way.arm)
@@ -63,4 +64,4 @@ def held(
                 counts.labels(way.deployment, way.arm, "answered").inc(requests)
                 yield model, way
                 return
-        yield stack.enter_context(hold(project_id, way.deployment)), way
+        yield stack.enter_context(serve(project_id, way.deployment)), way

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.serving.probabilities import softmax
 from services.model_server.app import make_app
 from services.model_server.settings import ModelServerSettings
@@ -35,6 +36,24 @@ def test_a_picture_is_classified(client: TestClient, register: Register) -> None
     assert body["predictions"][0]["probability"] == pytest.approx(expected[2], abs=1e-6)
     for part in ("decode", "preprocess", "queue", "compute", "total"):
         assert f"{part};dur=" in answer.headers["Server-Timing"]
+
+
+def test_what_a_deployment_was_asked_is_counted_by_how_it_ended(client: TestClient, register: Register) -> None:
+    register()
+    deploy(client)
+    for content in (picture(250), picture(3), b"no picture"):
+        client.post("/v1/classify/shades", content=content, headers=PNG)
+    client.post("/v1/classify/unknown", content=picture(3), headers=PNG)
+    client.get("/v2/models/shades/ready")
+
+    text = client.get("/metrics").text
+
+    project = f'project="{DEFAULT_PROJECT_ID}"'
+    assert f'octavo_deployment_requests_total{{deployment="shades",outcome="ok",{project}}} 2.0' in text
+    assert f'octavo_deployment_requests_total{{deployment="shades",outcome="refused",{project}}} 1.0' in text
+    assert f'octavo_deployment_seconds_count{{deployment="shades",{project}}} 3.0' in text
+    assert f'octavo_deployment_batch_rows_sum{{deployment="shades",{project}}} 2.0' in text
+    assert "unknown" not in text
 
 
 def test_the_temperature_softens_probabilities(client: TestClient, register: Register) -> None:

@@ -19,6 +19,8 @@ from services.gateway.dashboard.jobs import repository
 from services.gateway.dashboard.schema_fields import (
     Field,
     Typed,
+    about,
+    by_field,
     fields_of,
     json_of,
     shown_values,
@@ -78,27 +80,12 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
         UnknownMethodError: there is none of that name.
     """
     detail = methods.detail(method)
-    typed = Typed(given.values, _by_field(given.errors))
+    typed = Typed(given.values, by_field(given.errors))
     references = _references(session, project_id, method, typed)
     config = fields_of(detail.config_schema, typed, "config/")
     groups = [*_config_groups(method, detail, config), _job_group(typed)]
     every = [*references, *(field for group in groups for field in group.fields)]
-    return NewJob(detail, references, groups, _problems(every, given.errors))
-
-
-def _by_field(errors: Sequence[FieldProblem]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for error in errors:
-        name = error.pointer.removeprefix("/")
-        found[name] = (*found.get(name, ()), error.message)
-    return found
-
-
-def _problems(fields: list[Field], errors: Sequence[FieldProblem]) -> list[tuple[Field | None, str]]:
-    def field_at(name: str) -> Field | None:
-        return next((one for one in fields if name == one.name or name.startswith(f"{one.name}/")), None)
-
-    return [(field_at(error.pointer.removeprefix("/")), error.message) for error in errors]
+    return NewJob(detail, references, groups, [about(error, every) for error in given.errors])
 
 
 def _references(session: Session, project_id: UUID, method: str, typed: Typed) -> list[Field]:

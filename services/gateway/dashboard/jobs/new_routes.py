@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from libs.jobs.spec import JobSpec
 from libs.web.idempotency import Answer
-from libs.web.problems import UnprocessableError
+from libs.web.problems import FieldProblem
 from services.gateway.context import Gateway, Gw
 from services.gateway.dashboard.jobs import new
-from services.gateway.dashboard.pages import Pages, done
+from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.session.service import Visitor
 from services.gateway.dashboard.session.visit import Form, WritesJobs
 from services.gateway.dashboard.templating import render
@@ -59,13 +59,13 @@ def submit_job(request: Request, gateway: Gw, visitor: WritesJobs, method: Metho
             return done(_submitted(gateway, visitor, spec, form.get("once")), request)
         with gateway.reading() as session:
             checked = service.dry_run(session, project_id, spec)
-        problem = None
-    except UnprocessableError as error:
-        problem = error
+        problems: list[FieldProblem] = []
+    except REFUSALS as error:
+        problems = problems_of(error)
     with gateway.reading() as session:
-        shown = new.form_of(session, project_id, method, new.Given(texts, problem.errors if problem else ()))
+        shown = new.form_of(session, project_id, method, new.Given(texts, problems))
     once = form.get("once") or uuid4().hex
-    return render(request, "jobs/new.html", 422 if problem else 200, form=shown, once=once, checked=checked)
+    return render(request, "jobs/new.html", 422 if problems else 200, form=shown, once=once, checked=checked)
 
 
 def _submitted(gateway: Gateway, visitor: Visitor, spec: JobSpec, once: str) -> str:

@@ -1,0 +1,91 @@
+"""/datasets: the list, one data set, and a new one"""
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from libs.jobs.dataset_spec import DatasetRequest
+from libs.web.paging import CursorText
+from libs.web.problems import validation_problem
+from services.gateway.context import Gw
+from services.gateway.dashboard.datasets import view
+from services.gateway.dashboard.forms import FormData
+from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
+from services.gateway.dashboard.session.visit import Form, ReadsDatasets, WritesDatasets
+from services.gateway.dashboard.templating import render
+from services.gateway.datasets import service
+from services.gateway.datasets.routes import DatasetName, Number
+from services.gateway.downloads import download_of, stream_file
+
+router = Pages(prefix="/datasets")
+_A_PAGE = 50
+_SOURCES = ("public", "path", "upload")
+
+
+@router.page("")
+def datasets_page(request: Request, gateway: Gw, visitor: ReadsDatasets, cursor: CursorText = None) -> Response:
+    """The data sets, newest first."""
+    with gateway.reading() as session:
+        found = service.listing(session, visitor.caller.project_id, cursor, _A_PAGE)
+    return render(request, "datasets/list.html", datasets=found, cursor=cursor)
+
+
+@router.page("/new")
+def new_dataset(request: Request, _: WritesDatasets) -> Response:
+    """The form of a new data set."""
+    return render(request, "datasets/new.html", typed=FormData(), problems=[])
+
+
+@router.action("/new")
+def create_dataset(request: Request, gateway: Gw, visitor: WritesDatasets, form: Form) -> Response:
+    """Begin a data set and show it, or show what is wrong."""
+    try:
+        wanted = _request_of(form)
+        with gateway.writing() as session:
+            roots = gateway.settings.platform.data_roots
+            made = service.begin(session, visitor.caller.project_id, wanted.name, wanted, roots)
+    except REFUSALS as error:
+        return render(request, "datasets/new.html", 422, typed=form, problems=problems_of(error))
+    return done(f"/datasets/{made.dataset}?version={made.version}", request)
+
+
+def _request_of(form: FormData) -> DatasetRequest:
+    source = form.get("source")
+    given = {source: form.get(f"source/{source}")} if source in _SOURCES else {}
+    body = {"name": form.get("name"), "description": form.get("description"), "source": given}
+    try:
+        return DatasetRequest.model_validate(body)
+    except ValidationError as error:
+        raise validation_problem(error) from None
+
+
+@router.page("/{name}")
+def dataset_page(
+    request: Request,
+    gateway: Gw,
+    visitor: ReadsDatasets,
+    name: DatasetName,
+    version: Annotated[int | None, Query(ge=1, le=10**9)] = None,
+) -> Response:
+    """One data set: its versions, and of one of them samples, statistics and what validation found."""
+    with gateway.reading() as session:
+        page = view.dataset_page(session, visitor, name, version)
+    return render(request, "datasets/dataset.html", page=page, dataset=page.dataset, version=page.version)
+
+
+@router.page("/{name}/versions/{number}/preview")
+def preview(gateway: Gw, visitor: ReadsDatasets, name: DatasetName, number: Number) -> Response:
+    """Sample pictures of a version on one sheet."""
+    with gateway.reading() as session:
+        sheet = service.preview(session, visitor.caller.project_id, name, number)
+    return stream_file(gateway.store, download_of(sheet), inline=True)
+
+
+@router.action("/{name}/delete")
+def delete(request: Request, gateway: Gw, visitor: WritesDatasets, name: DatasetName) -> Response:
+    """Delete a data set that no unfinished job uses."""
+    with gateway.writing() as session:
+        service.delete(session, visitor.caller.project_id, name, force=False)
+    return done("/datasets", request)

@@ -1,0 +1,225 @@
+"""The dashboard's pages of data sets, models, deployments, workers and keys."""
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, Model
+from libs.jobs import queue, workers
+from libs.jobs.spec import parse_spec
+from libs.jobs.submit import submit
+from libs.registry import datasets
+from libs.serving.bundle import Lineage
+from libs.web.auth import Scope
+from services.gateway.app import create_app
+from services.gateway.dashboard.deployments.statistics import parsed
+from services.gateway.settings import GatewaySettings
+from tests.integration.gateway.conftest import KeyMaker
+from tests.integration.gateway.test_dashboard import HOSTILE, Browser
+from tests.support.datasets import EVENTS_MANIFEST, add_dataset
+from tests.support.registry import add_job, add_version, bundle, next_item_bundle
+
+
+@pytest.fixture
+def browser(settings: GatewaySettings, make_headers: KeyMaker) -> Iterator[Browser]:
+    """Logged in with an admin key."""
+    with Browser(create_app(settings), raise_server_exceptions=False, follow_redirects=False) as opened:
+        opened.headers["accept"] = "text/html"
+        key = make_headers(Scope.ADMIN)["Authorization"].removeprefix("Bearer ")
+        assert opened.post("/login", data={"key": key}).status_code == 303
+        yield opened
+
+
+@pytest.fixture
+def cats(engine: Engine, digits: str) -> None:
+    """A model with two ready versions, the second made from the first, and a third that was rejected."""
+    with transaction(engine) as session:
+        job = add_job(session, "the-training")
+        lineage = Lineage(method="frskd", config={"lr": 0.1}, dataset_digests={"train": digits})
+        first = add_version(session, bundle=bundle(lineage=lineage), job_id=job.id)
+        lineage = Lineage(method="frskd", config={"lr": 0.2}, parent_digests={"init": first.digest})
+        add_version(session, bundle=bundle(lineage=lineage), metrics={"test/accuracy": 0.75})
+        add_version(session, bundle=bundle(parity=None))
+
+
+def test_empty_pages_say_what_to_do_next(browser: Browser):
+    for path, words in (
+        ("/datasets", "No data sets yet"),
+        ("/models", "Train one"),
+        ("/deployments", "train one</a> first"),
+        ("/workers", "Jobs wait until one starts"),
+    ):
+        assert words in browser.get(path).text
+
+
+def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, digits: str):
+    with transaction(engine) as session:
+        add_dataset(session, "films", manifest=EVENTS_MANIFEST)
+        row = datasets.find_dataset(session, DEFAULT_PROJECT_ID, "films")
+        row.description = HOSTILE
+        version = datasets.list_versions(session, row)[0]
+        version.report = {
+            "problems": [{"level": "warning", "message": HOSTILE}],
+            "preview": [{"user": HOSTILE, "item": "i1", "time": "2026-01-01T00:00:00+00:00", "type": None}],
+            "leakage": {"test_targets": 3, HOSTILE: {"deep": 1, "empty": {}}},
+        }
+    listed = browser.get("/datasets").text
+    assert "12 events of 3 users and 4 items" in listed
+    assert "8 pictures in 2 classes" in listed
+    films, pictures = browser.get("/datasets/films").text, browser.get("/datasets/digits").text
+    for page in (listed, films):
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+    assert "First events" in films
+    assert "test targets: 3, &lt;script&gt;" in films
+    assert re.search(r'<th scope="row">cat</th><td data-label="train" class="number">3</td>', pictures)
+    assert '<img class="sheet" src="/datasets/digits/versions/1/preview"' in pictures
+    assert browser.get("/datasets/digits?version=2").status_code == 404
+    assert browser.get("/datasets/digits/versions/1/preview").status_code == 404
+
+
+def test_a_data_set_is_made_and_deleted_by_forms(browser: Browser):
+    page = browser.submit("/datasets/new", {"name": "Cats", "source": "public", "source/public": "digitz"})
+    assert page.status_code == 422
+    assert "digitz" in page.text
+    assert 'id="name-error"' in page.text
+    assert 'value="Cats"' in page.text
+    page = browser.submit("/datasets/new", {"name": "cats", "source": "path", "source/path": "/etc"})
+    assert "not under a folder that data may be read from" in page.text
+    made = browser.submit("/datasets/new", {"name": "cats", "source": "public", "source/public": "digits"})
+    assert made.headers["location"] == "/datasets/cats?version=1"
+    shown = browser.get(made.headers["location"]).text
+    (job,) = re.findall(r'href="(/jobs/[^"]+)">this job', shown)
+    refused = browser.submit("/datasets/cats/delete")
+    assert (refused.status_code, "used by jobs that have not ended" in refused.text) == (409, True)
+    assert browser.submit(f"{job}/cancel").status_code == 303
+    assert browser.submit("/datasets/cats/delete").headers["location"] == "/datasets"
+
+
+def test_a_version_is_promoted_and_rolled_back_where_the_page_saw_the_alias(browser: Browser, cats: None):
+    def move(version: int, revision: str) -> int:
+        fields = {"alias": "production", "version": str(version), "revision": revision}
+        return browser.submit("/models/cats/aliases", fields).status_code
+
+    page = browser.get("/models/cats").text
+    assert page.count(">Promote</button>") == 2  # of the two ready versions
+    assert "not compared" in page
+    assert move(2, "") == 303
+    page = browser.get("/models/cats").text
+    assert "Roll back to 1" in page
+    assert page.count(">Promote</button>") == 1
+    assert move(1, "") == 412  # the page that was filled in knew of no alias
+    assert move(1, "7") == 412
+    assert move(1, "1") == 303
+    assert "no ready version before it" in browser.get("/models/cats").text
+    assert move(3, "2") == 422  # it was rejected
+    bad = browser.submit("/models/cats/aliases", {"alias": "A b", "version": "none"})
+    assert bad.status_code == 422
+    assert browser.submit("/models/cats/aliases/production/delete", {"revision": "2"}).status_code == 303
+    assert "production → 1" not in browser.get("/models").text
+
+
+def test_versions_are_compared_and_their_lineage_is_a_picture(browser: Browser, cats: None, engine: Engine):
+    compared = browser.get("/models/compare?version=cats@1&version=cats@2").text
+    assert "0.75" in compared
+    assert re.search(r'<th scope="row">lr</th><td data-label="cats@1">0.1</td>', compared)
+    assert browser.get("/models/compare?version=cats@1").status_code == 422
+    version = browser.get("/models/cats/versions/2").text
+    boxes = re.findall(r'<rect x="(\d+)" y="(\d+)"[^>]+class="box (\w+)( here)?"', version)
+    assert sorted((kind, int(x)) for x, _, kind, _ in boxes) == [
+        ("dataset_version", 6), ("job", 6), ("model_version", 270), ("model_version", 534),
+    ]  # fmt: skip
+    assert [x for x, _, _, here in boxes if here] == ["534"]
+    assert 'href="/models/cats/versions/1"' in version
+    with transaction(engine) as session:
+        session.query(Model).one().description = HOSTILE
+    assert "<script>" not in browser.get("/models/cats").text
+    assert browser.get("/models/cats/versions/9").status_code == 404
+    assert browser.submit("/models/cats/versions/3/delete").headers["location"] == "/models/cats"
+    assert browser.submit("/models/cats/delete").headers["location"] == "/models"
+
+
+def test_a_model_is_deployed_changed_and_no_longer_deployed(browser: Browser, cats: None, client: TestClient):
+    form = browser.get("/deployments?model=cats").text
+    assert "<option selected>cats@2</option>" in form
+    wrong = browser.submit("/deployments", {"name": "C D", "model": "", "settings/threads": "0"})
+    assert wrong.status_code == 422
+    for name in ("name", "model", "settings-threads"):
+        assert f'id="{name}-error"' in wrong.text
+    assert (
+        browser.submit("/deployments", {"name": "cats", "model": "cats@1", "settings/threads": "2"}).status_code == 303
+    )
+    page = browser.get("/deployments/cats").text
+    assert 'placeholder="2"' in page
+    changed = browser.submit("/deployments/cats", {"model": "cats@2", "settings/max_batch_size": "8"})
+    assert changed.headers["location"] == "/deployments/cats"
+    now = client.get("/v1/deployments/cats").json()
+    assert (now["version"], now["settings"]["threads"], now["settings"]["max_batch_size"]) == (2, 2, 8)
+    assert "does not answer" in browser.get("/deployments/cats/now").text
+    assert "should be 2" in browser.get("/deployments").text
+    assert browser.submit("/deployments/cats", {"settings/provider": "tpu"}).status_code == 422
+    assert browser.submit("/deployments/cats/delete").headers["location"] == "/deployments"
+
+
+def test_figures_of_deployments_are_read_from_prometheus_text():
+    text = """# TYPE octavo_deployment_requests counter
+octavo_deployment_requests_total{deployment="cats",outcome="ok",project="p"} 7.0
+octavo_deployment_requests_total{deployment="cats",outcome="refused",project="p"} 2.0
+octavo_deployment_requests_total{deployment="dogs",outcome="error",project="p"} 1.0
+# TYPE octavo_deployment_seconds histogram
+octavo_deployment_seconds_bucket{deployment="cats",le="0.01",project="p"} 6.0
+octavo_deployment_seconds_bucket{deployment="cats",le="0.1",project="p"} 9.0
+octavo_deployment_seconds_bucket{deployment="cats",le="+Inf",project="p"} 9.0
+octavo_deployment_seconds_sum{deployment="cats",project="p"} 0.18
+# TYPE octavo_other_requests counter
+octavo_other_requests_total{route="/x"} 1.0
+"""
+    found = parsed(text)
+    cats = found["p", "cats"]
+    assert (cats.requests, cats.failed, cats.mean_s) == (9, 0, pytest.approx(0.02))
+    assert [(bar.upto, bar.count, bar.share) for bar in cats.latency] == [
+        ("10 ms", 6, 1.0), ("100 ms", 3, 0.5), ("more", 0, 0.0),
+    ]  # fmt: skip
+    assert (found["p", "dogs"].failed, found["p", "dogs"].latency) == (1, [])
+
+
+def test_workers_show_what_they_have_in_hand(browser: Browser, engine: Engine, digits: str):
+    worker_id = uuid4()
+    with transaction(engine) as session:
+        devices = {"cpus": 2, "gpus": []}
+        about = {"pid": 7, "version": "0.1.0", "queues": ["cpu"], "devices": devices, "slots": 1}
+        workers.report(session, worker_id, host=HOSTILE, **about)
+        workers.report(session, uuid4(), host="idle", **about)
+        job = submit(session, DEFAULT_PROJECT_ID, parse_spec({"method": "frskd", "datasets": {"train": "digits@1"}}))
+        assert queue.claim(session, job.id, worker_id, 30.0)
+        job_id = job.id
+    page = browser.get("/workers").text
+    assert f'<a href="/jobs/{job_id}">digits-frskd</a>' in page
+    assert (page.count("alive</span>"), page.count(">nothing</td>"), "<script>" in page) == (2, 1, False)
+
+
+def test_a_key_is_shown_once_and_revoked(browser: Browser, client: TestClient):
+    assert browser.submit("/keys", {"name": "ci"}).status_code == 422
+    made = browser.submit("/keys", {"name": HOSTILE, "scopes": ["jobs:read", "infer"]})
+    (text,) = re.findall(r"oct_[0-9a-f]{10}_[0-9a-f]{48}", made.text)
+    page = browser.get("/keys").text
+    assert (text in page, "<script>" in page, "infer, jobs:read" in page) == (False, False, True)
+    client.headers["authorization"] = f"Bearer {text}"
+    assert client.get("/v1/jobs").status_code == 200
+    revoke = re.findall(r'action="(/keys/\S+/revoke)"', page)[0]
+    assert browser.submit(revoke).headers["location"] == "/keys"
+    browser.get("/keys")
+    client.app.state.keys.forget()
+    assert client.get("/v1/jobs").status_code == 401
+
+
+def test_a_recommender_is_told_where_to_be_asked(browser: Browser, engine: Engine):
+    with transaction(engine) as session:
+        add_version(session, "films", bundle=next_item_bundle())
+    assert browser.submit("/deployments", {"name": "films", "model": "films@1"}).status_code == 303
+    assert "next-item" in browser.get("/deployments").text
