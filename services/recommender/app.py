@@ -22,6 +22,7 @@ from services.recommender.context import Recommender, arms_counter
 from services.recommender.memory import open_memory
 from services.recommender.memory_routes import ROUTERS
 from services.recommender.recommendations import routes
+from services.recommender.recommendations.together import gathering
 from services.recommender.settings import RecommenderSettings, recommender_settings
 
 KIND = Kind("recommender", "next-item", load)
@@ -64,6 +65,7 @@ def _lifespan(
         with closing(runtime), open_memory(runtime.engine, settings.memory, metrics.registry) as memory:
             app.state.keys, app.state.memory = runtime.keys, memory
             app.state.recommender = Recommender(settings, runtime, memory, arms)
+            app.state.together = gathering()
             runtime.start()
             yield
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from libs.serving.batcher import Batcher
 from libs.serving.bundle import NextItemBundle, TensorSpec
+from libs.serving.combiner import Combiner
 from libs.serving.errors import LoadError
 from libs.serving.folder import MODEL_FILE, read_next_item_bundle
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
@@ -56,7 +56,7 @@ class LoadedRecommender:
     relations: Relations | None
     sessions: SessionStates | None
     explainer: Graph | None
-    scorer: Batcher
+    scorer: Combiner
     index: "ItemIndex | None"
 
     @property
@@ -75,12 +75,11 @@ class LoadedRecommender:
             Overloaded: too many requests wait.
             DeadlineExceeded: it waited too long.
         """
-        scores: Floats = self.scorer.submit(features, self.settings.timeout_s).result().output[0]
+        scores: Floats = self.scorer.compute(features, self.settings.timeout_s)
         return scores
 
     def close(self) -> None:
-        """Answer what waits; memory goes with the last reference."""
-        self.scorer.close()
+        """Nothing to end: memory goes with the last reference."""
 
 
 def load(
@@ -116,7 +115,7 @@ def load(
         relations=relations,
         sessions=sessions,
         explainer=explainer,
-        scorer=_scorer(vectors, identity, settings),
+        scorer=_scorer(vectors, settings),
         index=_index(folder, bundle, vectors) if bundle.items > ann_above_items else None,
     )
 
@@ -127,13 +126,12 @@ def _index(folder: Path, bundle: NextItemBundle, vectors: ItemVectors) -> "ItemI
     return open_index(folder, bundle, vectors.table)
 
 
-def _scorer(vectors: ItemVectors, identity: Identity, settings: RunSettings) -> Batcher:
-    return Batcher(
+def _scorer(vectors: ItemVectors, settings: RunSettings) -> Combiner:
+    return Combiner(
         vectors.products,
         max_rows=min(settings.max_batch_size, vectors.rows_at_once()),
         max_delay_s=settings.max_delay_s,
         queue_limit_rows=settings.queue_limit_rows,
-        name=f"scorer-{identity.model_name}-{identity.version}",
     )
 
 

@@ -37,7 +37,7 @@ class Recorder:
         self._engine = engine
         self._settings = settings
         self._changed = threading.Condition()
-        self._waiting: deque[bytes] = deque()  # JSON, so that what it takes is known
+        self._waiting: deque[bytes] = deque()  # JSON: what it takes is known, and Postgres takes it
         self._waiting_bytes = 0
         self._taken_in = self._settled = 0  # records so far; settled ones are written or dropped, in the same order
         self._background = Background("recorder", self._run)
@@ -92,7 +92,7 @@ class Recorder:
             self._hurry.wait(self._settings.record_every_s)
             self._hurry.clear()
             while batch := self._take():
-                self._write([_JSON.validate_json(content) for content in batch])
+                self._write(batch)
                 self._settle(batch)
 
     def _take(self) -> list[bytes]:
@@ -105,7 +105,7 @@ class Recorder:
             self._settled += len(batch)
             self._changed.notify_all()
 
-    def _write(self, batch: list[RecommendationRecord]) -> None:
+    def _write(self, batch: list[bytes]) -> None:
         """Insert; while Postgres is away, again and again."""
         failures = 0
         while True:
@@ -122,7 +122,7 @@ class Recorder:
             else:
                 return None
 
-    def _write_what_fits(self, batch: list[RecommendationRecord], error: str) -> None:
+    def _write_what_fits(self, batch: list[bytes], error: str) -> None:
         if len(batch) == 1:
             self._drop(1, "refused", error)
         else:

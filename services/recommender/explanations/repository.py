@@ -1,21 +1,32 @@
 """Rows of what was recommended."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import JSON, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert as insert_into
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Recommendation
 from services.recommender.explanations.record import RecommendationRecord
 
+_COLUMNS = [field.name for field in fields(RecommendationRecord)]
+# The records are JSON already, and Postgres reads it: taking them apart here and putting them together again took a
+# fifth of the recommender's time.
+_RECORDS = func.json_populate_recordset(
+    literal_column("CAST(NULL AS recommendations)"), cast(bindparam("records", type_=Text), JSON)
+).table_valued(*_COLUMNS)
+_INSERT = (
+    insert_into(Recommendation.metadata.tables["recommendations"])
+    .from_select(_COLUMNS, select(_RECORDS))
+    .on_conflict_do_nothing(index_elements=["request_id"])
+)
 
-def insert(session: Session, records: Sequence[RecommendationRecord]) -> None:
-    """Write down answers; one that is there already stays as it is."""
-    statement = upsert(Recommendation).on_conflict_do_nothing(index_elements=["request_id"])
-    session.execute(statement, [asdict(record) for record in records])
+
+def insert(session: Session, records: Sequence[bytes]) -> None:
+    """Write down answers, each a `RecommendationRecord` as JSON; one that is there already stays as it is."""
+    session.execute(_INSERT, {"records": f"[{b','.join(records).decode()}]"})
 
 
 def find(session: Session, project_id: UUID, request_id: UUID) -> Recommendation | None:

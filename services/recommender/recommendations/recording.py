@@ -35,7 +35,10 @@ def write_down(
         user_id=asked.user_id,
         session_id=asked.session_id,
         strategy=answer.strategy,
-        items=[{**one.model_dump(), "reasons": why} for one, why in zip(answer.items, reasons, strict=True)],
+        items=[
+            {"item_id": one.item_id, "score": one.score, "rank": one.rank, "reasons": why}
+            for one, why in zip(answer.items, reasons, strict=True)
+        ],
         history=_read(model, history) if is_kept and answer.strategy == "model" else [],
     )
     recorder.record_recommendation(record)

@@ -1,13 +1,13 @@
 """/v1/recommendations, /v1/similar and /v1/score
 
-Routes are plain functions: they compute in worker threads, and the event loop stays free.
+What computes does so in worker threads, and the event loop stays free.
 """
 
 from libs.serving.deployments.access import MayInfer
 from libs.web.problems import responses
 from libs.web.routing import Router
 from services.recommender.context import Rec
-from services.recommender.recommendations import batch, service
+from services.recommender.recommendations import batch, service, together
 from services.recommender.recommendations.schemas import (
     BatchAnswers,
     BatchRequest,
@@ -18,18 +18,21 @@ from services.recommender.recommendations.schemas import (
     Similar,
     SimilarRequest,
 )
+from services.recommender.recommendations.together import Together
 
 router = Router(prefix="/v1", tags=["recommendations"])
 _PROBLEMS = responses(404, 413, 415, 503, 504)
 
 
 @router.post("/recommendations", responses=_PROBLEMS, response_model_exclude_none=True)
-def recommend(body: RecommendationRequest, recommender: Rec, caller: MayInfer) -> Recommendation:
+async def recommend(
+    body: RecommendationRequest, recommender: Rec, caller: MayInfer, gathering: Together
+) -> Recommendation:
     """The best next items for a user, a session, or a history sent along.
 
     `strategy` says what answered: the model, or the fallback where it knows nothing of the history.
     """
-    return service.recommend(recommender, caller.project_id, body)
+    return await together.recommend(gathering, recommender, caller.project_id, body)
 
 
 @router.post("/recommendations/batch", responses=_PROBLEMS, response_model_exclude_none=True)

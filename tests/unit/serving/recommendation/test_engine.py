@@ -98,9 +98,6 @@ def test_requests_that_wait_are_multiplied_together(tmp_path, monkeypatch):
         answers = [one.result() for one in (first, *others)]
     assert batches == [1, 4]
     assert [told(answer)[0] for answer in answers] == [naive([f"i{n}"], 3, True, [])[0] for n in range(1, 6)]
-    model.close()
-    with pytest.raises(ServingError, match="unloaded"):
-        recommend(model, RecommendationRequest(["i1"]))
 
 
 def test_equal_scores_are_ranked_by_item_number(tmp_path):
