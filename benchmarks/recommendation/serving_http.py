@@ -6,7 +6,8 @@ does), histories of 20 events, k 20, seen items left out. All in one run:
 - one client: raw (in this process) and a request take turns; wall p50 and its ratio.
 - 8 clients at once: CPU of the recommender a request, over that of raw; wall p50 and p99.
 - a session of 50 events: an event is appended and a recommendation asked for, from the model's state, and from a
-  second deployment of the same model without one, which reads the 50 events anew.
+  second deployment of the same model without one, which reads the 50 events anew. Beside it, in this process and
+  without HTTP, Postgres and the cache: a step from the state, or the encoder over 50 events, and then the scores.
 
 CPU is of the recommender's process alone, its recorder included. Run:
 
@@ -51,6 +52,9 @@ from libs.registry.deployments import create_deployment
 from libs.registry.models import register_version
 from libs.serving.bundle import Lineage
 from libs.serving.folder import read_next_item_bundle
+from libs.serving.recommendation.model import load
+from libs.serving.recommendation.ranking import top_k
+from libs.serving.repository import Identity, RunSettings
 from libs.serving.session import open_session
 from libs.settings import PlatformSettings
 from services.local.valkey import LocalValkey
@@ -213,6 +217,32 @@ def live_sessions(stack: Stack, random: np.random.Generator, items: int, count: 
     return found
 
 
+def in_this_process(
+    bundles: dict[str, Path], random: np.random.Generator, count: int
+) -> Callable[[], dict[str, float]]:
+    """What the models alone take of a session's 50th event: by a step from its state, and reading all 50 anew."""
+    model = load(bundles["hcrnn"], Identity("hcrnn", 1, "0" * 64), RunSettings())
+    assert model.sessions is not None
+    states = model.sessions
+
+    def measured() -> dict[str, float]:
+        times: dict[str, list[float]] = {"step": [], "anew": []}
+        for _ in range(count):
+            items = [int(item) for item in random.integers(1, model.bundle.items + 1, SESSION)]
+            kept = states.to_bytes(states.replay(items[:-1]))
+            began = time.thread_time()
+            features = states.advance(states.from_bytes(kept), items[-1]).features
+            assert features is not None
+            top_k(model.vectors.products(features)[0], K)
+            between = time.thread_time()
+            top_k(model.vectors.products(model.encoder.features([items]))[0], K)
+            times["anew"].append(time.thread_time() - between)
+            times["step"].append(between - began)
+        return {f"model_{name}_cpu_ms": 1e3 * statistics.median(values) for name, values in times.items()}
+
+    return measured
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     random = np.random.default_rng(0)
     with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
@@ -227,6 +257,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         def histories(count: int) -> list[list[str]]:
             return [[f"i{item}" for item in row] for row in random.integers(1, options.items + 1, (count, LENGTH))]
 
+        alone = in_this_process(bundles, random, max(3, options.requests // 10))
         rounds: list[dict[str, float]] = []
         for number in range(options.rounds + 1):  # the first warms up
             found = one_client(
@@ -234,7 +265,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             )
             found |= eight_clients(running, histories(options.requests))
             found |= live_sessions(running, random, options.items, max(3, options.requests // 10), f"s{number}")
-            rounds.append(found)
+            rounds.append(found | alone())
     return summary(rounds[1:])
 
 
@@ -251,6 +282,7 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
         "cpu_ratio_of_8": median(lambda found: found["cpu_of_8_ms"] / found["raw_cpu_ms"]),
         "p99_over_p50_of_8": median(lambda found: found["wall_of_8_p99_ms"] / found["wall_of_8_p50_ms"]),
         "session_share": median(lambda found: found["hcrnn_cpu_ms"] / found["hcrnn-no-state_cpu_ms"]),
+        "model_session_share": median(lambda found: found["model_step_cpu_ms"] / found["model_anew_cpu_ms"]),
         "session_wall_share": median(lambda found: found["hcrnn_wall_p50_ms"] / found["hcrnn-no-state_wall_p50_ms"]),
     }
 
