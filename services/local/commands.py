@@ -213,7 +213,8 @@ def logs(
 def log_files(home: Path) -> dict[str, Path]:
     """Service → its log file, where there is one."""
     files = {file.stem: file for file in sorted((home / "logs").glob("*.log"))}
-    files |= {name: home / name / f"{name}.log" for name in ("postgres", "valkey")}
+    servers_of_others = {"postgres": "postgres", "valkey": "valkey", "session-cache": "valkey"}
+    files |= {name: home / name / f"{log}.log" for name, log in servers_of_others.items()}
     return {name: file for name, file in files.items() if file.exists()}
 
 

@@ -54,7 +54,7 @@ def run(show_everything: Callable[[Octavo, Steps], None], packages: Sequence[str
     ran_before = layout.running() is not None
     try:
         if not ran_before:
-            with steps.step("Starting Postgres, Valkey, gateway, relay, worker, model server and recommender"):
+            with steps.step("Starting Postgres, both Valkeys, gateway, relay, worker, model server and recommender"):
                 commands.announce(commands.start_detached(layout))
         with Octavo() as octavo:
             show_everything(octavo, steps)

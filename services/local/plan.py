@@ -51,8 +51,13 @@ class Plan:
         }
         return cls(gateway_port, model_server_port, recommender_port, layout.logs, settings.stop_grace_s, environment)
 
+    @property
+    def ports(self) -> set[int]:
+        """Of our own services."""
+        return {self.gateway_port, self.model_server_port, self.recommender_port}
+
     def with_servers(self, **urls: str) -> "Plan":
-        """The same plan with `database_url` or `broker_url` in the environment."""
+        """The same plan with `database_url`, `broker_url` or `recommender_sessions_url` in the environment."""
         added = {f"OCTAVO_{name.upper()}": url for name, url in urls.items()}
         return dataclasses.replace(self, environment={**self.environment, **added})
 

@@ -104,7 +104,7 @@ class LocalPostgres(LocalServer):
         """A program of the cluster's version, such as `pg_dump`."""
         return installed_majors()[self.major or self._choose_major()] / name
 
-    def _start(self) -> None:
+    def _launch(self) -> None:
         self._account = unprivileged()
         self._data = reachable_folder(self.folder, self._account) / "data"
         self.major = self._choose_major()
@@ -115,7 +115,11 @@ class LocalPostgres(LocalServer):
             self._make_cluster()
         self._clear_leftovers()
         servers.bound_log(self.log)
-        self._launch()
+        self._spawn()
+
+    def _wait(self) -> None:
+        assert self.process is not None, "it was launched"
+        servers.wait_until_ready("Postgres", self.process, self._answers, self.log, self.start_timeout_s)
         self._make_database()
 
     def _choose_major(self) -> int:
@@ -171,8 +175,7 @@ class LocalPostgres(LocalServer):
         if code != 0:
             raise StartError(f"initdb failed with code {code}. The end of {self.log}:\n{servers.tail(self.log)}")
 
-    def _launch(self) -> None:
-        self.port = servers.remembered_port(self.folder / "port", self.wanted_port)
+    def _spawn(self) -> None:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -192,7 +195,6 @@ class LocalPostgres(LocalServer):
             environment=self._environment(),
             folder=self._data,
         )
-        servers.wait_until_ready("Postgres", self.process, self._answers, self.log, self.start_timeout_s)
 
     @staticmethod
     def _environment() -> dict[str, str]:

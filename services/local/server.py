@@ -2,6 +2,7 @@
 
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from io import FileIO
 from pathlib import Path
 from signal import Signals
@@ -17,7 +18,7 @@ class LocalServer(ABC):
     Attributes:
         name: for people.
         stop_steps: signals that end it, and how long each has in s.
-        port: of 127.0.0.1, once it runs.
+        port: of 127.0.0.1, once it is launched.
     """
 
     name: ClassVar[str]
@@ -50,10 +51,32 @@ class LocalServer(ABC):
             NotInstalledError: the wheel or an account to run as is missing.
             StartError: it did not start; the message ends with its log.
         """
+        self.launch()
+        self.wait_ready()
+
+    def launch(self, promised: Collection[int] = ()) -> None:
+        """As `start`, without waiting until it answers; `wait_ready` does.
+
+        Args:
+            promised: ports of servers that do not listen yet.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         self._lock = servers.hold(self.folder / "lock", self.name)
         try:
-            self._start()
+            self.port = servers.remembered_port(self.folder / "port", self.wanted_port, promised)
+            self._launch()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self) -> None:
+        """Wait until what was launched answers.
+
+        Raises:
+            StartError: it ended, or did not answer in time.
+        """
+        try:
+            self._wait()
         except BaseException:
             self.stop()
             raise
@@ -77,5 +100,9 @@ class LocalServer(ABC):
         self.stop()
 
     @abstractmethod
-    def _start(self) -> None:
-        """Start `process` on `port` and wait until it answers; the lock is held."""
+    def _launch(self) -> None:
+        """Start `process` to listen on `port`; the lock is held."""
+
+    @abstractmethod
+    def _wait(self) -> None:
+        """Wait until `process` answers."""

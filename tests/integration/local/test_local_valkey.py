@@ -4,14 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from services.local.errors import AlreadyRunningError
-from services.local.valkey import LocalValkey
+from services.local.valkey import LocalValkey, session_cache
+from services.recommender.memory_settings import MemorySettings
+from services.recommender.sessions.store import SessionEvent, SessionStore
 
 
 def test_it_wants_the_password_and_refuses_to_evict(open_folder: Path):
@@ -36,6 +42,30 @@ def test_settings_reach_it_and_the_port_is_kept(open_folder: Path):
     with server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         assert client.get("kept") == "yes"
         assert server.port == port
+
+
+def test_a_full_session_cache_forgets_what_was_used_longest_ago_and_answers_as_before(open_folder: Path):
+    def events(_: UUID, session_id: str, limit: int) -> list[SessionEvent]:
+        return [
+            SessionEvent(session_id, n, f"{session_id}-{n:0100d}", datetime.fromtimestamp(n, UTC)) for n in range(limit)
+        ]
+
+    with session_cache(open_folder / "sessions", megabytes=4) as server:
+        settings = MemorySettings(sessions_url=SecretStr(server.url))
+        store = SessionStore(settings, events, CollectorRegistry())
+        for again in range(2):
+            for session in map(str, range(300)):  # 20 kB each
+                found = store.read(UUID(int=1), session).items
+                assert found == [event.item_id for event in events(UUID(int=1), session, settings.session_items)], again
+        with redis.Redis.from_url(server.url, decode_responses=True) as client:
+            info = client.info()
+            kept = {int(key.rpartition(":")[2]) for key in client.scan_iter()}
+        store.close()
+    assert info["maxmemory_policy"] == "allkeys-lru"
+    assert info["maxmemory"] == 4 * 2**20
+    assert info["evicted_keys"] > 0
+    assert 299 in kept
+    assert len(kept) < 300
 
 
 def test_a_second_start_of_one_folder_is_refused(open_folder: Path):

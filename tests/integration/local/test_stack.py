@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from services.local.layout import Layout, ServiceState
 from tests.support.command_line import CommandLine
@@ -45,10 +46,17 @@ def test_the_life_of_a_stack(octavo_command: CommandLine):
     assert "Octavo is ready" in up.out
     key = (octavo.home / "api-key").read_text()
     assert key not in up.out
-    for private in ("api-key", "stack.json", "postgres/password", "valkey/password"):
+    for private in ("api-key", "stack.json", "postgres/password", "valkey/password", "session-cache/password"):
         assert (octavo.home / private).stat().st_mode & 0o777 == 0o600, private
     names = [one["name"] for one in octavo.done("status", "--json").json["services"]]
-    assert names == ["postgres", "valkey", "gateway", "relay", "worker", "short-worker", "model-server", "recommender"]
+    assert names == [
+        "postgres", "valkey", "session-cache",
+        "gateway", "relay", "worker", "short-worker", "model-server", "recommender",
+    ]  # fmt: skip
+    using = psutil.Process(service(octavo, "recommender").pid).environ()
+    for url, policy in (("OCTAVO_BROKER_URL", "noeviction"), ("OCTAVO_RECOMMENDER_SESSIONS_URL", "allkeys-lru")):
+        with redis.Redis.from_url(using[url], decode_responses=True) as server:
+            assert server.config_get("maxmemory-policy") == {"maxmemory-policy": policy}
     assert octavo.done("jobs", "ls", "--json").json == []
     assert "leftovers" in octavo.done("doctor").out
 
@@ -56,7 +64,7 @@ def test_the_life_of_a_stack(octavo_command: CommandLine):
     assert again.code == 1
     assert "already runs at http://127.0.0.1:" in again.err
 
-    for name in ("gateway", "postgres"):
+    for name in ("gateway", "postgres", "session-cache"):
         os.kill(service(octavo, name).pid, signal.SIGKILL)
         until(lambda name=name: service(octavo, name).restarts == 1 and service(octavo, name).pid, f"{name} again")
     until(lambda: octavo.run("jobs", "ls").code == 0, "the gateway answers")
