@@ -14,6 +14,7 @@ import psutil
 from sklearn.datasets import load_digits
 from sqlalchemy import Engine, select
 
+from libs.data.manifest import Manifest
 from libs.data.write import write_arrays_dataset
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobAttempt, JobCheckpoint, JobEvent, ModelVersion
@@ -222,8 +223,13 @@ def add_digits(platform: Platform, pictures: int = 240, name: str = "digits") ->
     manifest = write_arrays_dataset(
         folder, images, digits.target[:pictures].astype("int64"), [str(n) for n in range(10)]
     )
+    add_ready(platform, name, folder, manifest)
+
+
+def add_ready(platform: Platform, name: str, folder: Path, manifest: Manifest) -> None:
+    """Register a validated folder as a ready data set."""
     stored = platform.store.put_folder(folder)
     with transaction(platform.engine) as session:
-        version = create_version(session, DEFAULT_PROJECT_ID, name, {"upload": "digits.npz"})
+        version = create_version(session, DEFAULT_PROJECT_ID, name, {"upload": "made.zip"})
         mark_uploaded(session, version.id, "file:///nowhere", 0, uuid4())
         mark_ready(session, version.id, stored, manifest, {})

@@ -10,17 +10,13 @@ import boto3
 import numpy as np
 import pytest
 from PIL import Image
-from pydantic import SecretStr
 from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, ApiKey, DatasetVersion
+from libs.database.tables import DatasetVersion
 from libs.jobs.spec import parse_spec
-from libs.settings import PlatformSettings
-from libs.web.auth import Scope, make_key
-from services.gateway.app import create_app
-from services.gateway.settings import GatewaySettings
+from tests.support.gateway import gateway_of
 from tests.support.platform import Platform
 from tests.support.s3 import s3_server, use_s3
 
@@ -63,18 +59,9 @@ def s3(monkeypatch: pytest.MonkeyPatch, pets: Path) -> Iterator[Mapping[str, str
 
 
 @pytest.fixture
-def gateway(octavo: Platform, postgres_url: str, pets: Path) -> Iterator[TestClient]:
+def gateway(octavo: Platform, pets: Path) -> Iterator[TestClient]:
     """A gateway that allows the pets' folder and their prefix of the bucket."""
-    roots = f"{pets.parent}:::s3://{BUCKET}/my pets"
-    platform = PlatformSettings(database_url=SecretStr(postgres_url), home=octavo.home, data_roots=roots)
-    new = make_key()
-    with transaction(octavo.engine) as session:
-        row = ApiKey(
-            project_id=DEFAULT_PROJECT_ID, name="test", prefix=new.prefix, digest=new.digest, scopes=[Scope.ADMIN]
-        )
-        session.add(row)
-    headers = {"Authorization": f"Bearer {new.text}"}
-    with TestClient(create_app(GatewaySettings(platform=platform, pool_size=5)), headers=headers) as client:
+    with gateway_of(octavo, data_roots=f"{pets.parent}:::s3://{BUCKET}/my pets") as client:
         yield client
 
 

@@ -20,7 +20,7 @@ from libs.models.update_config import UpdateConfig
 from libs.registry.gates import check_gates, first_failure
 from libs.training.bundles import BundleError
 from libs.training.local_run import LocalRun
-from libs.training.run import Inputs, Outcome
+from libs.training.run import Inputs, Outcome, Stopped, StopReason
 from tests.support.bundles import make_bundle
 from tests.support.events import Event, events_folder, walks
 
@@ -177,6 +177,36 @@ def test_what_cannot_be_updated_is_said_before_training(parent: tuple[Path, Outc
     others = events_folder(tmp_path / "o", [(user, f"x{item}", time) for user, item, time in EARLIER])
     with pytest.raises(DataError, match="knows none of the data set's 8 items"):
         update(tmp_path / "c", others, trained.bundle)
+
+
+class Interrupted(LocalRun):
+    """Is told to stop when it is asked for the `stop_at`-th time."""
+
+    def __init__(self, folder: Path, stop_at: int) -> None:
+        super().__init__(folder, quiet=True)
+        self._asked, self._stop_at = 0, stop_at
+
+    def stop_reason(self) -> StopReason | None:
+        self._asked += 1
+        return "shutdown" if self._asked == self._stop_at else None
+
+
+def test_an_interrupted_update_goes_on_to_the_same_weights(parent: tuple[Path, Outcome], tmp_path: Path) -> None:
+    _, trained = parent
+    assert trained.bundle is not None
+    inputs = Inputs({"train": events_folder(tmp_path / "events", newer())}, {"init": trained.bundle})
+    config = UpdateConfig(epochs=2)
+    task = TASKS["update"].load()
+    whole = task(config, inputs, LocalRun(tmp_path / "whole", quiet=True))
+    with pytest.raises(Stopped):
+        task(config, inputs, Interrupted(tmp_path / "parts", stop_at=9))  # in the second epoch
+    assert list((tmp_path / "parts" / "checkpoints").iterdir())
+    resumed = task(config, inputs, LocalRun(tmp_path / "parts", quiet=True))
+    assert whole.bundle is not None
+    assert resumed.bundle is not None
+    first, second = ((bundle / "model.safetensors").read_bytes() for bundle in (whole.bundle, resumed.bundle))
+    assert first == second
+    assert resumed.metrics == whole.metrics
 
 
 def test_frozen_updates_are_not_decayed() -> None:

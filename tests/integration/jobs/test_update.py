@@ -1,0 +1,99 @@
+"""A recommender is updated as its owner would do it: by recorded events, a data set of them, and the job `update`."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from libs.data.manifest import read_manifest
+from libs.database.engine import transaction
+from libs.database.tables import DEFAULT_PROJECT_ID, ModelVersion, UserEvent
+from tests.support.events import events_folder, walks
+from tests.support.gateway import gateway_of
+from tests.support.platform import Platform, add_ready
+
+pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
+
+TINY = {"width": 8, "epochs": 12, "lr": 0.03, "max_length": 8, "batch_size": 16, "exclude_seen": False}
+KNOWN = walks(users=60, items=8)
+
+
+@pytest.fixture
+def gateway(octavo: Platform) -> Iterator[TestClient]:
+    """The platform with a relay, a worker, and a data set `walks` of earlier events."""
+    folder = events_folder(octavo.home / "made-walks", KNOWN)
+    add_ready(octavo, "walks", folder, read_manifest(folder))
+    octavo.start_relay()
+    octavo.start_worker()
+    with gateway_of(octavo) as client:
+        yield client
+
+
+def record_newer(octavo: Platform) -> None:
+    """Everybody goes on walking, where `new` is what was i0."""
+    now = datetime.now(UTC)
+    rows = [
+        UserEvent(
+            project_id=DEFAULT_PROJECT_ID,
+            event_key=uuid4(),
+            user_id=user,
+            item_id="new" if item == "i0" else item,
+            type="view",
+            occurred_at=now - timedelta(hours=1) + timedelta(seconds=time - KNOWN[0][2]),
+        )
+        for user, item, time in KNOWN
+    ]
+    with transaction(octavo.engine) as session:
+        session.add_all(rows)
+
+
+def submit(gateway: TestClient, **body: Any) -> UUID:
+    answer = gateway.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return UUID(answer.json()["id"])
+
+
+def update(gateway: TestClient, **config: Any) -> UUID:
+    references = {"datasets": {"train": "clicks"}, "models": {"init": "shop@production"}}
+    return submit(gateway, method="update", **references, config={"promote": "production", **config})
+
+
+def made_by(octavo: Platform, job_id: UUID) -> ModelVersion:
+    octavo.wait_for(job_id, "succeeded")
+    (version,) = octavo.versions(job_id)
+    return version
+
+
+def test_recorded_events_update_a_recommender_and_its_alias(octavo: Platform, gateway: TestClient, tmp_path: Path):
+    trained = submit(gateway, method="gru4rec", name="shop", datasets={"train": "walks"}, config=TINY)
+    parent = made_by(octavo, trained)
+    alias = "/v1/models/shop/aliases/production"
+    assert gateway.put(alias, json={"version": 1}, headers={"If-None-Match": "*"}).is_success
+    record_newer(octavo)
+    source = {"recorded": {"since_days": 7, "base": "walks"}}
+    begun = gateway.post("/v1/datasets", json={"name": "clicks", "source": source}).json()
+    octavo.wait_for(UUID(begun["validation_job_id"]), "succeeded")
+
+    good = update(gateway, epochs=4, lr_share=1.0)
+    child = made_by(octavo, good)
+    assert (child.version, child.status) == (2, "ready")
+    assert child.lineage["parent_digests"]["init"] == parent.digest
+    (tmp_path / "items.parquet").write_bytes(octavo.model_file(child, "items.parquet"))
+    assert "new" in pl.read_parquet(tmp_path / "items.parquet")["id"].to_list()
+    assert octavo.job(good).result["model"]["promoted"] == "production"
+    assert gateway.get(alias).json()["version"] == 2
+
+    bad = update(gateway, epochs=1, tolerance=0.0, config={"lr": 5.0})
+    worse = made_by(octavo, bad)
+    compared = worse.bundle["against_parent"]
+    assert (worse.version, worse.status) == (3, "rejected")
+    assert worse.lineage["parent_digests"]["init"] == child.digest
+    assert f"{compared['child']:.4g}" in worse.status_reason
+    assert f"{compared['parent']:.4g}" in worse.status_reason
+    assert "rejected" in octavo.job(bad).result["model"]["not_promoted"]
+    assert gateway.get(alias).json()["version"] == 2
