@@ -253,6 +253,64 @@ class Outbox(Base):
     __table_args__ = (Index("ix_outbox_job", "job_id"),)
 
 
+class Schedule(_Owned, Base):
+    """A job request that is submitted again and again, by a cron expression or every so many seconds.
+
+    `next_run_at` is the one clock: whoever locks the row and finds it in the past submits, and moves it on.
+    """
+
+    __tablename__ = "schedules"
+
+    name: Mapped[str]
+    cron: Mapped[str | None]
+    every_s: Mapped[int | None]
+    timezone: Mapped[str]
+    job: Mapped[Json]  # as POST /v1/jobs takes it
+    dataset: Mapped[Json | None]  # as POST /v1/datasets takes it; made before each job
+    overlap: Mapped[str] = mapped_column(default="skip")
+    misfire: Mapped[str] = mapped_column(default="once")
+    status: Mapped[str] = mapped_column(default="active")
+    status_reason: Mapped[str | None]
+    next_run_at: Mapped[datetime | None]
+    refusals: Mapped[int] = mapped_column(default=0)  # in a row, up to now
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        CheckConstraint("(cron IS NULL) <> (every_s IS NULL)", name="one_rhythm"),
+        CheckConstraint("every_s >= 60", name="at_most_each_minute"),
+        CheckConstraint("overlap IN ('skip','allow')", name="overlap_known"),
+        CheckConstraint("misfire IN ('once','skip')", name="misfire_known"),
+        CheckConstraint("status IN ('active','paused')", name="status_known"),
+        CheckConstraint("(status = 'active') = (next_run_at IS NOT NULL)", name="active_is_due"),
+        Index("ix_schedules_due", "next_run_at", postgresql_where=text("status = 'active'")),
+    )
+
+
+class ScheduleRun(Base):
+    """What became of one time of a schedule; `created_at` is when it was fired."""
+
+    __tablename__ = "schedule_runs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    schedule_id: Mapped[UUID] = mapped_column(ForeignKey("schedules.id", ondelete="CASCADE"))
+    planned_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    fired_by: Mapped[str]
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+    dataset: Mapped[str | None]  # name@version that was made first
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+
+    __table_args__ = (
+        UniqueConstraint("schedule_id", "planned_at"),
+        CheckConstraint("fired_by IN ('clock','user')", name="fired_by_known"),
+        CheckConstraint("outcome IN ('submitted','skipped','refused')", name="outcome_known"),
+        Index("ix_schedule_runs_page", "schedule_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_schedule_runs_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+    )
+
+
 class Worker(Base):
     """A worker process, as it last reported itself."""
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from libs.data.config import ValidationConfig
 from libs.data.errors import PublicDatasetError
 from libs.jobs.spec import Name, Reference
+from libs.models.catalog import DataKind
 
 _FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
 _ARCHIVES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -113,6 +114,13 @@ class VersionRequest(BaseModel):
 
     source: Source
     validation: ValidationConfig = Field(default=ValidationConfig(), description="How it is checked and split.")
+
+    @property
+    def kind(self) -> DataKind | None:
+        """What it will hold; None where only validation can tell."""
+        if self.source.recorded is not None:
+            return "events"
+        return None if self.validation.kind == "auto" else self.validation.kind
 
 
 class DatasetRequest(VersionRequest):

@@ -12,6 +12,9 @@ from libs.database.tables import Job, JobDependency
 from libs.jobs import moves
 from libs.jobs.states import TERMINAL, JobStatus
 
+_MOST_QUOTED = 2000
+"""Characters of another job's error that are repeated."""
+
 
 def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) -> None:
     """Move a locked job to a terminal state and settle every job that waits for it.
@@ -31,16 +34,22 @@ def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) ->
 def settle(session: Session, job: Job) -> bool:
     """Queue, fail or cancel a locked waiting job, as its dependencies say; whether it moved."""
     needed = select(Job).join(JobDependency, JobDependency.depends_on == Job.id)
-    states = {found.id: found.status for found in session.scalars(needed.where(JobDependency.job_id == job.id))}
+    found = session.scalars(needed.where(JobDependency.job_id == job.id)).all()
     for wanted in (JobStatus.FAILED, JobStatus.CANCELLED):
-        for other, status in states.items():
-            if status == wanted:
-                end(session, job, wanted, f"job {other}, which it depends on, is {status}")
+        for other in found:
+            if other.status == wanted:
+                end(session, job, wanted, _because_of(other))
                 return True
-    if any(status != JobStatus.SUCCEEDED for status in states.values()):
+    if any(other.status != JobStatus.SUCCEEDED for other in found):
         return False
     moves.queue_up(session, job)
     return True
+
+
+def _because_of(other: Job) -> str:
+    message = (other.error or {}).get("message") if other.status == JobStatus.FAILED else None
+    reason = f"job {other.id}, which it depends on, is {other.status}"
+    return f"{reason}: {message[:_MOST_QUOTED]}" if message else reason
 
 
 def settle_all(session: Session, limit: int = 100) -> int:

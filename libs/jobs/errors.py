@@ -8,6 +8,9 @@ JobError
 ├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
 ├── JobNotEnded          only a job that has ended is deleted
 ├── JobInUse             it validated a data set that exists
+├── ScheduleNotFound     no such schedule in this project
+├── ScheduleNameTaken    a schedule has this name
+├── ScheduleBusy         the job of its last time runs yet
 └── LeaseLost            a worker writes for an attempt that is no longer the job's
 """
 
@@ -66,6 +69,10 @@ class RequestRefused(JobError):
         self.code = code or self.code
         super().__init__(faults[0].message)
 
+    def below(self, *path: str) -> "RequestRefused":
+        """The same of a request that is a part of a larger one."""
+        return RequestRefused([Fault((*path, *fault.path), fault.message) for fault in self.faults], self.code)
+
 
 class InvalidMove(JobError):
     """The job's state does not allow it.
@@ -100,6 +107,29 @@ class JobInUse(JobError):
         self.job_id = job_id
         self.dataset = dataset
         super().__init__(f"Job {job_id} validated data set {dataset} and holds its preview. Delete the data set first.")
+
+
+class ScheduleNotFound(JobError):
+    code = "schedule_not_found"
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(f"There is no schedule {name[:80]!r}.{hint}")
+
+
+class ScheduleNameTaken(JobError):
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a schedule {name!r} already; change it, or choose another name.")
+
+
+class ScheduleBusy(JobError):
+    code = "schedule_busy"
+
+    def __init__(self, name: str, job_id: UUID) -> None:
+        super().__init__(
+            f"Job {job_id} of schedule {name!r} has not ended, and its jobs do not overlap. Wait for it, or cancel it."
+        )
 
 
 class LeaseLost(JobError):

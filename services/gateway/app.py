@@ -37,6 +37,7 @@ from services.gateway.methods.routes import router as methods_router
 from services.gateway.models.alias_routes import router as aliases_router
 from services.gateway.models.routes import router as models_router
 from services.gateway.openapi import DESCRIPTION, install_openapi
+from services.gateway.schedules.routes import router as schedules_router
 from services.gateway.settings import GatewaySettings
 from services.gateway.storage.routes import router as storage_router
 from services.gateway.uploads.routes import router as model_files_router
@@ -46,6 +47,7 @@ _ROUTERS = (
     jobs_router,
     job_output_router,
     job_groups_router,
+    schedules_router,
     datasets_router,
     uploads_router,
     models_router,

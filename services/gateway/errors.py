@@ -13,6 +13,9 @@ from libs.jobs.errors import (
     JobNotEnded,
     JobNotFound,
     RequestRefused,
+    ScheduleBusy,
+    ScheduleNameTaken,
+    ScheduleNotFound,
 )
 from libs.models.catalog import UnknownMethodError
 from libs.registry.artifacts import ArtifactError, ArtifactNotFound
@@ -37,6 +40,12 @@ def refused(error: RequestRefused) -> UnprocessableError:
     """A request that cannot be done as things stand, with a pointer to each field."""
     fields = [FieldProblem(pointer=pointer(fault.path), message=fault.message) for fault in error.faults]
     return UnprocessableError(str(error), code=error.code, errors=fields)
+
+
+def below(prefix: str, error: UnprocessableError) -> UnprocessableError:
+    """The same problem of a part of a larger request; `prefix` is the JSON pointer to it."""
+    fields = [field.model_copy(update={"pointer": prefix + field.pointer}) for field in error.errors]
+    return UnprocessableError(f"{prefix.strip('/')}: {error.detail}", code=error.problem_code, errors=fields)
 
 
 def _database_away(_: Exception) -> ProblemError:
@@ -67,6 +76,9 @@ PROBLEMS: ProblemMap = {
     InvalidMove: lambda error: ConflictError(str(error), code=error.code),
     JobNotEnded: lambda error: ConflictError(str(error), code=error.code),
     JobInUse: lambda error: ConflictError(str(error), code=error.code),
+    ScheduleNotFound: lambda error: NotFoundError(str(error), code=error.code),
+    ScheduleNameTaken: lambda error: ConflictError(str(error), code=error.code),
+    ScheduleBusy: lambda error: ConflictError(str(error), code=error.code),
     RegistryNotFound: lambda error: NotFoundError(str(error), code=error.code),
     RegistryConflict: lambda error: ConflictError(str(error), code=error.code),
     AliasConflict: lambda error: PreconditionFailedError(str(error), code=error.code),

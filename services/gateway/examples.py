@@ -13,6 +13,7 @@ from services.gateway.jobs import schemas as jobs
 from services.gateway.keys import schemas as keys
 from services.gateway.methods import schemas as methods
 from services.gateway.models import schemas as models
+from services.gateway.schedules import schemas as schedules
 from services.gateway.storage import schemas as storage
 from services.gateway.uploads import schemas as uploads
 
@@ -127,6 +128,23 @@ _KEY: Json = {
     "last_used_at": None,
     "revoked_at": None,
 }
+_RUN: Json = {
+    "id": _ID,
+    "planned_at": _AT,
+    "fired_at": _AT,
+    "fired_by": "clock",
+    "outcome": "submitted",
+    "reason": None,
+    "dataset": "clicks@7",
+    "job": {
+        "id": _OTHER_ID,
+        "name": "clicks-update",
+        "method": "update",
+        "status": "succeeded",
+        "reason": None,
+        "model": {"name": "shop", "version": 4, "status": "ready", "promoted": "production"},
+    },
+}
 
 EXAMPLES: dict[type[BaseModel], Json] = {
     methods.MethodSummary: _METHOD,
@@ -160,6 +178,25 @@ EXAMPLES: dict[type[BaseModel], Json] = {
         "id": _OTHER_ID,
         "counts": {"queued": 1},
         "members": [{"job": {**_JOB, "group_id": _OTHER_ID}, "seed": 0, "varied": {"lr": 0.1}, "metrics": {}}],
+    },
+    schedules.ScheduleRun: _RUN,
+    schedules.Schedule: {
+        "id": _OTHER_ID,
+        "name": "nightly",
+        "cron": "0 3 * * *",
+        "every_s": None,
+        "timezone": "Europe/Berlin",
+        "job": {"method": "update", "datasets": {"train": "clicks"}, "models": {"init": "shop@production"}},
+        "dataset": {"name": "clicks", "source": {"recorded": {"base": "clicks@1"}}},
+        "overlap": "skip",
+        "misfire": "once",
+        "status": "active",
+        "status_reason": None,
+        "next_run_at": _LATER,
+        "refusals": 0,
+        "last_run": _RUN,
+        "created_at": _AT,
+        "updated_at": _AT,
     },
     datasets.DatasetVersion: _DATASET_VERSION,
     datasets.Dataset: _DATASET,

@@ -1,8 +1,8 @@
-"""Publishes jobs on the broker and puts right what crashed: `python -m services.worker.relay`.
+"""Publishes jobs on the broker, fires schedules, puts right what crashed: `python -m services.worker.relay`.
 
-Woken by NOTIFY when a job is queued, and by the clock when it is time to look for expired leases. Several relays may
-run beside each other. When the broker is away messages wait in the outbox; when Postgres was away, leases get time to
-be renewed before they are called expired.
+Woken by NOTIFY when a job is queued, and by the clock when a schedule is due or it is time to look for expired leases.
+Several relays may run beside each other. When the broker is away messages wait in the outbox; when Postgres was away,
+leases get time to be renewed before they are called expired.
 """
 
 import selectors
@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from libs.database import retention
 from libs.database.engine import make_engine, transaction
 from libs.database.triggers import OUTBOX_CHANNEL
-from libs.jobs import outbox, reaper, workers
+from libs.jobs import firing, outbox, reaper, workers
 from libs.jobs import retention as jobs_retention
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
@@ -45,10 +45,11 @@ _FORGETTING: dict[str, Callable[[Session, float], int]] = {
     "recommendations": retention.delete_old_recommendations,
 }
 _LONGEST_BACKOFF_S = 5.0
+_LOOK_AGAIN_S = 1.0
 
 
 class Relay:
-    """One loop: publish, reap, sleep until something happens."""
+    """One loop: publish, reap, fire what is due, sleep until something happens."""
 
     def __init__(self, engine: Engine, app: Celery, settings: PlatformSettings) -> None:
         self._engine = engine
@@ -60,6 +61,7 @@ class Relay:
         self._broker_back_at = 0.0
         self._broker_failures = 0
         self._next_reap = 0.0
+        self._next_firing = 0.0
         self._next_forgetting = dict.fromkeys(_FORGETTING, 0.0)
         self._kept_days = {
             "jobs": settings.job_retention_days,
@@ -99,7 +101,9 @@ class Relay:
         while not self._stopping:
             self._publish()
             self._reap_when_due()
-            self._sleep(max(0.0, min(self._next_reap, self._publish_due()) - time.monotonic()), listening)
+            self._fire_when_due()
+            next_at = min(self._next_reap, self._next_firing, self._publish_due())
+            self._sleep(max(0.0, next_at - time.monotonic()), listening)
         self._publish()
 
     def _publish_due(self) -> float:
@@ -154,6 +158,30 @@ class Relay:
         for what, days in self._kept_days.items():
             if days and time.monotonic() >= self._next_forgetting[what]:
                 self._forget(what, days)
+
+    def _fire_when_due(self) -> None:
+        """Fire due schedules, each in a transaction of its own. New ones are seen with the next reaping."""
+        if time.monotonic() < self._next_firing:
+            return
+        for _ in range(_BATCH):
+            if not self._fire():
+                self._next_firing = time.monotonic() + self._until_next_due()
+                return
+
+    def _fire(self) -> bool:
+        with transaction(self._engine) as session:
+            run = firing.fire_next(session, self._settings.data_roots)
+        if run is not None:
+            log.info("schedule_fired", schedule_id=str(run.schedule_id), outcome=run.outcome, reason=run.reason)
+        return run is not None
+
+    def _until_next_due(self) -> float:
+        """Seconds to the next look; one that is late now is being fired by another relay."""
+        with transaction(self._engine) as session:
+            wait_s = firing.seconds_to_next(session)
+        if wait_s is not None and wait_s <= 0:
+            return _LOOK_AGAIN_S
+        return min(self._settings.reap_every_s, float("inf") if wait_s is None else wait_s)
 
     def _forget(self, what: str, days: float) -> None:
         """Delete what is old: once an hour, and with each reaping as long as there is more of it."""

@@ -16,7 +16,7 @@ from libs.jobs.spec import JobSpec
 from libs.jobs.states import JobStatus
 from libs.jobs.submit import submit
 from libs.web.problems import FieldProblem, UnprocessableError
-from services.gateway.errors import refused
+from services.gateway.errors import below, refused
 from services.gateway.job_groups.schemas import MAX_JOBS, Group, GroupMember, GroupRequest
 from services.gateway.jobs.repository import members
 from services.gateway.jobs.schemas import JobSummary
@@ -61,12 +61,7 @@ def _read(body: dict[str, Any], place: str) -> PlacedSpec:
     try:
         return PlacedSpec(place, read_spec(body))
     except UnprocessableError as error:
-        raise _below(place, error) from None
-
-
-def _below(prefix: str, error: UnprocessableError) -> UnprocessableError:
-    fields = [field.model_copy(update={"pointer": prefix + field.pointer}) for field in error.errors]
-    return UnprocessableError(f"{prefix.strip('/')}: {error.detail}", code=error.problem_code, errors=fields)
+        raise below(place, error) from None
 
 
 def submit_group(session: Session, project_id: UUID, jobs: Sequence[PlacedSpec]) -> Group:
@@ -81,7 +76,7 @@ def _pin(session: Session, project_id: UUID, job: PlacedSpec) -> JobSpec:
     try:
         return pin(session, project_id, job.spec)
     except RequestRefused as error:
-        raise _below(job.place, refused(error)) from None
+        raise below(job.place, refused(error)) from None
 
 
 def table(session: Session, project_id: UUID, group_id: UUID) -> Group:
