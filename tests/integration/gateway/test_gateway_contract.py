@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import make_engine, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, ApiKey
+from libs.jobs.firing import run_now
+from libs.jobs.schedules import Plan, create, lock
 from libs.jobs.submit import submit
 from libs.registry.aliases import set_alias
 from libs.registry.artifacts import StoredFolder
@@ -27,6 +29,7 @@ from tests.integration.gateway.conftest import running_gateway
 from tests.support.datasets import add_dataset
 from tests.support.postgres import cloned_database
 from tests.support.registry import add_version
+from tests.support.schedules import JOB
 from tests.support.specs import tiny_spec
 
 
@@ -55,7 +58,7 @@ class Api:
 
 
 def fill(session: Session, prefix: str, digest: str, store: str) -> dict[str, dict[str, object]]:
-    """A key, a data set, a model with alias and deployment, a group of one job; path parameters that lead to them."""
+    """One of each: data set, model, alias, deployment, job, schedule, key; path parameters that lead to them."""
     key = ApiKey(project_id=DEFAULT_PROJECT_ID, name="contract", prefix=prefix, digest=digest, scopes=[Scope.ADMIN])
     session.add(key)
     add_dataset(session, "digits")
@@ -63,6 +66,8 @@ def fill(session: Session, prefix: str, digest: str, store: str) -> dict[str, di
     set_alias(session, DEFAULT_PROJECT_ID, "cats", "production", 1)
     create_deployment(session, DEFAULT_PROJECT_ID, "live", "cats@production")
     job = submit(session, DEFAULT_PROJECT_ID, tiny_spec(), group_id=uuid4())
+    create(session, DEFAULT_PROJECT_ID, "nightly", Plan(job=JOB, cron="0 3 * * *"), "")
+    run_now(session, lock(session, DEFAULT_PROJECT_ID, "nightly"), "")
     return {
         "/v1/datasets/": {"name": "digits", "number": 1},
         "/v1/models/": {"name": "cats", "number": 1, "alias": "production"},
@@ -70,6 +75,7 @@ def fill(session: Session, prefix: str, digest: str, store: str) -> dict[str, di
         "/v1/methods/": {"name": "frskd"},
         "/v1/jobs/": {"job_id": str(job.id)},
         "/v1/job-groups/": {"group_id": str(job.group_id)},
+        "/v1/schedules/": {"name": "nightly"},
     }
 
 

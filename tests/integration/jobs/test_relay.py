@@ -7,9 +7,10 @@ from threading import Thread
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, func, select, update
+from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox, Recommendation, UserEvent
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox, Recommendation, ScheduleRun, UserEvent
 from libs.jobs.retention import BATCH
 from libs.jobs.submit import submit
 from libs.jobs.wishes import cancel
@@ -17,7 +18,9 @@ from libs.settings import PlatformSettings
 from services.recommender.explanations import repository as explanations
 from services.worker.celery_app import make_app
 from services.worker.relay import Relay
+from tests.support.datasets import add_dataset
 from tests.support.memory import record
+from tests.support.schedules import make_due, scheduled
 from tests.support.specs import tiny_spec
 from tests.support.waiting import until
 
@@ -79,6 +82,22 @@ def test_what_users_did_and_what_was_recommended_is_forgotten_each_by_its_settin
         assert set(session.scalars(select(UserEvent.item_id))) == {"400", "1"}
     with running_relay(engine, valkey_url, event_retention_days=30):
         until(lambda: _events(engine) == ["1"], "old events are gone")
+
+
+def test_two_relays_fire_what_is_due_once_and_publish_its_job(engine: Engine, db: Session, valkey_url: str):
+    add_dataset(db, "digits")
+    names = [f"s{n}" for n in range(6)]
+    for name in names:
+        scheduled(db, name)
+    with running_relay(engine, valkey_url), running_relay(engine, valkey_url):
+        for name in names:
+            make_due(db, name)
+        until(lambda: len(jobs(engine)) == len(names), "each schedule has its job")
+        until(lambda: not _unpublished(engine), "the jobs are on the broker")
+    with transaction(engine) as session:
+        assert set(session.scalars(select(ScheduleRun.outcome))) == {"submitted"}
+        assert session.scalar(select(func.count()).select_from(ScheduleRun)) == len(names)
+    assert len(jobs(engine)) == len(names)
 
 
 def _recommended(engine: Engine) -> list[str]:

@@ -1,4 +1,4 @@
-"""A recommender is updated as its owner would do it: by recorded events, a data set of them, and the job `update`."""
+"""A recommender is kept fresh as its owner would do it: recorded events, a schedule, and the job `update`."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,8 @@ from libs.database.tables import DEFAULT_PROJECT_ID, ModelVersion, UserEvent
 from tests.support.events import events_folder, walks
 from tests.support.gateway import gateway_of
 from tests.support.platform import Platform, add_ready
+from tests.support.schedules import make_due
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
 
@@ -58,9 +60,21 @@ def submit(gateway: TestClient, **body: Any) -> UUID:
     return UUID(answer.json()["id"])
 
 
-def update(gateway: TestClient, **config: Any) -> UUID:
+def update(**config: Any) -> dict[str, Any]:
     references = {"datasets": {"train": "clicks"}, "models": {"init": "shop@production"}}
-    return submit(gateway, method="update", **references, config={"promote": "production", **config})
+    return {"method": "update", **references, "config": {"promote": "production", **config}}
+
+
+def fired(octavo: Platform, gateway: TestClient, schedule: dict[str, Any]) -> UUID:
+    """The job of a schedule that is due."""
+    made = gateway.post("/v1/schedules", json=schedule)
+    assert made.status_code == 201, made.text
+    with transaction(octavo.engine) as session:
+        make_due(session, schedule["name"])
+    seen = f"/v1/schedules/{schedule['name']}"
+    run = until(lambda: gateway.get(seen).json()["last_run"], "it was fired")
+    assert run["outcome"] == "submitted", run
+    return UUID(run["job"]["id"])
 
 
 def made_by(octavo: Platform, job_id: UUID) -> ModelVersion:
@@ -69,26 +83,28 @@ def made_by(octavo: Platform, job_id: UUID) -> ModelVersion:
     return version
 
 
-def test_recorded_events_update_a_recommender_and_its_alias(octavo: Platform, gateway: TestClient, tmp_path: Path):
+def test_a_schedule_updates_a_recommender_and_its_alias_by_recorded_events(
+    octavo: Platform, gateway: TestClient, tmp_path: Path
+):
     trained = submit(gateway, method="gru4rec", name="shop", datasets={"train": "walks"}, config=TINY)
     parent = made_by(octavo, trained)
     alias = "/v1/models/shop/aliases/production"
     assert gateway.put(alias, json={"version": 1}, headers={"If-None-Match": "*"}).is_success
     record_newer(octavo)
-    source = {"recorded": {"since_days": 7, "base": "walks"}}
-    begun = gateway.post("/v1/datasets", json={"name": "clicks", "source": source}).json()
-    octavo.wait_for(UUID(begun["validation_job_id"]), "succeeded")
+    dataset = {"name": "clicks", "source": {"recorded": {"since_days": 7, "base": "walks"}}}
+    nightly = {"name": "nightly", "cron": "0 3 * * *", "timezone": "Europe/Berlin", "dataset": dataset}
 
-    good = update(gateway, epochs=4, lr_share=1.0)
+    good = fired(octavo, gateway, {**nightly, "job": update(epochs=4, lr_share=1.0)})
     child = made_by(octavo, good)
     assert (child.version, child.status) == (2, "ready")
+    assert octavo.job(good).spec["datasets"] == {"train": "clicks@1"}
     assert child.lineage["parent_digests"]["init"] == parent.digest
     (tmp_path / "items.parquet").write_bytes(octavo.model_file(child, "items.parquet"))
     assert "new" in pl.read_parquet(tmp_path / "items.parquet")["id"].to_list()
     assert octavo.job(good).result["model"]["promoted"] == "production"
     assert gateway.get(alias).json()["version"] == 2
 
-    bad = update(gateway, epochs=1, tolerance=0.0, config={"lr": 5.0})
+    bad = submit(gateway, **update(epochs=1, tolerance=0.0, config={"lr": 5.0}))
     worse = made_by(octavo, bad)
     compared = worse.bundle["against_parent"]
     assert (worse.version, worse.status) == (3, "rejected")
