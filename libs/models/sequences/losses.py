@@ -5,22 +5,60 @@ items [T]; all are means over the positions, in at least float32.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from libs.training.objective import at_least_float32
 
 Objective = Literal["softmax", "bce", "gbce", "bpr"]
 
+_MOST_SCORES = {"cpu": 1 << 19}
+_MOST_SCORES_ELSEWHERE = 1 << 26
+"""Of one block of positions: on a CPU what stays in its cache."""
+
 
 def softmax_loss(features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
-    """Cross-entropy over all items, padding left out."""
-    scores = at_least_float32(features @ items.T)
-    scores[:, 0] = -math.inf
-    return F.cross_entropy(scores, positives)
+    """Cross-entropy over all items, padding left out.
+
+    In blocks of positions, whose gradients are made while their scores are at hand: scores of all positions would be
+    the largest tensor of a training, and going over it again and again most of a step.
+    """
+    loss: Tensor = _SoftmaxLoss.apply(features, items, positives)
+    return loss
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        size = max(1, _MOST_SCORES.get(features.device.type, _MOST_SCORES_ELSEWHERE) // len(items))
+        parts = zip(features.split(size), positives.unsqueeze(1).split(size), strict=True)
+        losses, of_features, of_items = [], [], torch.zeros_like(items)
+        for some, chosen in parts:
+            scores = at_least_float32(some @ items.T)
+            scores[:, 0] = -math.inf
+            top = scores.amax(1, keepdim=True)
+            target = scores.gather(1, chosen)
+            total = scores.sub_(top).exp_().sum(1, keepdim=True)
+            losses.append((total.log() + top - target).sum())
+            if wanted:
+                slope = scores.div_(total).scatter_add_(1, chosen, -torch.ones_like(target)).to(some.dtype)
+                of_features.append(slope @ items)
+                of_items += slope.T @ some
+        if wanted:
+            ctx.save_for_backward(torch.cat(of_features).to(features.dtype), of_items)
+        return torch.stack(losses).sum() / len(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_features, of_items = ctx.saved_tensors
+        share = gradient / len(of_features)
+        return of_features * share.to(of_features.dtype), of_items * share.to(of_items.dtype), None
 
 
 def sampled_bce_loss(features: Tensor, items: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

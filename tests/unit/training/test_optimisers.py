@@ -37,7 +37,7 @@ def trained(optimiser_for, steps: int = 5) -> tuple[dict[str, torch.Tensor], tor
         ),
         (
             {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
-            lambda m: torch.optim.AdamW(m.parameters(), lr=0.01, weight_decay=0.1),
+            lambda m: torch.optim.AdamW(m.parameters(), lr=0.01, weight_decay=0.1, fused=True),
         ),
     ],
 )

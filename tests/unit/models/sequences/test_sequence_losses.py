@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from libs.models.sequences import losses
 from libs.models.sequences.losses import gbce_loss, sampled_bce_loss, softmax_loss, uniform_negatives
 
 
@@ -18,6 +19,18 @@ def test_softmax_is_over_the_items_alone():
     features, items, positives = problem()
     expected = F.cross_entropy(features @ items[1:].T, positives - 1)
     torch.testing.assert_close(softmax_loss(features, items, positives), expected)
+
+
+@pytest.mark.parametrize("most_scores", [1, 25, 1 << 19])
+def test_softmax_in_blocks_has_the_gradients_of_the_whole(most_scores, monkeypatch):
+    monkeypatch.setitem(losses._MOST_SCORES, "cpu", most_scores)
+    features, items, positives = problem()
+    inputs = [features.requires_grad_(), items.requires_grad_()]
+    assert torch.autograd.gradcheck(lambda f, i: softmax_loss(f, i, positives), inputs)
+    expected = F.cross_entropy(features @ items[1:].T, positives - 1)
+    ours, theirs = (torch.autograd.grad(3 * loss, inputs) for loss in (softmax_loss(*inputs, positives), expected))
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our, their)
 
 
 def test_bce_by_hand():

@@ -1,0 +1,255 @@
+"""What the learning scripts share: one training within a budget of CPU time, resumable, and comparisons over seeds.
+
+A run keeps its checkpoints in a folder of its own. Started again it goes on from there, bitwise as if it had not been
+interrupted; CPU time adds up. Where the budget ends first, the best weights so far are measured, and the run says so.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+from libs.data.events.store import EventStore
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import Ranked
+from libs.models.sequences.ranking import figures_of, gains
+from libs.models.sequences.step import NextItemStep
+from libs.models.sequences.task import SequenceTask, fit_sequences
+from libs.training.history import History
+from libs.training.local_run import LocalRun
+from libs.training.processes import Processes
+from libs.training.randomness import prepare_randomness
+from libs.training.run import Stopped, StopReason
+from libs.training.selection import Selection
+
+CHECKPOINT_EVERY_S = 120.0
+FULL = ("test/hr@10", "test/ndcg@10")
+DEGENERATE_OMEGA = 0.05
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is trained.
+
+    Attributes:
+        variant: name in tables.
+        setting: the hyper-parameters that differ between trials of a variant, in words.
+        build: a new model for the events.
+    """
+
+    variant: str
+    setting: str
+    seed: int
+    config: SequenceTrainingConfig
+    build: Callable[[SequenceTrainingConfig, EventStore, int], nn.Module]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder."""
+        return folder_of(self.variant, self.setting, self.seed)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a trial.
+
+    Attributes:
+        ended: `epochs`, `patience`, or `budget`: the CPU time ended first, and all figures are of the best so far.
+        rising: whether the best validation figure is the last or the last but one.
+        cpu_s: of training and validating, over all sittings.
+        build_cpu_s: of what is counted and factorised before; no part of `cpu_s`.
+        figures: `val/…` and `test/…` of the chosen weights.
+        course: validation figure by epoch.
+        relations: what the model says of its relations at the end: median omega and |delta|, entropy of the mixture.
+    """
+
+    variant: str
+    setting: str
+    seed: int
+    ended: str
+    rising: bool
+    steps: int
+    epochs: int
+    chosen_epoch: int
+    cpu_s: float
+    build_cpu_s: float
+    figures: dict[str, float]
+    course: list[tuple[int, float]]
+    relations: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder."""
+        return folder_of(self.variant, self.setting, self.seed)
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the logits hardly vary, so that the run is plain attention with a detour."""
+        medians = [value for name, value in self.relations.items() if name.startswith("rksa/omega_median")]
+        return bool(medians) and max(medians) < DEGENERATE_OMEGA
+
+
+class BudgetedRun(LocalRun):
+    """A run that stops when its CPU time, all sittings together, is used up."""
+
+    def __init__(self, folder: Path, seed: int, cpu_minutes: float | None) -> None:
+        super().__init__(folder, seed, quiet=True)
+        self._spent = folder / "cpu_s.json"
+        self._before = json.loads(self._spent.read_text()) if self._spent.exists() else 0.0
+        self._started = time.process_time()
+        self._most = math.inf if cpu_minutes is None else 60 * cpu_minutes
+
+    @property
+    def cpu_s(self) -> float:
+        """Used so far."""
+        return self._before + time.process_time() - self._started
+
+    def stop_reason(self) -> StopReason | None:
+        """`pause` when the budget is used up."""
+        return "pause" if self.cpu_s >= self._most else super().stop_reason()
+
+    def save_checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        """Keep the time with the checkpoint."""
+        super().save_checkpoint(step, state)
+        self._spent.write_text(json.dumps(self.cpu_s))
+
+
+def train(trial: Trial, events: EventStore, runs: Path, cpu_minutes: float | None) -> Result:
+    """Train, or take up again; with the ranks of the test split in the run's folder, for paired comparisons."""
+    folder = runs / trial.folder
+    prepare_randomness(trial.seed, trial.config.deterministic)
+    started = time.process_time()
+    model = trial.build(trial.config, events, trial.seed)
+    build_cpu_s = time.process_time() - started
+    run, ended = BudgetedRun(folder, trial.seed, cpu_minutes), "epochs"
+    try:
+        fitted = fit_sequences(model, events, trial.config, run)
+        ended = "patience" if fitted.stopped_early else "epochs"
+    except Stopped:
+        ended = "budget"
+    cpu_s = run.cpu_s
+    state = run.load_checkpoint()
+    assert state is not None
+    chosen, history = _restored(trial, model, state)
+    task = SequenceTask(events, trial.config, run, Processes())
+    step = NextItemStep(model, trial.config)
+    val, test = task.measure("val", step), task.measure("test", step)
+    assert test is not None
+    torch.save({"ranks": test.ranks, "users": test.users}, folder / "test_ranks.pt")
+    per_epoch = -(-len(task.windows) // trial.config.batch_size)
+    course = [(round(p.step / per_epoch), p.value) for p in history.series(f"val/{trial.config.monitor}")]
+    best = max((value for _, value in course), default=math.nan)
+    result = Result(
+        variant=trial.variant,
+        setting=trial.setting,
+        seed=trial.seed,
+        ended=ended,
+        rising=best in [value for _, value in course[-2:]],
+        steps=state["step"],
+        epochs=state["epoch"],
+        chosen_epoch=chosen,
+        cpu_s=cpu_s,
+        build_cpu_s=build_cpu_s,
+        figures=_figures("val", val) | _figures("test", test),
+        course=course,
+        relations=dict(task.observe(step)),
+    )
+    (folder / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
+    print(in_words(result), flush=True)
+    return result
+
+
+def _restored(trial: Trial, model: nn.Module, state: Mapping[str, Any]) -> tuple[int, History]:
+    """Give the model the best weights of a checkpoint; epochs done when they were made, and the course so far."""
+    selection, history = Selection(trial.config.monitor), History()
+    selection.restore(state["selection"])
+    history.restore(state["history"])
+    weights = selection.weights if selection.weights is not None else state["module"]
+    NextItemStep(model, trial.config).load_state_dict(weights)
+    return (selection.epoch if selection.weights is not None else state["epoch"]), history
+
+
+def _figures(split: str, ranked: Ranked | None) -> dict[str, float]:
+    if ranked is None:
+        return {}
+    by_rule = {"": ranked.ranks, **ranked.further}
+    return {
+        f"{split}/{name}{ending}": value
+        for ending, ranks in by_rule.items()
+        for name, value in figures_of(ranks, (5, 10, 20)).items()
+    }
+
+
+def in_words(result: Result) -> str:
+    """One line."""
+    ended = {"budget": "the budget ended first", "patience": "no longer rising", "epochs": "all epochs"}[result.ended]
+    if result.ended == "budget" and result.rising:
+        ended += ", still rising"
+    figures = [(name, value) for name, value in result.figures.items() if name.startswith("test/") and "@10" in name]
+    shown = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures if "mrr" not in name)
+    relations = "  ".join(f"{name.removeprefix('rksa/')} {value:.3g}" for name, value in result.relations.items())
+    return (
+        f"{result.variant} ({result.setting}) seed {result.seed}: best epoch {result.chosen_epoch} of {result.epochs}, "
+        f"{result.steps} steps, {result.cpu_s:.0f} CPU s, {ended}\n    {shown}"
+        + (f"\n    {relations}" if relations else "")
+        + ("\n    DEGENERATE: the logits hardly vary, plain attention with a detour" if result.degenerate else "")
+    )
+
+
+def choose(trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes: float | None) -> dict[str, str]:
+    """Of each variant the setting with the best validation figure.
+
+    Raises:
+        ValueError: one variant has more trials than another.
+    """
+    counts = {trial.variant: sum(other.variant == trial.variant for other in trials) for trial in trials}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"The variants have unequal numbers of trials: {counts}.")
+    best: dict[str, tuple[float, str]] = {}
+    for trial in trials if max(counts.values()) > 1 else ():
+        value = train(trial, events, runs, cpu_minutes).figures[f"val/{trial.config.monitor}"]
+        best[trial.variant] = max(best.get(trial.variant, (-math.inf, "")), (value, trial.setting))
+    return {trial.variant: best.get(trial.variant, (0.0, trial.setting))[1] for trial in trials}
+
+
+def compare(results: Sequence[Result], runs: Path, first: str, second: str, figures: Sequence[str]) -> None:
+    """Print paired differences `first` - `second`, with a 95 % interval over seeds, and over users within each seed."""
+    by = {(result.variant, result.seed): result for result in results}
+    seeds = sorted({result.seed for result in results if (first, result.seed) in by and (second, result.seed) in by})
+    for name in figures:
+        differences = [by[first, seed].figures[name] - by[second, seed].figures[name] for seed in seeds]
+        print(f"{first} - {second}, {name}: {interval(differences)} over seeds {seeds}")
+    for seed in seeds:
+        paths = [runs / by[variant, seed].folder / "test_ranks.pt" for variant in (first, second)]
+        one, other = (gains(torch.load(path)["ranks"], 10).numpy() for path in paths)
+        error = np.std(one - other, ddof=1) / math.sqrt(len(one))
+        print(f"    seed {seed}, NDCG@10 over {len(one)} users: {np.mean(one - other):+.4f} ± {1.96 * error:.4f}")
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half width of its 95 % interval by Student's t."""
+    if len(values) < 2:
+        return f"{np.mean(values):+.4f} (one seed: no interval)" if values else "no pair"
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return f"{np.mean(values):+.4f} ± {half:.4f}"
+
+
+def folder_of(variant: str, setting: str, seed: int) -> str:
+    """Name of a run's folder."""
+    words = f"{variant} {setting} seed {seed}"
+    return "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in words)
+
+
+def save(results: Sequence[Result], path: Path | None) -> None:
+    """Write results as JSON."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
