@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from libs.data.errors import DataError
-from libs.data.events.dataset import open_event_data
+from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.relations import open_tables
 from libs.data.events.windows import read, windows_of
 from libs.data.images import open_images
@@ -306,22 +306,40 @@ def test_bundle_predicts_with_onnxruntime_alone(method: Method, data_of: DataOf,
 @recommenders
 def test_bundle_recommends_with_onnxruntime_alone(method: Method, data_of: DataOf, finished: Finishing) -> None:
     """The test figures follow from the files of the bundle: graph, item vectors and ids."""
-    outcome, bundle, folder = finished(method).outcome, finished(method).bundle, finished(method).folder
+    outcome, folder, data = finished(method).outcome, finished(method).folder, open_event_data(data_of["events"])
+    found, cases = hits_of_bundle(finished(method), data, as_themselves=True)
+    assert found == pytest.approx(outcome.metrics["test/hr@5"], abs=1.5 / cases)
+    assert pl.read_parquet(folder / "items.parquet")["id"].to_list() == data.items.all_ids()
+
+
+def hits_of_bundle(finished: Finished, data: EventData, *, as_themselves: bool) -> tuple[float, int]:
+    """HR@5 of test users by the files of a bundle alone, and how many cases; else they are all the unknown user."""
+    bundle, folder = finished.bundle, finished.folder
     assert isinstance(bundle, NextItemBundle)
-    data = open_event_data(data_of["events"])
     batch = read(data.events, windows_of(data.events, "test", bundle.max_length, single_targets=True))
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     inputs = {"items": batch.inputs, "lengths": batch.lengths}
     if further := [spec.name for spec in bundle.inputs if spec.name not in inputs]:
-        inputs |= open_tables(folder).inputs_of(batch.inputs, batch.users + 1, further)
+        users = batch.users + 1 if as_themselves else np.zeros_like(batch.users)
+        inputs |= open_tables(folder).inputs_of(batch.inputs, users, further)
     (features,) = session.run(["features"], inputs)
     scores = features @ np.load(folder / "item_vectors.npy").T
     assert scores.shape == (len(batch.inputs), bundle.items + 1)
     wanted = batch.targets[np.arange(len(batch.targets)), batch.lengths - 1]
     better = (scores[:, 1:] > scores[np.arange(len(wanted)), wanted][:, None]).sum(1)
-    hits = float((better < 5).mean())
-    assert hits == pytest.approx(outcome.metrics["test/hr@5"], abs=1.5 / len(wanted))
-    assert pl.read_parquet(folder / "items.parquet")["id"].to_list() == data.items.all_ids()
+    return float((better < 5).mean()), len(wanted)
+
+
+def test_figures_with_hidden_users_are_what_a_session_is_served(data_of: DataOf, finished: Finishing) -> None:
+    rksa = finished(METHODS["rksa"])
+    found, cases = hits_of_bundle(rksa, open_event_data(data_of["events"]), as_themselves=False)
+    assert found == pytest.approx(rksa.outcome.metrics["test/hidden_user/hr@5"], abs=1.5 / cases)
+    assert rksa.outcome.report is not None
+    page = (rksa.outcome.report / "report.html").read_text()
+    assert "With the user hidden" in page
+    assert "How users mix the relations" in page
+    mixture = rksa.outcome.details["mixture_over_users"]
+    assert len(mixture["entropy_nats"]) == len(mixture["quantiles"])
 
 
 @recommenders

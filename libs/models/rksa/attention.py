@@ -48,6 +48,9 @@ class Correlation(Protocol):
     def noise(self, rows: int, generator: torch.Generator | None = None) -> Noise:
         """Draws for `rows` rows."""
 
+    def matrix(self) -> Tensor:
+        """K itself, [..., n, n], in at least float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
@@ -71,7 +74,7 @@ class LowRank:
     def draw(self, noise: Noise) -> Tensor:
         """F eps + sqrt(h) e: its covariance is exactly K."""
         assert noise.rest is not None
-        return noise.factors @ self.factors.transpose(-1, -2) + _safe_sqrt(self.rest).unsqueeze(-2) * noise.rest
+        return noise.factors @ self.factors.transpose(-1, -2) + safe_sqrt(self.rest).unsqueeze(-2) * noise.rest
 
     def noise(self, rows: int, generator: torch.Generator | None = None) -> Noise:
         """Draws for `rows` rows."""
@@ -81,6 +84,11 @@ class LowRank:
             _normal(self.factors, [*batch, rows, length], generator),
             _normal(self.factors, [*batch, rows], generator),
         )
+
+    def matrix(self) -> Tensor:
+        """F F' with a diagonal of 1."""
+        factors = at_least_float32(self.factors)
+        return _with_unit_diagonal(factors @ factors.transpose(-1, -2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,10 @@ class Dense:
             None,
             _normal(self.correlation, [*batch, rows], generator),
         )
+
+    def matrix(self) -> Tensor:
+        """K."""
+        return at_least_float32(self.correlation)
 
 
 class FixedNoise(nn.Module):
@@ -192,7 +204,11 @@ def stable_cholesky(matrix: Tensor) -> Tensor:
     return found
 
 
-def _safe_sqrt(values: Tensor) -> Tensor:
+def _with_unit_diagonal(matrix: Tensor) -> Tensor:
+    return torch.where(torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device), 1.0, matrix)
+
+
+def safe_sqrt(values: Tensor) -> Tensor:
     """The root, with gradient 0 instead of infinity at 0."""
     positive = values > 0
     return torch.where(positive, torch.where(positive, values, 1.0).sqrt(), 0.0)

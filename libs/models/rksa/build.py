@@ -43,6 +43,8 @@ def build_rksa(config: RksaConfig, events: EventStore, seed: int) -> RksaModel |
         _network(config, events, settings),
         build_tables(config, events, seed),
         kernel_loss=config.kernel_loss,
+        latent_divergence=config.latent_divergence,
+        prior_scale=config.prior_scale,
         unknown_user=config.unknown_user,
         kernel_lr_factor=config.kernel_lr_factor,
     )

@@ -86,6 +86,20 @@ class RksaConfig(SasrecConfig):
         description="Weight of the loss that fits the item and user kernels to the co-occurrence kernel. [paper] has "
         "one, in a form we could not read; ours is off by default.",
     )
+    latent_divergence: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="Weight of the divergence of each row's logits from independent ones around the same location, "
+        "with a standard deviation of prior_scale; in nats a key. It keeps the spread from vanishing, holds the skew "
+        "down and, as its prior knows no relations, the correlations too. Off by default [ours].",
+    )
+    prior_scale: float = Field(
+        default=0.3,
+        gt=0,
+        le=100,
+        description="latent_divergence: standard deviation of the prior, about where start_scale begins. [ours]",
+    )
     unknown_user: float = Field(
         default=0.1,
         ge=0,
@@ -114,6 +128,8 @@ class RksaConfig(SasrecConfig):
             raise ValueError(
                 "kernel_loss fits the item and user kernels; name one of them in relations, or set it to 0"
             )
+        if self.latent_divergence and not self.relations:
+            raise ValueError("latent_divergence is of logits that relations make uncertain; name one, or set it to 0")
         if self.form == "dense" and self.most_neighbours is not None:
             raise ValueError("form dense needs all counts, or its kernel is none; leave most_neighbours empty")
         if self.form == "dense" and self.samples:

@@ -56,10 +56,10 @@ class Explainer(nn.Module):
 
     def forward(self, items: Tensor, lengths: Tensor, users: Tensor, pairs: PairData) -> Explanation:
         """Explain ids [B, n] right-padded with 0, of `lengths` [B], in evaluation mode."""
-        kernels, correlation = self.network.kernels, self.network.correlation(items, users, pairs)
+        kernels, read = self.network.kernels, self.network.read(items, users, pairs)
+        correlation, latent = read.correlation, read.latents[-1]
         assert isinstance(kernels, Kernels)
         assert correlation is not None
-        latent = self.network.latents(items, users, pairs)[-1]
         parts = (_last(latent.location, lengths), _last(latent.scale, lengths), _last(latent.shape, lengths))
         behind = torch.arange(items.shape[1], device=items.device) >= lengths.unsqueeze(1)
         noise = _noise_for(correlation, self.noise.batched(items.shape[1]))

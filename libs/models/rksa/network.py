@@ -142,6 +142,19 @@ class Kernels(nn.Module):
         return self.weights(users)[..., None, None] * torch.stack(kernels, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """The latent logits of one block.
+
+    Attributes:
+        location: xi [B, n, n]. scale: omega, likewise. shape: alpha, likewise.
+    """
+
+    location: Tensor
+    scale: Tensor
+    shape: Tensor
+
+
 class Attention(nn.Module):
     """One head of self-attention, plain or with latent logits."""
 
@@ -164,21 +177,22 @@ class Attention(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def forward(
-        self, queries: Tensor, inputs: Tensor, correlation: Correlation | None, pairs: PairData | None
+        self, queries: Tensor, inputs: Tensor, latent: Latent | None = None, correlation: Correlation | None = None
     ) -> Tensor:
         """Read [B, n, d] for queries [B, n, d] over inputs [B, n, d], causally; a sample in training, else the mean."""
-        if correlation is None or pairs is None:
+        if latent is None or correlation is None:
             probability = self.dropout.p if self.training else 0.0
             asked = (self.query(queries), self.key(inputs), self.value(inputs))
             query, key, value = (part.unsqueeze(1) for part in asked)  # the exporter knows four dimensions only
             return F.scaled_dot_product_attention(query, key, value, dropout_p=probability, is_causal=True).squeeze(1)
-        weights = self.weights(self.parameters_of_rows(queries, inputs, pairs), correlation)
+        weights = self.weights(latent, correlation)
         read: Tensor = self.dropout(weights) @ self.value(inputs)
         return read
 
-    def weights(self, parameters: tuple[Tensor, Tensor, Tensor], correlation: Correlation) -> Tensor:
+    def weights(self, latent: Latent, correlation: Correlation) -> Tensor:
         """Attention [B, n, n]: of one draw in training, else of the mean logits or a mean over the fixed draws."""
-        length = parameters[0].shape[-1]
+        parameters = (latent.location, latent.scale, latent.shape)
+        length = latent.location.shape[-1]
         if self.training:
             noise = correlation.noise(length if self.settings.noise == "row" else 1)
             return attend(sample_logits(*parameters, correlation, noise))
@@ -186,16 +200,16 @@ class Attention(nn.Module):
             return attend(mean_logits(*parameters, correlation))
         return sampled_attention(parameters, correlation, self.draws.draws(length))
 
-    def parameters_of_rows(self, queries: Tensor, inputs: Tensor, pairs: PairData) -> tuple[Tensor, Tensor, Tensor]:
-        """xi, omega and alpha of every row, each [B, n, n]."""
+    def latent(self, queries: Tensor, inputs: Tensor, pairs: PairData) -> Latent:
+        """Of every row."""
         assert self.scale_query is not None
         assert self.scale_key is not None
         location = self.activation(_products(self.query(queries), self.key(inputs)))
         scale = F.softplus(self.settings.start_scale + _products(self.scale_query(queries), self.scale_key(inputs)))
         if self.shape_query is None or self.shape_key is None:
-            return location, scale, torch.zeros_like(location)
+            return Latent(location, scale, torch.zeros_like(location))
         steered = self.activation(_products(self.shape_query(queries), self.shape_key(inputs)))
-        return location, scale, steered * pairs.shape
+        return Latent(location, scale, steered * pairs.shape)
 
 
 def sampled_attention(
@@ -222,25 +236,30 @@ class Block(nn.Module):
             nn.Linear(width, width), nn.Dropout(dropout), nn.ReLU(), nn.Linear(width, width), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor, correlation: Correlation | None, pairs: PairData | None) -> Tensor:
-        """[B, n, d] to [B, n, d]."""
+    def forward(
+        self, x: Tensor, correlation: Correlation | None, pairs: PairData | None
+    ) -> tuple[Tensor, Latent | None]:
+        """[B, n, d] to [B, n, d], and the latent logits by which it attended."""
         queries = self.attention_norm(x)
-        attended = self.network_norm(queries + self.attention(queries, x, correlation, pairs))
+        latent = None if correlation is None or pairs is None else self.attention.latent(queries, x, pairs)
+        attended = self.network_norm(queries + self.attention(queries, x, latent, correlation))
         result: Tensor = attended + self.network(attended)
-        return result
+        return result, latent
 
 
 @dataclass(frozen=True, slots=True)
-class Latent:
-    """The latent logits of one block.
+class Read:
+    """What a network made of sequences.
 
     Attributes:
-        location: xi [B, n, n]. scale: omega, likewise. shape: alpha, likewise.
+        features: [B, n, d].
+        correlation: between the items; None for plain SASRec.
+        latents: the latent logits of each block; none for plain SASRec.
     """
 
-    location: Tensor
-    scale: Tensor
-    shape: Tensor
+    features: Tensor
+    correlation: Correlation | None
+    latents: Sequence[Latent]
 
 
 class RKSA(nn.Module):
@@ -283,12 +302,16 @@ class RKSA(nn.Module):
             users: ids [B], 0 for unknown.
             pairs: of the sequences; needed unless the network is plain SASRec.
         """
-        x = self._inputs(items)
-        correlation = self.correlation(items, users, pairs)
+        return self.read(items, users, pairs).features
+
+    def read(self, items: Tensor, users: Tensor, pairs: PairData | None = None) -> Read:
+        """Features, and what the network saw on the way; arguments as of `forward`."""
+        x, correlation = self._inputs(items), self.correlation(items, users, pairs)
+        latents = []
         for block in self.blocks:
-            x = block(x, correlation, pairs)
-        features: Tensor = self.norm(x)
-        return features
+            x, latent = block(x, correlation, pairs)
+            latents.append(latent)
+        return Read(self.norm(x), correlation, [latent for latent in latents if latent is not None])
 
     def _inputs(self, items: Tensor) -> Tensor:
         embedded = self.items(items)
@@ -303,14 +326,4 @@ class RKSA(nn.Module):
         if pairs is None:
             raise ValueError("This network has relations between items: give it their pair data.")
         found: Correlation = self.kernels(self.items(items), users, pairs)
-        return found
-
-    def latents(self, items: Tensor, users: Tensor, pairs: PairData) -> list[Latent]:
-        """The latent logits of every block."""
-        x, correlation = self._inputs(items), self.correlation(items, users, pairs)
-        found = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            found.append(Latent(*block.attention.parameters_of_rows(block.attention_norm(x), x, pairs)))
-            x = block(x, correlation, pairs)
         return found

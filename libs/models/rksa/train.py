@@ -12,15 +12,22 @@ from libs.models.rksa.build import build_rksa, build_sasrec
 from libs.models.rksa.config import RksaConfig, SasrecConfig
 from libs.models.rksa.model import RksaModel, SasrecModel
 from libs.models.sequences.cost import estimate_sequences
-from libs.models.sequences.finish import TrainedSequences, finish_next_item
+from libs.models.sequences.evaluation import ModelScorer, Ranked, RankingMeasurer
+from libs.models.sequences.finish import TrainedSequences, finish_next_item, reported_split
 from libs.models.sequences.prepare import open_training_events, warm_started
-from libs.models.sequences.task import fit_sequences
+from libs.models.sequences.task import FittedSequences, fit_sequences
+from libs.training.finish import ReportPart
 from libs.training.history import History
+from libs.training.precision import device_of, precision_for
+from libs.training.processes import join_processes
 from libs.training.randomness import prepare_randomness
 from libs.training.run import Inputs, Outcome, Run
 
 if TYPE_CHECKING:
     from libs.models.sequences.graphs import Servable
+
+HIDDEN_USER = "hidden_user"
+"""What figures with the user hidden begin with, behind their split."""
 
 _MOST_ONE_SIDED = 0.9
 _NO_SPREAD = 0.05
@@ -36,10 +43,13 @@ def train(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:
     for warning in warnings_of(fitted.history):
         run.log(warning, "warning")
 
+    hidden = _with_hidden_users(model, data, config, fitted, run)
+
     def servable_of(plain: nn.Module) -> "Servable":
         return _servable(plain, data, config.max_length)
 
-    return finish_next_item(TrainedSequences(method, title, model, data, config, fitted), run, servable_of)
+    trained = TrainedSequences(method, title, model, data, config, fitted, hidden)
+    return finish_next_item(trained, run, servable_of, lambda: _part_of(trained))
 
 
 def estimate(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:
@@ -47,6 +57,28 @@ def estimate(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:
     prepare_randomness(run.seed, config.deterministic)
     data = open_training_events(inputs)
     return estimate_sequences(build_model(config, data.events, run), data.events, config, run)
+
+
+def _with_hidden_users(
+    model: RksaModel | SasrecModel, data: EventData, config: SasrecConfig, fitted: FittedSequences, run: Run
+) -> dict[str, Ranked]:
+    """The reported split once more, for the unknown user; empty where users do not matter or nothing is held out."""
+    measurer = RankingMeasurer(data.events, reported_split(fitted), config, run.device)
+    if not isinstance(model, RksaModel) or not len(measurer.windows) or not join_processes(run.device).main:
+        return {}
+    run.progress(1.0, "measuring with hidden users")
+    precision = precision_for(config.amp, device_of(run.device))
+    return {HIDDEN_USER: measurer(ModelScorer(model.eval(), precision, run.device, hide_users=True))}
+
+
+def _part_of(trained: TrainedSequences) -> ReportPart:
+    if not isinstance(trained.model, RksaModel):
+        return ReportPart()
+    from libs.models.rksa.report import relations_part
+
+    split = reported_split(trained.fitted)
+    known = trained.fitted.val if split == "val" else trained.fitted.test
+    return relations_part(trained.model, split, known, trained.otherwise.get(HIDDEN_USER))
 
 
 def build_model(config: SasrecConfig, events: EventStore, run: Run) -> RksaModel | SasrecModel:

@@ -88,10 +88,14 @@ class Scorer(Protocol):
 
 
 class ModelScorer:
-    """A `NextItemModel` in evaluation mode; its weights must stay as they are."""
+    """A `NextItemModel` in evaluation mode; its weights must stay as they are.
 
-    def __init__(self, model: nn.Module, precision: Precision, device: str) -> None:
-        self.model, self.precision, self.device = model, precision, device
+    Args:
+        hide_users: give it the unknown user throughout, as it is served to sessions and to people it never met.
+    """
+
+    def __init__(self, model: nn.Module, precision: Precision, device: str, *, hide_users: bool = False) -> None:
+        self.model, self.precision, self.device, self.hide_users = model, precision, device, hide_users
         plain = precision.dtype is None and torch.device(device).type == "cpu"
         self._reads_ends = model if plain and isinstance(model, ReadsEnds) else None
 
@@ -108,6 +112,7 @@ class ModelScorer:
     def begin(self, batch: SequenceBatch) -> Score:
         """Products of features and item vectors."""
         items, lengths, users = (torch.from_numpy(part).to(self.device) for part in tensors_of(batch))
+        users = torch.zeros_like(users) if self.hide_users else users
         encoder: NextItemModel = self.model  # type: ignore[assignment]
         table = encoder.item_vectors
         # a window's last row is always a target

@@ -5,7 +5,7 @@ ONNX Runtime and what draws are imported where they are used: no job should wait
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +34,8 @@ class TrainedSequences:
         method: name in the catalog; also the bundle's architecture.
         title: what the report is headed.
         model: holds the chosen weights.
+        otherwise: rankings of the reported split under other conditions, by their names in metrics: `hidden_user`
+            makes `test/hidden_user/ndcg@10`.
     """
 
     method: str
@@ -42,6 +44,7 @@ class TrainedSequences:
     events: EventData
     config: SequenceTrainingConfig
     fitted: FittedSequences
+    otherwise: Mapping[str, Ranked] = field(default_factory=dict)
 
 
 def finish_next_item(
@@ -80,18 +83,23 @@ def finish_next_item(
 def _baselines(trained: TrainedSequences, run: Run) -> dict[str, Ranked]:
     from libs.models.sequences.baselines import measure_baselines
 
-    return measure_baselines(trained.events.events, trained.config, _reported_split(trained), run.device)
+    return measure_baselines(trained.events.events, trained.config, reported_split(trained.fitted), run.device)
 
 
-def _reported_split(trained: TrainedSequences) -> Split:
-    return "val" if trained.fitted.test is None else "test"
+def reported_split(fitted: FittedSequences) -> Split:
+    """The split that reports are about: `test`, or `val` where there is none."""
+    return "val" if fitted.test is None else "test"
 
 
 def final_figures(trained: TrainedSequences, baselines: Mapping[str, Ranked]) -> dict[str, float]:
-    """`val/…` and `test/…` of the chosen weights, `baseline/NAME/test/…`; what no case says anything of is left out."""
+    """`val/…` and `test/…` of the chosen weights, `test/CONDITION/…`, `baseline/NAME/test/…`.
+
+    What no case says anything of is left out.
+    """
     popularity = Popularity(torch.from_numpy(trained.events.events.training_counts()))
-    split = _reported_split(trained)
+    split = reported_split(trained.fitted)
     measured = {"val": trained.fitted.val, "test": trained.fitted.test}
+    measured |= {f"{split}/{name}": ranked for name, ranked in trained.otherwise.items()}
     measured |= {f"baseline/{name}/{split}": ranked for name, ranked in baselines.items()}
     return {
         f"{name}/{figure}": value

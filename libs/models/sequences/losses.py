@@ -36,7 +36,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         size = max(1, _MOST_SCORES.get(features.device.type, _MOST_SCORES_ELSEWHERE) // len(items))
-        parts = zip(features.split(size), positives.unsqueeze(1).split(size), strict=True)
+        parts = zip(torch.split(features, size), torch.split(positives.unsqueeze(1), size), strict=True)
         losses, of_features, of_items = [], [], torch.zeros_like(items)
         for some, chosen in parts:
             scores = at_least_float32(some @ items.T)

@@ -12,6 +12,7 @@ from libs.models.rksa.config import RksaConfig, SasrecConfig
     [
         ({"relations": ("item", "item")}, "repeat"),
         ({"relations": ("cooccurrence",), "kernel_loss": 0.1}, "kernel_loss"),
+        ({"relations": (), "latent_divergence": 0.1}, "latent_divergence"),
         ({"form": "dense", "most_neighbours": 10}, "most_neighbours"),
         ({"form": "dense", "samples": 8}, "samples"),
         ({"form": "dense", "max_length": 201}, "max_length"),

@@ -49,7 +49,7 @@ SETTINGS = [
 def test_weights_and_lifts_are_those_of_the_last_row(settings):
     model = network(**settings)
     explained = Explainer(model, 6).double()(ITEMS, LENGTHS, USERS, pairs())
-    latent = model.latents(ITEMS, USERS, pairs())[-1]
+    latent = model.read(ITEMS, USERS, pairs()).latents[-1]
     correlation = model.correlation(ITEMS, USERS, pairs())
     whole = mean_logits(latent.location, latent.scale, latent.shape, correlation)
     delta, _ = skewness(correlation, latent.shape)
@@ -67,7 +67,7 @@ def test_each_relation_has_its_share_of_the_lift():
     """By the definition, entry by entry: sqrt(2/pi) omega_j sum_k alpha_k r_m k_m(k, j) / c."""
     model, data = network(), pairs()
     explained = Explainer(model, 6).double()(ITEMS, LENGTHS, USERS, data)
-    latent = model.latents(ITEMS, USERS, data)[-1]
+    latent = model.read(ITEMS, USERS, data).latents[-1]
     correlation = model.correlation(ITEMS, USERS, data)
     full = correlation.factors @ correlation.factors.transpose(1, 2) + torch.diag_embed(correlation.rest)
     factors = model.kernels.factors(model.items(ITEMS), USERS, data)

@@ -11,6 +11,7 @@ from libs.data.events.store import EventStore
 from libs.models.rksa.attention import attend, sample_logits
 from libs.models.rksa.build import build_rksa, build_sasrec, most_neighbours_of
 from libs.models.rksa.config import RksaConfig, SasrecConfig
+from libs.models.rksa.divergence import row_divergence
 from libs.models.rksa.model import RksaModel, SasrecModel
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.task import fit_sequences
@@ -66,6 +67,14 @@ FORMS: list[dict[str, Any]] = [
 ]
 
 
+LEARNING: list[dict[str, Any]] = [
+    {},
+    {"kernel_loss": 0.5, "latent_divergence": 0.01},
+    {"form": "dense"},
+    {"objective": "bce", "negatives": 2},
+]
+
+
 @pytest.mark.parametrize("changes", FORMS)
 def test_a_later_item_changes_nothing_before(changes: dict[str, Any]):
     """With counts, factors and own shares as they come from the events."""
@@ -98,7 +107,7 @@ def test_the_own_share_is_out_of_counts_and_kernel():
         np.testing.assert_allclose(pairs.kernel[0].numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernel_loss": 0.5}, {"form": "dense"}, {"objective": "bce", "negatives": 2}])
+@pytest.mark.parametrize("changes", LEARNING)
 def test_it_learns_the_cycle(changes: dict[str, Any], tmp_path: Path):
     run = LocalRun(tmp_path, seed=1, quiet=True)
     settings = config(epochs=15, **changes)
@@ -112,6 +121,7 @@ def test_it_learns_the_cycle(changes: dict[str, Any], tmp_path: Path):
     if "kernel_loss" in changes:
         points = fitted.history.series("train/kernel_fit")
         assert points[-1].value < 0.5 * points[0].value
+        assert fitted.history.series("train/latent_divergence")
 
 
 def test_sasrec_learns_it_too(tmp_path: Path):
@@ -182,17 +192,19 @@ def test_fixed_draws_are_a_function_and_come_near_the_expectation():
     built = model(samples=200).eval()
     items, users = history(cycles(), 3, 5), torch.tensor([3])
     pairs = built.pairs_of(items, users)
-    latent = built.network.latents(items, users, pairs)[0]
-    correlation = built.network.correlation(items, users, pairs)
+    read = built.network.read(items, users, pairs)
+    correlation = read.correlation
+    assert correlation is not None
     attention = built.network.blocks[0].attention
-    parameters = (latent.location, 0.05 * latent.scale, latent.shape)
-    fixed = attention.weights(parameters, correlation)
-    assert torch.equal(fixed, attention.weights(parameters, correlation))
+    latent = replace(read.latents[0], scale=0.05 * read.latents[0].scale)
+    parameters = (latent.location, latent.scale, latent.shape)
+    fixed = attention.weights(latent, correlation)
+    assert torch.equal(fixed, attention.weights(latent, correlation))
     torch.manual_seed(0)
     many = torch.stack([attend(sample_logits(*parameters, correlation, correlation.noise(5))) for _ in range(1000)])
     torch.testing.assert_close(fixed, many.mean(0), rtol=0, atol=0.03)
     attention.draws = None
-    mean_form = attention.weights(parameters, correlation)
+    mean_form = attention.weights(latent, correlation)
     assert (mean_form - many.mean(0)).detach().abs().max() < 0.02
 
 
@@ -220,6 +232,27 @@ def test_the_kernel_loss_is_the_mean_over_pairs():
     penalty.backward()
     assert built.kernels.start.grad is None
     assert built.kernels.projections["item"].weight.grad.abs().sum() > 0
+
+
+def test_the_latent_divergence_is_the_mean_over_rows_and_blocks_a_key():
+    built = model(latent_divergence=1.0, prior_scale=0.4, unknown_user=0.0, blocks=2).train()
+    items, lengths, users = torch.tensor([[1, 4, 1, 0], [2, 3, 5, 6]]), torch.tensor([3, 4]), torch.tensor([3, 0])
+    torch.manual_seed(0)
+    made = built.encode(items, lengths, users)
+    torch.manual_seed(0)
+    torch.rand(2)  # which users to hide; the second block sees the first one's draw
+    read = built.network.read(items, users, built.pairs_of(items, users))
+    assert read.correlation is not None
+    whole = read.correlation.matrix()
+    rows = [
+        row_divergence(part.scale[b], part.shape[b], whole[b], 0.4)[t] / (t + 1)
+        for part in read.latents
+        for b in (0, 1)
+        for t in range(int(lengths[b]))
+    ]
+    torch.testing.assert_close(made.penalties["latent_divergence"], torch.stack(rows).mean())
+    assert "kernel_fit" not in made.penalties
+    assert not built.eval().encode(items, lengths, users).penalties
 
 
 def test_kernels_and_shape_learn_at_their_own_rate():

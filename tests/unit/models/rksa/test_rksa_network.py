@@ -89,5 +89,5 @@ def test_the_first_spread_is_the_one_asked_for():
     model = network()
     attention = model.blocks[0].attention
     embedded = model.items(ITEMS)
-    _, scale, _ = attention.parameters_of_rows(embedded, embedded, pairs())
+    scale = attention.latent(embedded, embedded, pairs()).scale
     torch.testing.assert_close(scale, torch.full_like(scale, 0.2873), rtol=0, atol=0.02)
