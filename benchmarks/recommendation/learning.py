@@ -18,9 +18,11 @@ from scipy import stats
 from torch import nn
 
 from libs.data.events.store import EventStore
+from libs.models.hcrnn.model import HcrnnModel
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked
 from libs.models.sequences.ranking import figures_of, gains
+from libs.models.sequences.report_sections import error_of_mean
 from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask, fit_sequences
 from libs.training.history import History
@@ -122,8 +124,18 @@ class BudgetedRun(LocalRun):
         self._spent.write_text(json.dumps(self.cpu_s))
 
 
-def train(trial: Trial, events: EventStore, runs: Path, cpu_minutes: float | None) -> Result:
-    """Train, or take up again; with the ranks of the test split in the run's folder, for paired comparisons."""
+def train(
+    trial: Trial,
+    events: EventStore,
+    runs: Path,
+    cpu_minutes: float | None,
+    shown: Sequence[str] = ("hr@10", "ndcg@10"),
+) -> Result:
+    """Train, or take up again; with the ranks of the test split in the run's folder, for paired comparisons.
+
+    Args:
+        shown: figures of the test split to print, under every rule of candidates.
+    """
     folder = runs / trial.folder
     prepare_randomness(trial.seed, trial.config.deterministic)
     started = time.process_time()
@@ -131,7 +143,8 @@ def train(trial: Trial, events: EventStore, runs: Path, cpu_minutes: float | Non
     build_cpu_s = time.process_time() - started
     run, ended = BudgetedRun(folder, trial.seed, cpu_minutes), "epochs"
     try:
-        fitted = fit_sequences(model, events, trial.config, run)
+        project = model.network.project if isinstance(model, HcrnnModel) else None
+        fitted = fit_sequences(model, events, trial.config, run, project)
         ended = "patience" if fitted.stopped_early else "epochs"
     except Stopped:
         ended = "budget"
@@ -163,7 +176,7 @@ def train(trial: Trial, events: EventStore, runs: Path, cpu_minutes: float | Non
         relations=dict(task.observe(step)),
     )
     (folder / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-    print(in_words(result), flush=True)
+    print(in_words(result, shown), flush=True)
     return result
 
 
@@ -188,17 +201,18 @@ def _figures(split: str, ranked: Ranked | None) -> dict[str, float]:
     }
 
 
-def in_words(result: Result) -> str:
-    """One line."""
+def in_words(result: Result, shown: Sequence[str]) -> str:
+    """A few lines."""
     ended = {"budget": "the budget ended first", "patience": "no longer rising", "epochs": "all epochs"}[result.ended]
     if result.ended == "budget" and result.rising:
         ended += ", still rising"
-    figures = [(name, value) for name, value in result.figures.items() if name.startswith("test/") and "@10" in name]
-    shown = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures if "mrr" not in name)
+    wanted = tuple(f"test/{name}" for name in shown)
+    figures = [(name, value) for name, value in result.figures.items() if name.startswith(wanted)]
+    printed = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures)
     relations = "  ".join(f"{name.removeprefix('rksa/')} {value:.3g}" for name, value in result.relations.items())
     return (
         f"{result.variant} ({result.setting}) seed {result.seed}: best epoch {result.chosen_epoch} of {result.epochs}, "
-        f"{result.steps} steps, {result.cpu_s:.0f} CPU s, {ended}\n    {shown}"
+        f"{result.steps} steps, {result.cpu_s:.0f} CPU s, {ended}\n    {printed}"
         + (f"\n    {relations}" if relations else "")
         + ("\n    DEGENERATE: the logits hardly vary, plain attention with a detour" if result.degenerate else "")
     )
@@ -229,9 +243,10 @@ def compare(results: Sequence[Result], runs: Path, first: str, second: str, figu
         print(f"{first} - {second}, {name}: {interval(differences)} over seeds {seeds}")
     for seed in seeds:
         paths = [runs / by[variant, seed].folder / "test_ranks.pt" for variant in (first, second)]
-        one, other = (gains(torch.load(path)["ranks"], 10).numpy() for path in paths)
-        error = np.std(one - other, ddof=1) / math.sqrt(len(one))
-        print(f"    seed {seed}, NDCG@10 over {len(one)} users: {np.mean(one - other):+.4f} ± {1.96 * error:.4f}")
+        one, other = (torch.load(path) for path in paths)
+        apart = gains(one["ranks"], 10) - gains(other["ranks"], 10)
+        half = 1.96 * error_of_mean(apart, one["users"])
+        print(f"    seed {seed}, NDCG@10 over {len(apart)} cases: {float(apart.mean()):+.4f} ± {half:.4f} over users")
 
 
 def interval(values: Sequence[float]) -> str:

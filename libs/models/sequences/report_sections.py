@@ -75,7 +75,7 @@ class Comparison:
 
     def _margin(self, name: str, baseline: Ranked) -> Margin:
         differences = gains(self.model.ranks, 10) - gains(baseline.ranks, 10)
-        return Margin(name, float(differences.mean()), _NORMAL_95 * _error_of_mean(differences, self.model.users))
+        return Margin(name, float(differences.mean()), _NORMAL_95 * error_of_mean(differences, self.model.users))
 
     def by_history_length(self) -> dict[str, Any]:
         """Cases and HR@10 of each by the events before the held-out item, in powers of two."""
@@ -88,7 +88,7 @@ class Comparison:
         }
 
 
-def _error_of_mean(values: Tensor, users: Tensor) -> float:
+def error_of_mean(values: Tensor, users: Tensor) -> float:
     """Standard error of the mean of values [N] that are independent between users only; 0 for a single user."""
     found, owners = torch.unique(users, return_inverse=True)
     if len(found) < 2:
