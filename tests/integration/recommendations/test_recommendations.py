@@ -87,6 +87,14 @@ def test_features_of_several_values_are_filtered_by_each(client: TestClient, dep
         assert ids(answer) == expected([4], set(range(1, 13)) - kept), conditions
 
 
+def test_a_price_of_nan_is_a_missing_one(client: TestClient, deploy: Release) -> None:
+    deploy(features={"price": [float("nan"), *range(2, 12), None]})
+    cheap = ask(client, items=["i4"], filters={"price": {"<": 3}}, k=12)
+    assert ids(cheap) == ["i2"]
+    missing = ask(client, items=["i4"], filters={"price": {"missing": True}}, k=12)
+    assert set(ids(missing)) == {"i1", "i12"}
+
+
 def test_reasons_and_what_the_model_read(client: TestClient, films: ModelVersion) -> None:
     basic = ask(client, items=["i1", "i4"], explain="basic", k=1)
     (item,) = basic["items"]
@@ -113,6 +121,7 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         ({"k": 0}, "/k"),
         ({"k": 10_000}, "/k"),
         ({"k": "5"}, "/k"),
+        ({"k": 1.5}, "/k"),
         ({"diversity": 1.5}, "/diversity"),
         ({"wat": 1}, "/wat"),
         ({"items": [""]}, "/items/0"),

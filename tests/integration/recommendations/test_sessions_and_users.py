@@ -44,6 +44,33 @@ def test_a_user_is_recommended_what_follows_the_events_told(client: TestClient, 
     assert ask(client, user_id="u1")["strategy"] == "popular"
 
 
+def test_an_erased_user_is_somebody_new_and_their_answers_are_gone(client: TestClient, films: ModelVersion) -> None:
+    tell(client, session_id="s1", item_id="i4")
+    tell(client, session_id="s1", user_id="u1", item_id="i1")
+    answers = [ask(client, user_id="u1"), ask(client, session_id="s1")]
+    assert [one["strategy"] for one in answers] == ["model", "model"]
+    assert client.delete("/v1/users/u1/history").status_code == 204
+    for whose in ({"user_id": "u1"}, {"session_id": "s1"}):
+        assert ask(client, **whose)["strategy"] == "popular"
+        refused = client.post("/v1/score", json={"model": "films", **whose, "candidates": ["i2"]})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, f"/{next(iter(whose))}")
+    request_id = answers[0]["request_id"]
+    clicked = {"request_id": request_id, "clicks": [answers[0]["items"][0]["item_id"]]}
+    for gone in (
+        client.get(f"/v1/recommendations/{request_id}/explanation"),
+        client.post("/v1/feedback", json=clicked),
+    ):
+        assert (gone.status_code, gone.json()["code"]) == (404, "recommendation_not_found")
+
+
+def test_an_event_told_twice_is_stepped_over_once(client: TestClient, films: ModelVersion) -> None:
+    for item, event_id in (("i1", "e1"), ("i4", "e2"), ("i1", "e1"), ("i9", "e2")):
+        tell(client, session_id="s1", user_id="u1", item_id=item, event_id=event_id)
+        ask(client, session_id="s1")
+    for whose in ({"user_id": "u1"}, {"session_id": "s1"}):
+        assert same_items(ask(client, **whose), ask(client, items=["i1", "i4"]))
+
+
 def test_a_session_goes_on_from_its_state(
     client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
