@@ -72,13 +72,25 @@ class Recommendations:
         body = {**_given({**history, "filters": filters}), "k": k, "explain": explain, **options}
         return self._ask("/v1/recommendations", deployment, body)
 
-    def similar(self, deployment: str, item_id: str, *, k: int = 10, filters: Filters | None = None) -> Recommendation:
-        """Items like one."""
-        return self._ask("/v1/similar", deployment, {"item_id": item_id, "k": k, **_given({"filters": filters})})
+    def similar(
+        self,
+        deployment: str,
+        item_id: str,
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        assign_by: str | None = None,
+    ) -> Recommendation:
+        """Items like one; where deployments share requests, by the one that answers for `assign_by`."""
+        given = _given({"filters": filters, "assign_by": assign_by})
+        return self._ask("/v1/similar", deployment, {"item_id": item_id, "k": k, **given})
 
-    def score(self, deployment: str, items: Sequence[str], candidates: Sequence[str]) -> Recommendation:
-        """Candidates in the order in which they should come after `items`."""
-        return self._ask("/v1/score", deployment, {"items": list(items), "candidates": list(candidates)})
+    def score(
+        self, deployment: str, items: Sequence[str], candidates: Sequence[str], *, assign_by: str | None = None
+    ) -> Recommendation:
+        """Candidates in the order in which they should come after `items`; `assign_by` as of `similar`."""
+        given = _given({"assign_by": assign_by})
+        return self._ask("/v1/score", deployment, {"items": list(items), "candidates": list(candidates), **given})
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Have what users did kept: `item_id` and `user_id`, `session_id` or both; `timestamp`, `type`, `event_id`.

@@ -20,6 +20,7 @@ from services.local.errors import ClusterVersionError, LocalStackError
 from services.local.layout import Layout
 from services.local.plan import GATEWAY_PORT
 from services.local.postgres import LocalPostgres, installed_majors
+from services.local.settings import LocalSettings
 from services.local.valkey import installed_binary
 
 _TORCH_TIMEOUT_S = 120.0
@@ -159,7 +160,11 @@ def _disk(settings: PlatformSettings) -> list[Finding]:
 
 def _memory(_: PlatformSettings) -> list[Finding]:
     memory_gb = psutil.virtual_memory().available / 2**30
-    message = f"{memory_gb:.1f} GB available; the stack takes about 1 GB, a training job 0.5 GB and its data"
+    sessions_mb = LocalSettings().session_cache_mb
+    message = (
+        f"{memory_gb:.1f} GB available; the stack takes about 1 GB and up to {sessions_mb} MB of sessions, "
+        "a training job 0.5 GB and its data"
+    )
     remedy = "Close other programs, or run fewer jobs at once."
     if memory_gb < _LOW_MEMORY_GB:
         level: Literal["note", "missing"] = "missing" if memory_gb < _LEAST_MEMORY_GB else "note"
