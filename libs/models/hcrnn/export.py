@@ -107,7 +107,8 @@ class _OneEvent(nn.Module):
     ) -> tuple[Tensor, ...]:
         network, cell, read_out = self.network, self.network.cell, self.network.read_out
         e = network.items(item)
-        known = (seen == item.unsqueeze(1)).any(1, keepdim=True)
+        # A sum, as any() becomes a maximum, and ONNX Runtime's of no events at all is true.
+        known = (seen == item.unsqueeze(1)).sum(1, keepdim=True) > 0
         bag = torch.where(known, bag, bag + e)
         theta = network.topics(bag)[0]
         keys = cell.topic_key(network.contexts)

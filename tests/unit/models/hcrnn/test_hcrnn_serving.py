@@ -93,13 +93,17 @@ def test_event_by_event_equals_from_the_beginning(version: Version, attention: A
 
 @torch.no_grad()
 def test_the_graph_of_one_event_goes_on_for_thirty(tmp_path: Path) -> None:
-    served = servable(model())
+    """With weights as large as training makes them, so that the bag of items met, the first included, tells."""
+    large = model()
+    for parameter in (*large.network.topics.parameters(), large.network.contexts, large.network.items.weight):
+        parameter *= 5
+    served = servable(large)
     assert served.step is not None
     export_step_graph(served.step, tmp_path / "step.onnx", served.state)
     items = histories(30, rows=2)[0].clamp_min(1)
     for position, found in enumerate(run_steps(open_session(tmp_path / "step.onnx"), served, items.numpy()), 1):
         expected = served.features(items[:, :position], torch.full((2,), position))
-        np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
 
 
 @torch.no_grad()
