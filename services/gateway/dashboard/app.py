@@ -15,6 +15,7 @@ from services.gateway.dashboard.pages import show_missing
 from services.gateway.dashboard.session.routes import router as session_router
 from services.gateway.dashboard.session.service import WrongKeys
 from services.gateway.dashboard.templating import Assets, compile_all
+from services.gateway.dashboard.trying.routes import router as try_router
 from services.gateway.dashboard.workers.routes import router as workers_router
 
 __all__ = ["compile_all", "install"]
@@ -27,6 +28,7 @@ _ROUTERS = (
     datasets_router,
     models_router,
     deployments_router,
+    try_router,
     workers_router,
     keys_router,
 )

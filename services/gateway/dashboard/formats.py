@@ -73,7 +73,7 @@ def figure(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(figure(one) for one in value) or "none"
     if not isinstance(value, int | float):
-        return NOTHING if value is None else str(value)
+        return NOTHING if value is None or value == "" else str(value)
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
     if not math.isfinite(value):

@@ -40,6 +40,7 @@ NAVIGATION = (
     ("/datasets", "Data sets"),
     ("/models", "Models"),
     ("/deployments", "Deployments"),
+    ("/try", "Try it"),
     ("/workers", "Workers"),
     ("/keys", "Keys"),
     ("/docs", "API docs"),

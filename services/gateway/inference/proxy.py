@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 from fastapi import Request
@@ -42,10 +43,16 @@ class Upstream:
     client: httpx2.AsyncClient
 
 
-async def forward(upstream: Upstream, request: Request) -> StreamingResponse:
+async def forward(
+    upstream: Upstream, request: Request, path: str | None = None, key: str | None = None
+) -> StreamingResponse:
     """The service's answer to this request.
 
     The key goes along: the service checks it against its own copy of the keys, so that it is safe by itself.
+
+    Args:
+        path: where the service is asked, percent-encoded; None: at the address of this request.
+        key: the API key, where the request itself carries none.
 
     Raises:
         UnavailableError: the service does not accept connections.
@@ -54,16 +61,31 @@ async def forward(upstream: Upstream, request: Request) -> StreamingResponse:
     """
     headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
     headers["X-Request-ID"] = current_request_id()
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     outgoing = upstream.client.build_request(
         request.method,
-        request.scope["raw_path"].decode("ascii"),  # as it was sent: decoded, an id with / or ? would lead elsewhere
+        path
+        or request.scope["raw_path"].decode("ascii"),  # as it was sent: decoded, an id with / or ? would lead elsewhere
         params=request.url.query or None,
         headers=headers,
         content=request.stream() if has_body else None,
     )
     answer = await _send(upstream, outgoing)
     return StreamingResponse(_body(answer), answer.status_code, headers=_headers_back(answer))
+
+
+async def ask(upstream: Upstream, path: str, key: str, body: Any) -> httpx2.Response:
+    """The service's whole answer to a question of our own, for the holder of a key.
+
+    Raises:
+        UnavailableError, UpstreamTimeoutError, BadGatewayError: as `forward`.
+    """
+    headers = {"Authorization": f"Bearer {key}", "X-Request-ID": current_request_id()}
+    answer = await _send(upstream, upstream.client.build_request("POST", path, json=body, headers=headers))
+    await answer.aread()
+    return answer
 
 
 async def _send(upstream: Upstream, outgoing: httpx2.Request) -> httpx2.Response:

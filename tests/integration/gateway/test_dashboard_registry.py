@@ -18,6 +18,9 @@ from libs.serving.bundle import Lineage
 from libs.web.auth import Scope
 from services.gateway.app import create_app
 from services.gateway.dashboard.deployments.statistics import parsed
+from services.gateway.dashboard.forms import FormData
+from services.gateway.dashboard.trying.pictures import bars_of
+from services.gateway.dashboard.trying.routes import picks
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import KeyMaker
 from tests.integration.gateway.test_dashboard import HOSTILE, Browser
@@ -223,3 +226,31 @@ def test_a_recommender_is_told_where_to_be_asked(browser: Browser, engine: Engin
         add_version(session, "films", bundle=next_item_bundle())
     assert browser.submit("/deployments", {"name": "films", "model": "films@1"}).status_code == 303
     assert "next-item" in browser.get("/deployments").text
+
+
+def test_trying_something_says_what_is_missing(browser: Browser, cats: None, engine: Engine):
+    assert "Nothing is served yet" in browser.get("/try").text
+    answer = browser.post("/try/classify/cats", content=b"picture", headers={"content-type": "image/png"})
+    assert answer.status_code == 403
+    away = browser.submit("/try/session", {"deployment": "films", "item": ["i1"], "add": "i2"})
+    assert (away.status_code, "does not answer" in away.text) == (503, True)
+
+
+def test_what_a_model_saw_is_drawn_as_bars():
+    tensors = {"mixture": [0.5, 0.25], "skew_lift": [0.1, -0.2, 0.0], "matrix": [[1.0], [2.0], [3.0]]}
+    lift, mixture = bars_of({"history": ["a", HOSTILE, "c"], "tensors": tensors})
+    assert (lift.title, mixture.title) == ("Lift by skewness", "Mixture of relations")
+    assert [(bar.y, bar.height, bar.negative) for bar in lift.bars] == [(24, 24, False), (48, 48, True), (48, 0, False)]
+    assert lift.words == f"a: 0.100, {HOSTILE}: -0.200, c: 0.000"
+    assert [(bar.y, bar.height) for bar in mixture.bars] == [(0, 96), (48, 48)]
+    assert bars_of({"history": [], "tensors": {"drift": []}}) == []
+
+
+def test_a_click_adds_an_item_takes_one_out_or_begins_again():
+    picked = FormData([("item", "a"), ("item", "b"), ("typed", " c ")])
+    assert picks(picked) == ["a", "b", "c"]
+    assert picks(FormData([*picked.fields, ("add", "d")])) == ["a", "b", "d"]
+    assert picks(FormData([("item", "a"), ("item", "b"), ("drop", "0")])) == ["b"]
+    assert picks(FormData([("item", "a"), ("drop", "7")])) == ["a"]
+    assert picks(FormData([*picked.fields, ("clear", "yes")])) == []
+    assert len(picks(FormData([("item", f"i{n}") for n in range(500)]))) == 200
