@@ -28,6 +28,7 @@ from libs.client.methods import Methods
 from libs.client.models import Models
 from libs.client.recommendations import Recommendations
 from libs.client.records import Classification
+from libs.client.schedules import Schedules
 from libs.client.storage import Storage
 from libs.client.transport import Retries, Transport
 
@@ -59,6 +60,7 @@ class Octavo:
         self.url = target.url
         self.methods = Methods(self._http)
         self.jobs = Jobs(self._http)
+        self.schedules = Schedules(self._http)
         self.datasets = Datasets(self._http, self.jobs)
         self.models = Models(self._http)
         self.deployments = Deployments(self._http)

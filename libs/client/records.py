@@ -197,3 +197,41 @@ class Deployment(Record):
     def traffic(self) -> dict[str, float]:
         """Other deployments, and the percentage of the requests that each answers."""
         return dict((self.settings or {}).get("traffic", {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRun(Record):
+    """What became of one time of a schedule."""
+
+    id: str
+    planned_at: str
+    fired_at: str
+    fired_by: str
+    outcome: str
+    reason: str | None
+    dataset: str | None
+    job: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Record):
+    """A job request that is submitted again and again."""
+
+    name: str
+    cron: str | None
+    every_s: int | None
+    timezone: str
+    job: dict[str, Any]
+    dataset: dict[str, Any] | None
+    overlap: str
+    misfire: str
+    status: str
+    status_reason: str | None
+    next_run_at: str | None
+    last_run: dict[str, Any] | None
+    created_at: str
+
+    @property
+    def newest(self) -> ScheduleRun | None:
+        """What became of its newest time; None before the first."""
+        return None if self.last_run is None else ScheduleRun.of(self.last_run)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from libs.client.cli import datasets, jobs, keys, local, methods, models, serving, storage
+from libs.client.cli import datasets, jobs, keys, local, methods, models, schedules, serving, storage
 from libs.client.cli.convert import convert
 from libs.client.cli.output import AsJson, connect, print_json
 from libs.client.cli.recommend import recommend
@@ -20,6 +20,7 @@ app = typer.Typer(
 LOCAL, WORK = "The local stack", "Work"
 app.add_typer(datasets.app, name="datasets", rich_help_panel=WORK)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=WORK)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(methods.methods)
 for _command in (

@@ -36,7 +36,11 @@ class Given:
 
 def build(octavo: "Octavo", given: Given, file: Path | None) -> dict[str, Any]:
     """The request: what stands in `file`, and what was given over it."""
-    base = read_spec(file) if file is not None else {}
+    return build_on(octavo, given, read_spec(file) if file is not None else {})
+
+
+def build_on(octavo: "Octavo", given: Given, base: dict[str, Any]) -> dict[str, Any]:
+    """The request: `base`, and what was given over it."""
     if given.method is None and "method" not in base:
         raise typer.BadParameter("Name a method, as in `octavo jobs submit frskd`, or give --file.")
     return merge(octavo, base, given)
