@@ -1,6 +1,6 @@
 """Makes a job's inputs ready on this machine: data sets and models by digest, the checkpoint to go on from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +104,7 @@ class InputStore:
                 **locked.spec,
                 "datasets": {**spec.datasets, **_pinned(spec.datasets, found.datasets)},
                 "models": _pinned(spec.models, found.models),
+                "digests": {**_digests("datasets", found.datasets), **_digests("models", found.models)},
             }
         return found
 
@@ -124,3 +125,8 @@ def _model_file(session: Session, project_id: UUID, spec: JobSpec) -> Artifact |
 def _pinned(references: dict[str, str], found: dict[str, DatasetVersion] | dict[str, ModelVersion]) -> dict[str, str]:
     """`name@version` for every reference that was looked up."""
     return {role: f"{references[role].partition('@')[0]}@{version.version}" for role, version in found.items()}
+
+
+def _digests(kind: str, found: Mapping[str, DatasetVersion | ModelVersion]) -> dict[str, str]:
+    """Those known since the job was accepted, and those of versions that were made meanwhile."""
+    return {f"{kind}/{role}": str(version.digest) for role, version in found.items()}

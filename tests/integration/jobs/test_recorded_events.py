@@ -49,8 +49,8 @@ def rows_of(file: Path) -> list[tuple[str, ...]]:
     return pl.read_csv(file, infer_schema=False).rows()
 
 
-def validated(upload: Path, folder: Path) -> EventData:
-    config = ValidationConfig.model_validate({"kind": "events"})
+def validated(upload: Path, folder: Path, **options: Any) -> EventData:
+    config = ValidationConfig.model_validate({"kind": "events", "events": options})
     outcome = validate(config, Inputs({"upload": upload}), LocalRun(folder, quiet=True))
     assert outcome.dataset is not None
     return open_event_data(outcome.dataset)
@@ -139,3 +139,21 @@ def test_a_base_comes_in_whole_with_its_features(engine: Engine, tmp_path: Path)
     }
     described = both.items.features(["id", "colour", "price"])
     assert described.filter(pl.col("id") == "i1").rows() == [("i1", "red", 1.5)]
+
+
+def test_a_base_that_holds_recorded_events_is_added_to_without_counting_them_twice(engine: Engine, tmp_path: Path):
+    def walk(item: str, start: int) -> None:
+        moments = [NOW + timedelta(minutes=start + at, microseconds=at) for at in range(4)]
+        record(engine, *[(f"u{n}", None, item, moment, "view") for n in range(3) for moment in moments])
+
+    def version(number: int, base: Path | None) -> EventData:
+        upload = write_recorded(engine, version_of(), base, tmp_path / f"upload-{number}")
+        return validated(upload, tmp_path / f"v{number}", drop_duplicates=True)
+
+    walk("tea", 0)
+    first = version(1, None)
+    walk("pot", 10)
+    second = version(2, tmp_path / "v1" / "dataset")
+    assert len(first.events.items) == len(events_of(first)) == 12
+    assert len(second.events.items) == len(events_of(second)) == 24
+    assert events_of(first) < events_of(second)

@@ -18,6 +18,7 @@ from libs.jobs.retention import delete_job
 from libs.jobs.schedules import Plan
 from libs.jobs.states import ExitReason
 from libs.registry.datasets import delete_dataset
+from libs.registry.models import delete_model
 from tests.support.datasets import EVENTS_MANIFEST, add_dataset
 from tests.support.registry import add_version, next_item_bundle
 from tests.support.schedules import JOB, make_due, scheduled
@@ -174,6 +175,13 @@ def test_a_refusal_says_why_and_several_pause_the_schedule(db: Session):
     schedule = schedules.resume(db, DEFAULT_PROJECT_ID, "nightly")
     assert (schedule.status, schedule.status_reason, schedule.refusals) == ("active", None, 0)
     assert schedule.next_run_at > firing.now(db)
+
+
+def test_a_model_that_was_deleted_refuses_and_leaves_no_data_set_behind(db: Session, shop: None):
+    scheduled(db, job=UPDATE, dataset=EVENTS)
+    delete_model(db, DEFAULT_PROJECT_ID, "shop")
+    assert met(db).reason == "/job/models/init: There is no model 'shop'."
+    assert db.scalars(select(DatasetVersion).where(DatasetVersion.status != "ready")).all() == []
 
 
 def test_one_success_forgets_the_refusals_before_it(db: Session):
