@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from pydantic_core import to_json
 from sqlalchemy import Engine
 
 from libs.database.tables import DEFAULT_PROJECT_ID
@@ -62,3 +63,8 @@ def record(items: list[str], project_id: UUID = DEFAULT_PROJECT_ID, **changes: A
         "history": ["a", "b"],
     }
     return RecommendationRecord(**{**fields, **changes})
+
+
+def record_json(items: list[str], **changes: Any) -> bytes:
+    """The same as the recorder hands it over to be inserted."""
+    return to_json(record(items, **changes))

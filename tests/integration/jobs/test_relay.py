@@ -19,7 +19,7 @@ from services.recommender.explanations import repository as explanations
 from services.worker.celery_app import make_app
 from services.worker.relay import Relay
 from tests.support.datasets import add_dataset
-from tests.support.memory import record
+from tests.support.memory import record_json
 from tests.support.schedules import make_due, scheduled
 from tests.support.specs import tiny_spec
 from tests.support.waiting import until
@@ -72,7 +72,7 @@ def test_what_users_did_and_what_was_recommended_is_forgotten_each_by_its_settin
     with transaction(engine) as session:
         for days_ago in (400, 1):
             at = datetime.now(UTC) - timedelta(days=days_ago)
-            explanations.insert(session, [record([f"{days_ago}"], created_at=at)])
+            explanations.insert(session, [record_json([f"{days_ago}"], created_at=at)])
             event = {"item_id": f"{days_ago}", "user_id": "u", "type": "view", "occurred_at": at, "received_at": at}
             session.add(UserEvent(project_id=DEFAULT_PROJECT_ID, event_key=uuid4(), **event))
             session.flush()

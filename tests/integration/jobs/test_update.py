@@ -98,7 +98,8 @@ def test_a_schedule_updates_a_recommender_and_its_alias_by_recorded_events(
     child = made_by(octavo, good)
     assert (child.version, child.status) == (2, "ready")
     assert octavo.job(good).spec["datasets"] == {"train": "clicks@1"}
-    assert octavo.job(good).spec["digests"]["datasets/train"] == child.lineage["dataset_digests"]["train"]
+    made = gateway.get("/v1/datasets/clicks/versions/1").json()
+    assert octavo.job(good).spec["digests"] == {"datasets/train": made["digest"], "models/init": parent.digest}
     assert child.lineage["parent_digests"]["init"] == parent.digest
     (tmp_path / "items.parquet").write_bytes(octavo.model_file(child, "items.parquet"))
     assert "new" in pl.read_parquet(tmp_path / "items.parquet")["id"].to_list()

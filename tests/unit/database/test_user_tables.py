@@ -12,7 +12,7 @@ from libs.database.retention import delete_old_events, delete_old_recommendation
 from libs.database.tables import DEFAULT_PROJECT_ID, Feedback, Recommendation, UserEvent
 from services.recommender.explanations import repository as explanations
 from services.recommender.history.repository import Actor, newest
-from tests.support.memory import record
+from tests.support.memory import record_json
 
 NOW = datetime.now(UTC)
 
@@ -48,7 +48,7 @@ def test_an_event_that_happened_long_ago_and_came_today_stays(db: Session):
 
 
 def test_feedback_goes_with_its_recommendation(db: Session):
-    explanations.insert(db, [record(["a"], created_at=NOW - timedelta(days=100)), record(["b"])])
+    explanations.insert(db, [record_json(["a"], created_at=NOW - timedelta(days=100)), record_json(["b"])])
     for row in db.scalars(select(Recommendation)).all():
         db.add(Feedback(recommendation_id=row.id, kind="click", rank=1, item_id=row.items[0]["item_id"]))
     db.flush()
