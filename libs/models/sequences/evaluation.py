@@ -160,12 +160,12 @@ class RankingMeasurer:
         self.cases = windows.num_targets
         self.windows = _part(windows, config.most_scores // (events.num_items + 1))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def ranks(self, scorer: Scorer) -> Tensor:
         """Ranks of the held-out items alone, [N]: what training watches."""
         return torch.cat([self._full(block, exclude=self.config.exclude_seen) for block in self._blocks(scorer)])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, scorer: Scorer) -> Ranked:
         """Everything the config asks for."""
         generator = torch.Generator(self.device).manual_seed(_SAMPLE_SEED)
