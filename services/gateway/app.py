@@ -92,7 +92,7 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
 def _body_limits(settings: GatewaySettings) -> list[tuple[str, int]]:
     """Paths whose bodies are not small JSON."""
     return [
-        (r"/v1/datasets/[^/]+/versions/[^/]+/upload", settings.max_chunk_bytes),
+        (r"(/v1)?/datasets/[^/]+/versions/[^/]+/upload", settings.max_chunk_bytes),
         (r"/v1/uploads", settings.max_import_bytes),
         (r"/v2/.*|/v1/classify/.*|/try/classify/.*", settings.max_inference_bytes),
         (r"/v1/(events|recommendations(/batch)?|score)", settings.max_events_bytes),

@@ -254,3 +254,24 @@ def test_a_click_adds_an_item_takes_one_out_or_begins_again():
     assert picks(FormData([("item", "a"), ("drop", "7")])) == ["a"]
     assert picks(FormData([*picked.fields, ("clear", "yes")])) == []
     assert len(picks(FormData([("item", f"i{n}") for n in range(500)]))) == 200
+
+
+def test_a_file_is_sent_in_pieces_from_the_page(browser: Browser, client: TestClient):
+    fields = {"name": "cats", "source": "upload", "source/upload": "cats.zip"}
+    token = re.findall(r'name="csrf-token" content="(\w+)"', browser.get("/datasets/new").text)[0]
+    begun = browser.submit("/datasets/new", fields, **{"HX-Request": "true"})
+    assert (begun.status_code, begun.headers["hx-redirect"]) == (204, "/datasets/cats?version=1")
+    address = "/datasets/cats/versions/1/upload"
+
+    def send(content: bytes, offset: int, token: str = token) -> tuple[int, str | None]:
+        headers = {"X-CSRF-Token": token, "Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+        answer = browser.patch(address, content=content, headers=headers)
+        return answer.status_code, answer.headers.get("upload-offset")
+
+    assert send(b"abc", 0, token="0" * 64) == (403, None)
+    assert send(b"abc", 0) == (204, "3")
+    assert send(b"f", 5) == (409, "3")
+    assert 'data-offset="3"' in browser.get("/datasets/cats").text
+    assert send(b"de", 3) == (204, "5")
+    assert browser.post(f"{address}/complete", headers={"X-CSRF-Token": token}).status_code == 204
+    assert client.get("/v1/datasets/cats/versions/1").json()["status"] == "validating"

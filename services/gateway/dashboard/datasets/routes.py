@@ -8,15 +8,16 @@ from starlette.responses import Response
 
 from libs.jobs.dataset_spec import DatasetRequest
 from libs.web.paging import CursorText
-from libs.web.problems import validation_problem
+from libs.web.problems import ConflictError, validation_problem
 from services.gateway.context import Gw
 from services.gateway.dashboard.datasets import view
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.session.visit import Form, ReadsDatasets, WritesDatasets
 from services.gateway.dashboard.templating import render
-from services.gateway.datasets import service
+from services.gateway.datasets import service, upload_routes
 from services.gateway.datasets.routes import DatasetName, Number
+from services.gateway.datasets.upload_routes import Offset
 from services.gateway.downloads import download_of, stream_file
 
 router = Pages(prefix="/datasets")
@@ -81,6 +82,24 @@ def preview(gateway: Gw, visitor: ReadsDatasets, name: DatasetName, number: Numb
     with gateway.reading() as session:
         sheet = service.preview(session, visitor.caller.project_id, name, number)
     return stream_file(gateway.store, download_of(sheet), inline=True)
+
+
+@router.patch("/{name}/versions/{number}/upload", response_model=None, openapi_extra={"requestBody": {}})
+async def append_chunk(
+    request: Request, gateway: Gw, visitor: WritesDatasets, name: DatasetName, number: Number, offset: Offset
+) -> Response:
+    """A piece of a file, as the API takes it; a conflict says where to go on."""
+    try:
+        return await upload_routes.append_chunk(visitor.caller, gateway, name, number, request, offset)
+    except ConflictError as error:
+        return Response(error.detail, error.status, headers=error.headers)
+
+
+@router.action("/{name}/versions/{number}/upload/complete")
+def complete_upload(gateway: Gw, visitor: WritesDatasets, name: DatasetName, number: Number) -> Response:
+    """The file is whole: check it."""
+    upload_routes.complete_upload(visitor.caller, gateway, name, number)
+    return Response(status_code=204)
 
 
 @router.action("/{name}/delete")
