@@ -135,9 +135,9 @@ def test_versions_are_compared_and_their_lineage_is_a_picture(browser: Browser, 
     version = browser.get("/models/cats/versions/2").text
     boxes = re.findall(r'<rect x="(\d+)" y="(\d+)"[^>]+class="box (\w+)( here)?"', version)
     assert sorted((kind, int(x)) for x, _, kind, _ in boxes) == [
-        ("dataset_version", 6), ("job", 6), ("model_version", 270), ("model_version", 534),
+        ("dataset_version", 6), ("job", 6), ("model_version", 306), ("model_version", 606),
     ]  # fmt: skip
-    assert [x for x, _, _, here in boxes if here] == ["534"]
+    assert [x for x, _, _, here in boxes if here] == ["606"]
     assert 'href="/models/cats/versions/1"' in version
     with transaction(engine) as session:
         session.query(Model).one().description = HOSTILE

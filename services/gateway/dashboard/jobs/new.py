@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,17 @@ _SHARED: dict[type[BaseModel], str] = {
     SequenceTrainingConfig: "Sequences",
 }
 _OF_JOB = ("name", "output_model", "seed", "resources", "priority", "timeout_s", "max_attempts")
+
+
+_detail = cache(methods.detail)
+"""A method does not change while the process lives, and its schema takes a while to make."""
+
+
+@cache
+def _job_schema() -> dict[str, Any]:
+    """The fields of a job beside its method, what it reads and its configuration."""
+    schema = JobSpec.model_json_schema()
+    return {**schema, "properties": {name: schema["properties"][name] for name in _OF_JOB}, "required": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
     Raises:
         UnknownMethodError: there is none of that name.
     """
-    detail = methods.detail(method)
+    detail = _detail(method)
     typed = Typed(given.values, by_field(given.errors))
     references = _references(session, project_id, method, typed)
     config = fields_of(detail.config_schema, typed, "config/")
@@ -156,9 +168,7 @@ def _job_group(typed: Typed) -> Group:
 
 
 def _job_fields(typed: Typed) -> list[Field]:
-    schema = JobSpec.model_json_schema()
-    wanted = {name: schema["properties"][name] for name in _OF_JOB}
-    fields = fields_of({**schema, "properties": wanted, "required": ()}, typed)
+    fields = fields_of(_job_schema(), typed)
     helps = {
         "seed": "Of every random choice; the same seed gives the same weights.",
         "priority": "Higher ones are taken first.",
@@ -173,7 +183,7 @@ def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, st
     Raises:
         UnknownMethodError: there is no such method or task.
     """
-    detail = methods.detail(method)
+    detail = _detail(method)
     fields = [*fields_of(detail.config_schema, Typed(), "config/"), *_job_fields(Typed())]
     body: dict[str, Any] = {"method": method, "config": {}, **json_of(fields, form)}
     texts = shown_values(fields, form)
@@ -186,9 +196,7 @@ def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, st
 def texts_of_spec(spec: Mapping[str, Any]) -> dict[str, str]:
     """What a form shows that makes a job like one that exists: its values, where they are not the defaults."""
     config = typed_values(config_class(spec["method"]).model_json_schema(), spec["config"], "config/")
-    schema = JobSpec.model_json_schema()
-    wanted = {name: schema["properties"][name] for name in _OF_JOB}
-    job = typed_values({**schema, "properties": wanted}, spec)
+    job = typed_values(_job_schema(), spec)
     references = {
         f"{kind}/{role}": text_of(text) for kind in ("datasets", "models") for role, text in spec.get(kind, {}).items()
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.gateway.models.schemas import Lineage, LineageNode
 
 WIDTH, HEIGHT = 190, 46
-_GAP_X, _GAP_Y, _MARGIN = 74, 18, 6
+_GAP_X, _GAP_Y, _MARGIN = 110, 18, 6
 MOST_NODES = 80
 _WORDS = {"model_version": "model", "dataset_version": "data set", "job": "job", "unknown": "unknown"}
 

@@ -19,6 +19,10 @@
   }
   setInterval(refreshTimes, 15000);
 
+  // On a phone the row of pages scrolls: the one that is open should be seen.
+  const current = document.querySelector(".bar [aria-current]");
+  if (current) current.closest("nav").scrollLeft = current.offsetLeft - 80;
+
   document.addEventListener("htmx:configRequest", (event) => {
     const token = document.querySelector('meta[name="csrf-token"]');
     if (token) event.detail.headers["X-CSRF-Token"] = token.content;

@@ -21,7 +21,7 @@
   }
 
   function table(answer) {
-    const list = element("table", null, "list");
+    const list = element("table", null, "list short");
     const head = list.createTHead().insertRow();
     for (const name of ["Label", "Probability"]) {
       const cell = element("th", name);

@@ -16,7 +16,8 @@
 
   async function problemOf(answer) {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    return (page.querySelector(".note.bad") ?? page.querySelector(".error") ?? page.body).textContent.trim();
+    const found = [...page.querySelectorAll(".error, .note.bad:not(#offline)")].map((one) => one.textContent.trim());
+    return found.join(" ") || page.body.textContent.trim();
   }
 
   async function sendPiece(address, file, offset) {
