@@ -121,10 +121,20 @@ def test_a_relay_that_dies_between_leaves_the_time_to_another(db: Session, engin
     assert jobs(db) == 1
 
 
-def test_one_time_has_one_run(db: Session):
-    run_id = scheduled(db).id
+def test_a_clock_that_is_set_back_meets_no_time_again(db: Session):
+    schedule = scheduled(db)
     run = met(db)
-    db.add(ScheduleRun(schedule_id=run_id, planned_at=run.planned_at, fired_by="clock", outcome="skipped"))
+    schedule.next_run_at = run.planned_at
+    db.commit()
+    assert fire(db).id == run.id
+    assert jobs(db) == 1
+    assert reread(db).next_run_at > firing.now(db)
+
+
+def test_one_time_has_one_run(db: Session):
+    schedule_id = scheduled(db).id
+    run = met(db)
+    db.add(ScheduleRun(schedule_id=schedule_id, planned_at=run.planned_at, fired_by="clock", outcome="skipped"))
     with pytest.raises(IntegrityError):
         db.flush()
 
