@@ -23,8 +23,9 @@ from libs.serving.repository import Identity, RunSettings
 if TYPE_CHECKING:
     from libs.serving.recommendation.ann import ItemIndex
 
-ANN_ABOVE_ITEMS = 500_000
-"""Catalogues above this are served by an index unless the service says otherwise."""
+ANN_ABOVE_ITEMS = 200_000
+"""Catalogues above this are served by an index unless the service says otherwise: here exact products cost a request
+as much as all else of it, and seven times the index (docs/benchmarks.md)."""
 
 EXPLAIN_FILE = "explain.onnx"
 
