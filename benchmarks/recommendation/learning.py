@@ -65,7 +65,7 @@ class Result:
 
     Attributes:
         ended: `epochs`, `patience`, or `budget`: the CPU time ended first, and all figures are of the best so far.
-        rising: whether the best validation figure is the last or the last but one.
+        rising: whether the best validation figure is the last or the last but one, or there was none yet.
         cpu_s: of training and validating, over all sittings.
         build_cpu_s: of what is counted and factorised before; no part of `cpu_s`.
         figures: `val/…` and `test/…` of the chosen weights.
@@ -165,7 +165,7 @@ def train(
         setting=trial.setting,
         seed=trial.seed,
         ended=ended,
-        rising=best in [value for _, value in course[-2:]],
+        rising=not course or best in [value for _, value in course[-2:]],
         steps=state["step"],
         epochs=state["epoch"],
         chosen_epoch=chosen,
@@ -205,7 +205,7 @@ def in_words(result: Result, shown: Sequence[str]) -> str:
     """A few lines."""
     ended = {"budget": "the budget ended first", "patience": "no longer rising", "epochs": "all epochs"}[result.ended]
     if result.ended == "budget" and result.rising:
-        ended += ", still rising"
+        ended += ", still rising" if result.course else " and before the first validation: these are the last weights"
     wanted = tuple(f"test/{name}" for name in shown)
     figures = [(name, value) for name, value in result.figures.items() if name.startswith(wanted)]
     printed = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures)
