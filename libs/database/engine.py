@@ -3,13 +3,15 @@
 Whoever opens a transaction ends it: functions that take a `Session` never commit.
 """
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from pydantic_core import to_json
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from libs.settings import platform_settings
@@ -24,7 +26,7 @@ def make_engine(
     statement_timeout_s: float = 30.0,
     idle_timeout_s: float = 30.0,
 ) -> Engine:
-    """A pool of connections whose times are in UTC.
+    """A pool of connections whose times are in UTC; one that Postgres ended is replaced when it is next taken.
 
     Args:
         url: SQLAlchemy URL; the settings' `database_url` when left out.
@@ -34,11 +36,10 @@ def make_engine(
         idle_timeout_s: Postgres ends a session that leaves its transaction open for longer without a word: that of a
             frozen process, or of a machine that vanished.
     """
-    return create_engine(
+    engine = create_engine(
         url or platform_settings().database_url.get_secret_value(),
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_pre_ping=True,
         json_serializer=_to_json,
         connect_args={
             "application_name": application,
@@ -47,6 +48,24 @@ def make_engine(
             f"-c idle_in_transaction_session_timeout={int(idle_timeout_s * 1000)}",
         },
     )
+
+    @event.listens_for(engine, "checkout")
+    def check_alive(connection: psycopg.Connection, *_: object) -> None:
+        """Ask Postgres only when it has said something unasked: a session that it ends, it ends with a word."""
+        try:
+            if connection.closed or _has_news(connection.fileno()):
+                engine.dialect.do_ping(connection)  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise DisconnectionError from error
+
+    return engine
+
+
+def _has_news(descriptor: int) -> bool:
+    """Whether there is something to read, or the other side has closed."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _to_json(value: Any) -> str:

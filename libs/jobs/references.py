@@ -7,13 +7,14 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from libs.database.tables import DatasetVersion, ModelVersion
+from libs.database.tables import ModelVersion
 from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.spec import JobSpec
 from libs.models.catalog import METHODS, DataKind, Task, UnknownMethodError
 from libs.models.estimate_config import EstimateConfig
 from libs.models.update_config import UpdateConfig
 from libs.registry import datasets, models
+from libs.registry.datasets import ReadyVersion
 from libs.registry.errors import BadReference, RegistryError
 from libs.registry.import_config import ImportConfig
 from libs.registry.references import Reference, check_alias, parse_reference
@@ -121,7 +122,7 @@ class _Pins:
             takes = f"Roles: {', '.join(sorted(known))}." if known else f"It takes no {kind}."
             self._refuse((kind, role), f"{method} has no role {role!r} for {kind}. {takes}")
 
-    def resolve(self, kind: str, find: Callable[[str], DatasetVersion | ModelVersion], roles: Roles) -> None:
+    def resolve(self, kind: str, find: Callable[[str], ReadyVersion | ModelVersion], roles: Roles) -> None:
         for role, text in self._given[kind].items():
             if kind == "datasets" and self._is_upcoming(text):
                 self._expect(role, roles)
@@ -136,7 +137,7 @@ class _Pins:
                 self._data = _READ_BY.get(version.task)
                 self._check_update(version, parse_reference(text).name)
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
-            self._note_digest(f"{kind}/{role}", str(version.digest))
+            self._note_digest(f"{kind}/{role}", version.digest)
 
     def _is_upcoming(self, text: str) -> bool:
         return self._upcoming is not None and parse_reference(text) == Reference(self._upcoming.name)
@@ -157,9 +158,9 @@ class _Pins:
             name = self._upcoming.name
             self._refuse(("datasets",), f"No role reads {name!r}, which is made first: write its name, no version.")
 
-    def _check_kind(self, path: tuple[str, ...], version: DatasetVersion | ModelVersion, roles: Roles) -> None:
+    def _check_kind(self, path: tuple[str, ...], version: ReadyVersion | ModelVersion, roles: Roles) -> None:
         """Refuse a data set of another kind or a model of another task than the job reads."""
-        if isinstance(version, DatasetVersion):
+        if isinstance(version, ReadyVersion):
             self._check_data(path, version.kind, roles)
         elif roles.task is not None and version.task != roles.task:
             does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]

@@ -1,7 +1,7 @@
 """Data sets and their versions: `uploading` → `validating` → `ready` | `invalid`. Never commits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Select, bindparam, func, select
@@ -112,8 +112,31 @@ def find_dataset(session: Session, project_id: UUID, name: str) -> Dataset:
     return dataset
 
 
-def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool = True) -> DatasetVersion:
-    """The version that `name` (the newest ready one) or `name@2` means.
+class ReadyVersion(NamedTuple):
+    """What a job needs to know of a version it reads. Never changes."""
+
+    version: int
+    kind: str
+    uri: str
+    digest: str
+
+
+_READY = (
+    select(*(getattr(DatasetVersion, name) for name in ReadyVersion._fields))
+    .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    .where(
+        Dataset.project_id == bindparam("project_id"),
+        Dataset.deleted_at.is_(None),
+        Dataset.name == bindparam("name"),
+        DatasetVersion.status == "ready",
+    )
+)
+_NEWEST_READY = _READY.order_by(DatasetVersion.version.desc()).limit(1)
+_NUMBERED_READY = _READY.where(DatasetVersion.version == bindparam("version"))
+
+
+def resolve(session: Session, project_id: UUID, reference: str) -> ReadyVersion:
+    """The version that `name` (the newest ready one) or `name@2` means; one query, as every job asks for it.
 
     Raises:
         BadReference: `reference` is malformed or names an alias, which data sets do not have.
@@ -123,21 +146,28 @@ def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool =
     parsed = parse_reference(reference)
     if parsed.alias is not None:
         raise BadReference(f"{reference[:140]!r}: data sets have versions, no aliases. Write {parsed.name}@1.")
+    wanted = {"project_id": project_id, "name": parsed.name}
     if parsed.version is None:
-        return _newest_ready(session, project_id, parsed.name)
-    dataset = find_dataset(session, project_id, parsed.name)
-    found = select(DatasetVersion).where(
-        DatasetVersion.dataset_id == dataset.id, DatasetVersion.version == parsed.version
-    )
-    version = session.scalar(found)
-    if version is None:
-        raise DatasetVersionNotFound(f"Data set {dataset.name!r} has no version {parsed.version}.")
-    if ready and version.status != "ready":
-        raise NotReady(
-            f"Data set {dataset.name}@{version.version} is {version.status}; "
-            f"`octavo datasets show {dataset.name}@{version.version}` says why."
-        )
-    return version
+        found = session.execute(_NEWEST_READY, wanted).one_or_none()
+    else:
+        found = session.execute(_NUMBERED_READY, {**wanted, "version": parsed.version}).one_or_none()
+    if found is None:
+        raise _why_not_ready(session, find_dataset(session, project_id, parsed.name), parsed.version)
+    return ReadyVersion(*found)
+
+
+def _why_not_ready(session: Session, dataset: Dataset, number: int | None) -> DatasetVersionNotFound | NotReady:
+    """Why there is no ready version of this number, or none at all."""
+    versions = list_versions(session, dataset)
+    if number is None:
+        states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
+        reason = f"Data set {dataset.name!r} has no ready version: {states}."
+        return NotReady(f"{reason} `octavo datasets show {dataset.name}` says why.")
+    status = next((version.status for version in versions if version.version == number), None)
+    if status is None:
+        return DatasetVersionNotFound(f"Data set {dataset.name!r} has no version {number}.")
+    place = f"{dataset.name}@{number}"
+    return NotReady(f"{place} is {status}; `octavo datasets show {place}` says why.")
 
 
 def list_versions(session: Session, dataset: Dataset) -> Sequence[DatasetVersion]:
@@ -154,33 +184,6 @@ def delete_dataset(session: Session, project_id: UUID, name: str) -> None:
     """
     find_dataset(session, project_id, name).deleted_at = func.clock_timestamp()
     session.flush()
-
-
-_NEWEST_READY = (
-    select(DatasetVersion)
-    .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
-    .where(
-        Dataset.project_id == bindparam("project_id"),
-        Dataset.deleted_at.is_(None),
-        Dataset.name == bindparam("name"),
-        DatasetVersion.status == "ready",
-    )
-    .order_by(DatasetVersion.version.desc())
-    .limit(1)
-)
-
-
-def _newest_ready(session: Session, project_id: UUID, name: str) -> DatasetVersion:
-    """In one query, as every submission of a job asks for it."""
-    newest = session.scalar(_NEWEST_READY, {"project_id": project_id, "name": name})
-    if newest is not None:
-        return newest
-    dataset = find_dataset(session, project_id, name)
-    versions = list_versions(session, dataset)
-    states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
-    raise NotReady(
-        f"Data set {dataset.name!r} has no ready version: {states}. `octavo datasets show {dataset.name}` says why."
-    )
 
 
 def _move(session: Session, version_id: UUID, allowed: set[str], status: str) -> DatasetVersion:

@@ -1,11 +1,13 @@
 """What JSON allows in strings and Postgres does not store."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from libs.web.problems import FieldProblem, UnprocessableError, pointer
 
 _MAX_DEPTH = 64
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def check_storable(body: Any) -> None:
@@ -37,4 +39,4 @@ def _unstorable(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple
 
 
 def _is_text(value: str) -> bool:
-    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    return _UNSTORABLE.search(value) is None

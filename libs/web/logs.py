@@ -7,18 +7,21 @@ import structlog
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
+    structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,
 ]
 
 
 def configure_logs(service: str, level: int = logging.INFO) -> None:
-    """Send structlog and the standard library's loggers to stdout as JSON lines."""
+    """Write our lines and those of the standard library's loggers to stdout, as JSON of the same form.
+
+    Ours do not go through the standard library: there is one for every request.
+    """
+    rendered: list[structlog.typing.Processor] = [_named(service), structlog.processors.JSONRenderer()]
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_SHARED, *rendered],
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -26,11 +29,7 @@ def configure_logs(service: str, level: int = logging.INFO) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _named(service),
-                structlog.processors.JSONRenderer(),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -25,7 +25,7 @@ class StrictRoute(APIRoute):
         takes_body = takes_json or "requestBody" in (self.openapi_extra or {})
 
         async def strict(request: Request) -> Response:
-            if request.url.query:
+            if request.scope["query_string"]:
                 _check_query(request, known)
             if _has_body(request):
                 if not takes_body:

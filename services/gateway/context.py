@@ -27,9 +27,14 @@ class Gateway(Transactions):
     keys: PostgresKeys
 
 
-async def _gateway(request: Request) -> Gateway:
+def gateway_of(request: Request) -> Gateway:
+    """What the process that answers `request` holds."""
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+async def _gateway(request: Request) -> Gateway:
+    return gateway_of(request)
 
 
 Gw = Annotated[Gateway, Depends(_gateway)]

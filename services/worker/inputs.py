@@ -17,6 +17,7 @@ from libs.jobs.spec import JobSpec
 from libs.registry import datasets, models
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
+from libs.registry.datasets import ReadyVersion
 from libs.registry.import_config import ImportConfig
 from libs.registry.uploads import find_upload
 from services.worker.attempt_folder import AttemptFolder
@@ -39,7 +40,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class _Wanted:
-    datasets: dict[str, DatasetVersion]
+    datasets: dict[str, ReadyVersion]
     models: dict[str, ModelVersion]
     upload: DatasetVersion | None
     model_file: Artifact | None
@@ -67,9 +68,9 @@ class InputStore:
         ready = Prepared()
         with ExitStack() as leases:
             for role, dataset in wanted.datasets.items():
-                stored = leases.enter_context(self._cache.lease(str(dataset.digest), str(dataset.uri)))
+                stored = leases.enter_context(self._cache.lease(dataset.digest, dataset.uri))
                 ready.datasets[role] = leases.enter_context(with_pictures(stored, self._cache, folder.path))
-                ready.dataset_digests[role] = str(dataset.digest)
+                ready.dataset_digests[role] = dataset.digest
             for role, model in wanted.models.items():
                 ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
                 ready.model_digests[role] = model.digest
@@ -122,7 +123,7 @@ def _model_file(session: Session, project_id: UUID, spec: JobSpec) -> Artifact |
     return find_upload(session, project_id, spec.config.artifact)
 
 
-def _pinned(references: dict[str, str], found: dict[str, DatasetVersion] | dict[str, ModelVersion]) -> dict[str, str]:
+def _pinned(references: dict[str, str], found: dict[str, ReadyVersion] | dict[str, ModelVersion]) -> dict[str, str]:
     """`name@version` for every reference that was looked up."""
     return {role: f"{references[role].partition('@')[0]}@{version.version}" for role, version in found.items()}
 

@@ -23,9 +23,9 @@ def tiny_spec(**changes: Any) -> JobSpec:
 
 def submitted(db: Session, depends_on: tuple[UUID, ...] = (), group_id: UUID | None = None, **changes: Any) -> Job:
     """A job that was submitted and committed."""
-    job = submit(db, DEFAULT_PROJECT_ID, tiny_spec(**changes), depends_on=depends_on, group_id=group_id)
+    new = submit(db, DEFAULT_PROJECT_ID, tiny_spec(**changes), depends_on=depends_on, group_id=group_id)
     db.commit()
-    return job
+    return db.get_one(Job, new.id)
 
 
 def claimed(db: Session, **changes: Any) -> Job:

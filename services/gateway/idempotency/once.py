@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from libs.web.auth import Caller
 from libs.web.idempotency import Answer, IdempotencyHeader, answer_once, request_digest
-from services.gateway.context import Gateway, Gw
+from services.gateway.context import Gateway, gateway_of
 from services.gateway.idempotency.repository import PostgresAnswers
 
 
@@ -19,9 +19,9 @@ class Creation:
     """A request that creates something, and the key it came with."""
 
     gateway: Gateway
-    key: str | None
-    operation: str
-    body: Any
+    key: str | None = None
+    operation: str = ""
+    body: Any = None
 
     def once(self, caller: Caller, work: Callable[[Session], Answer], content: str = "") -> JSONResponse:
         """Do `work` in a transaction of its own, or give the answer it gave before under the same key.
@@ -38,9 +38,12 @@ class Creation:
             return answer_once(answers, self.key, digest, lambda: work(session))
 
 
-async def _creation(request: Request, gateway: Gw, key: IdempotencyHeader = None) -> Creation:
+async def _creation(request: Request, key: IdempotencyHeader = None) -> Creation:
+    gateway = gateway_of(request)
+    if key is None:
+        return Creation(gateway)
     takes_json = getattr(request.scope["route"], "body_field", None) is not None
-    body = await request.json() if key is not None and takes_json else None
+    body = await request.json() if takes_json else None
     return Creation(gateway, key, f"{request.method} {request.url.path}?{request.url.query}", body)
 
 

@@ -6,7 +6,6 @@ from uuid import UUID
 from fastapi import Body, Query, Security
 from fastapi.responses import JSONResponse
 
-from libs.database.tables import Job
 from libs.jobs import retention, submit, wishes
 from libs.jobs.spec import MethodName, Name
 from libs.jobs.states import JobStatus
@@ -30,7 +29,6 @@ SpecBody = Annotated[dict[str, Any], Body()]
 @router.post("", status_code=202, response_model=JobDetail, responses={**responses(409), 200: {"model": DryRun}})
 def submit_job(
     caller: Writer,
-    gateway: Gw,
     body: SpecBody,
     creation: Creates,
     dry_run: Annotated[bool, Query(description="Check and resolve everything, queue nothing.")] = False,
@@ -42,7 +40,7 @@ def submit_job(
     """
     spec = service.read_spec(body)
     if dry_run:
-        with gateway.reading() as session:
+        with creation.gateway.reading() as session:
             return JSONResponse(service.dry_run(session, caller.project_id, spec).model_dump(mode="json"))
     return creation.once(caller, lambda session: _accepted(service.submit_job(session, caller.project_id, spec)))
 
@@ -51,7 +49,7 @@ def _accepted(job: JobDetail) -> Answer:
     return Answer(202, job.model_dump(mode="json"), {"Location": f"/v1/jobs/{job.id}"})
 
 
-def _new(job: Job) -> Answer:
+def _new(job: submit.NewJob) -> Answer:
     return _accepted(service.detail_of(job))
 
 

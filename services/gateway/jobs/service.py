@@ -16,7 +16,7 @@ from libs.jobs.errors import JobNotFound
 from libs.jobs.references import pin
 from libs.jobs.spec import JobSpec, config_class, parse_spec
 from libs.jobs.states import TERMINAL, JobStatus
-from libs.jobs.submit import default_name, submit
+from libs.jobs.submit import NewJob, default_name, submit
 from libs.web.field_errors import Path, names_in
 from libs.web.json_text import check_storable
 from libs.web.paging import Page, decode_cursor
@@ -143,8 +143,8 @@ def _hint(session: Session, job: Job) -> str | None:
     return f"No worker that is alive takes jobs of the queue {job.queue!r}; the job waits until one does: {advice}."
 
 
-def detail_of(job: Job, attempts: Sequence[Attempt] = (), hint: str | None = None) -> JobDetail:
-    """A job row over HTTP."""
+def detail_of(job: Job | NewJob, attempts: Sequence[Attempt] = (), hint: str | None = None) -> JobDetail:
+    """A job over HTTP."""
     fields = {name: getattr(job, name) for name in JobDetail.model_fields.keys() - {"attempts", "hint"}}
     return JobDetail(**fields, attempts=list(attempts), hint=hint)
 

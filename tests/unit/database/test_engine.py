@@ -38,6 +38,25 @@ def test_json_without_a_number_for_it_is_stored_as_text(engine: Engine, db):
     assert job.result == {"metrics": {"loss": "NaN", "best": "-Infinity", "plain": 0.5}}
 
 
+def backend_of(engine: Engine) -> int:
+    """Which session of Postgres the pool gives."""
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+
+
+def test_connection_is_replaced_when_postgres_ended_it_and_only_then(engine: Engine, postgres_url: str):
+    with engine.connect() as connection:
+        connection.execute(text("LISTEN octavo_news"))
+        connection.commit()
+    first = backend_of(engine)
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("NOTIFY octavo_news")
+        assert backend_of(engine) == first
+        ended = other.execute("SELECT pg_terminate_backend(%s, 10000)", [first]).fetchone()
+    assert ended == (True,)
+    assert backend_of(engine) != first
+
+
 def test_session_that_falls_silent_in_a_transaction_is_ended(postgres_url: str, engine: Engine):
     silent = make_engine(postgres_url, idle_timeout_s=0.05)
     with silent.connect() as connection:

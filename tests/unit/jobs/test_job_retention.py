@@ -28,7 +28,8 @@ def test_an_ended_job_is_deleted_and_a_checkpoint_that_a_retry_needs_stays(db: S
     db.expire_all()
     assert db.scalars(select(Job.id)).all() == [again.id]
     assert db.scalars(select(JobCheckpoint.job_id)).all() == [again.id]
-    assert (again.retry_of, reports.newest_checkpoint(db, again.id).step) == (None, 4)
+    assert db.get_one(Job, again.id).retry_of is None
+    assert reports.newest_checkpoint(db, again.id).step == 4
 
 
 @pytest.mark.parametrize("first_deleted", ["job", "its retry"])
