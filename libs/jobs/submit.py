@@ -82,7 +82,7 @@ def submit(
         "clone_of": clone_of,
     }
     first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
-    created_at = session.scalars(_NEW_JOB, {**row, "first_event": first_event}).one()
+    created_at = session.connection().execute(_NEW_JOB, {**row, "first_event": first_event}).scalar_one()
     if depends_on:
         return _settled(session, row["id"], depends_on)
     return NewJob(**row, created_at=created_at)

@@ -146,11 +146,11 @@ def resolve(session: Session, project_id: UUID, reference: str) -> ReadyVersion:
     parsed = parse_reference(reference)
     if parsed.alias is not None:
         raise BadReference(f"{reference[:140]!r}: data sets have versions, no aliases. Write {parsed.name}@1.")
-    wanted = {"project_id": project_id, "name": parsed.name}
+    connection, wanted = session.connection(), {"project_id": project_id, "name": parsed.name}
     if parsed.version is None:
-        found = session.execute(_NEWEST_READY, wanted).one_or_none()
+        found = connection.execute(_NEWEST_READY, wanted).one_or_none()
     else:
-        found = session.execute(_NUMBERED_READY, {**wanted, "version": parsed.version}).one_or_none()
+        found = connection.execute(_NUMBERED_READY, {**wanted, "version": parsed.version}).one_or_none()
     if found is None:
         raise _why_not_ready(session, find_dataset(session, project_id, parsed.name), parsed.version)
     return ReadyVersion(*found)

@@ -9,12 +9,12 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer, SecurityScopes
 from starlette.concurrency import run_in_threadpool
 
 from libs.web.problems import ForbiddenError, UnauthorizedError
@@ -97,7 +97,6 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="`Bearer oct_<prefix>_<secret>`")
 _NO_DIGEST = "0" * 64
 
 
@@ -118,26 +117,31 @@ def identify(text: str, keys: KeyStore) -> Caller:
     return stored.caller
 
 
-async def authenticate(
-    request: Request,
-    wanted: SecurityScopes,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> Caller:
-    """The caller of this request, who carries every scope the route declares."""
-    if credentials is None:
-        raise UnauthorizedError("Send an API key: `Authorization: Bearer oct_…`.")
-    keys: KeyStore = request.app.state.keys
-    text = credentials.credentials
-    with span("auth"):
-        caller = identify(text, keys) if keys.knows(text) else await run_in_threadpool(identify, text, keys)
-    structlog.contextvars.bind_contextvars(key_id=str(caller.key_id))
-    missing = [scope for scope in wanted.scopes if not caller.may(scope)]
-    if missing:
-        raise ForbiddenError(f"This key lacks the scope {', '.join(missing)}.")
-    return caller
+class _Authenticate(HTTPBearer):
+    """The caller of a request, who carries every scope the route declares. One dependency: each costs every request."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_error=False, scheme_name="ApiKey", description="`Bearer oct_<prefix>_<secret>`")
+
+    async def __call__(self, request: Request, wanted: SecurityScopes) -> Caller:  # type: ignore[override]
+        credentials = await super().__call__(request)
+        if credentials is None:
+            raise UnauthorizedError("Send an API key: `Authorization: Bearer oct_…`.")
+        keys: KeyStore = request.app.state.keys
+        text = credentials.credentials
+        with span("auth"):
+            caller = identify(text, keys) if keys.knows(text) else await run_in_threadpool(identify, text, keys)
+        structlog.contextvars.bind_contextvars(key_id=str(caller.key_id))
+        missing = [scope for scope in wanted.scopes if not caller.may(scope)]
+        if missing:
+            raise ForbiddenError(f"This key lacks the scope {', '.join(missing)}.")
+        return caller
 
 
-def public() -> None:
+authenticate = _Authenticate()
+
+
+async def public() -> None:
     """Marks a route that needs no key."""
 
 

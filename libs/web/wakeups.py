@@ -86,5 +86,32 @@ class PostgresListener:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             self.connected.set()
             self._wakeups.wake_all()
-            async for notification in connection.notifies():
-                self._wakeups.wake(notification.payload)
+            await self._hand_on(connection)
+
+    async def _hand_on(self, connection: psycopg.AsyncConnection) -> None:
+        """Wake who waits, until the connection is lost.
+
+        Read as it comes instead of by `connection.notifies()`, which registers with the event loop anew for each
+        notification: with many jobs that was a tenth of all the process did.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
+        """
+        loop, pgconn = asyncio.get_running_loop(), connection.pgconn
+        lost = loop.create_future()
+
+        def read() -> None:
+            try:
+                pgconn.consume_input()
+                while (notification := pgconn.notifies()) is not None:
+                    self._wakeups.wake(notification.extra.decode())
+            except psycopg.OperationalError as error:
+                if not lost.done():
+                    lost.set_exception(error)
+
+        loop.add_reader(pgconn.socket, read)
+        try:
+            read()  # what came with the answer to LISTEN
+            await lost
+        finally:
+            loop.remove_reader(pgconn.socket)

@@ -5,6 +5,7 @@ from types import FrameType
 import uvicorn
 
 from libs.web.logs import configure_logs
+from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
 from services.gateway.app import create_app
 from services.gateway.settings import gateway_settings
@@ -27,6 +28,7 @@ def main() -> None:
     settings = gateway_settings()
     configure_logs("gateway")
     app = create_app(settings)
+    keep_what_is_loaded()
     config = uvicorn.Config(
         app,
         host=settings.host,

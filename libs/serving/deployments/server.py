@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from libs.serving.deployments.settings import ServingSettings
 from libs.web.logs import configure_logs
+from libs.web.memory import keep_what_is_loaded
 
 
 def serve(service: str, make_app: Callable[[], FastAPI], settings: ServingSettings) -> None:
@@ -16,8 +17,10 @@ def serve(service: str, make_app: Callable[[], FastAPI], settings: ServingSettin
         service: what its log lines call it.
     """
     configure_logs(service)
+    app = make_app()
+    keep_what_is_loaded()
     uvicorn.run(
-        make_app(),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
