@@ -25,7 +25,7 @@ from libs.jobs.references import Upcoming, pin
 from libs.jobs.schedule_times import BadTime, next_cron, next_interval
 from libs.jobs.spec import parse_spec
 from libs.jobs.states import TERMINAL
-from libs.jobs.submit import submit
+from libs.jobs.submit import NewJob, submit
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -41,7 +41,7 @@ KEPT_RUNS = 100
 class Submitted:
     """What one time of a schedule made; `dataset` is the `name@version` that was begun first."""
 
-    job: Job
+    job: NewJob
     dataset: str | None
 
 
