@@ -4,13 +4,13 @@ Whoever opens a transaction ends it: functions that take a `Session` never commi
 """
 
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from pydantic_core import to_json
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -84,6 +84,15 @@ def is_transient(error: DBAPIError) -> bool:
 def session(engine: Engine) -> Session:
     """A session whose objects stay readable after its transaction has ended."""
     return Session(engine, expire_on_commit=False)
+
+
+def execute_plainly(session: Session, statement: Executable, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+    """Run a statement of columns, not objects, without the ORM's part, which costs a third of a short statement.
+
+    What waits in the session is written first, as before any other of its statements.
+    """
+    session.flush()
+    return session.connection().execute(statement, parameters)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Select, bindparam, case, func, insert, literal, select
 from sqlalchemy.orm import Session
 
+from libs.database.engine import execute_plainly
 from libs.database.tables import Job, JobCheckpoint, JobDependency, JobEvent, Json, Outbox
 from libs.jobs import dependencies, moves
 from libs.jobs.errors import DependencyNotFound, InvalidMove
@@ -82,7 +83,7 @@ def submit(
         "clone_of": clone_of,
     }
     first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
-    created_at = session.connection().execute(_NEW_JOB, {**row, "first_event": first_event}).scalar_one()
+    created_at = execute_plainly(session, _NEW_JOB, {**row, "first_event": first_event}).scalar_one()
     if depends_on:
         return _settled(session, row["id"], depends_on)
     return NewJob(**row, created_at=created_at)

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from libs.data.manifest import Manifest
+from libs.database.engine import execute_plainly
 from libs.database.tables import Dataset, DatasetVersion
 from libs.registry.artifacts import StoredFolder
 from libs.registry.errors import (
@@ -146,14 +147,14 @@ def resolve(session: Session, project_id: UUID, reference: str) -> ReadyVersion:
     parsed = parse_reference(reference)
     if parsed.alias is not None:
         raise BadReference(f"{reference[:140]!r}: data sets have versions, no aliases. Write {parsed.name}@1.")
-    connection, wanted = session.connection(), {"project_id": project_id, "name": parsed.name}
+    wanted = {"project_id": project_id, "name": parsed.name}
     if parsed.version is None:
-        found = connection.execute(_NEWEST_READY, wanted).one_or_none()
+        found = execute_plainly(session, _NEWEST_READY, wanted).one_or_none()
     else:
-        found = connection.execute(_NUMBERED_READY, {**wanted, "version": parsed.version}).one_or_none()
+        found = execute_plainly(session, _NUMBERED_READY, {**wanted, "version": parsed.version}).one_or_none()
     if found is None:
         raise _why_not_ready(session, find_dataset(session, project_id, parsed.name), parsed.version)
-    return ReadyVersion(*found)
+    return ReadyVersion._make(found)
 
 
 def _why_not_ready(session: Session, dataset: Dataset, number: int | None) -> DatasetVersionNotFound | NotReady:
