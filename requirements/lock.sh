@@ -3,7 +3,7 @@
 # Needs uv (`pip install uv`). A maintainer's tool: installing uses pip alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-leave_out=(torch torchvision triton setuptools)
+leave_out=(torch torchvision triton)
 for package in $(uv pip compile -q --python-version 3.11 -c requirements/torch.txt --extra worker pyproject.toml |
                  sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)(\[.*\])?==.*/\1/p'); do leave_out+=("$package"); done
 for extra in gateway worker inference inference-gpu local s3 dev; do

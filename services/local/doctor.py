@@ -102,7 +102,7 @@ print(json.dumps({"version": torch.__version__, "built_for": torch.version.cuda,
 
 def _torch(_: PlatformSettings) -> list[Finding]:
     if importlib.util.find_spec("torch") is None:
-        remedy = "pip install -r requirements/torch.txt (the small CPU-only build: make install TORCH_INDEX=<index>)"
+        remedy = "pip install -r requirements/torch.txt (the small CPU-only build: make clean install TORCH_INDEX=<index>)"
         return [Finding(subject="torch", level="missing", message="not installed", remedy=remedy)]
     try:
         asked = subprocess.run(
@@ -126,7 +126,7 @@ def _gpu(built_for: str | None, seen: int) -> Finding:
     if shutil.which("nvidia-smi") is None:
         return Finding(subject="gpu", level="ok", message="none; jobs run on the CPU")
     if built_for is None:
-        remedy = "Install a CUDA build: make install TORCH_INDEX=<index of the CUDA build>"
+        remedy = "Install a CUDA build: make clean install TORCH_INDEX=<index of the CUDA build>"
         return Finding(subject="gpu", level="note", message="there is one, torch is a CPU-only build", remedy=remedy)
     message = f"there is one, but torch for CUDA {built_for} does not see it"
     return Finding(subject="gpu", level="note", message=message, remedy="Is the driver as new as that CUDA needs?")
