@@ -102,7 +102,7 @@ print(json.dumps({"version": torch.__version__, "built_for": torch.version.cuda,
 
 def _torch(_: PlatformSettings) -> list[Finding]:
     if importlib.util.find_spec("torch") is None:
-        remedy = "pip install -r requirements/torch.txt (the small CPU-only build: make clean install TORCH_INDEX=<index>)"
+        remedy = "pip install -r requirements/torch.txt (the CPU build: make clean install TORCH_INDEX=<index>)"
         return [Finding(subject="torch", level="missing", message="not installed", remedy=remedy)]
     try:
         asked = subprocess.run(
