@@ -15,6 +15,7 @@ from libs.jobs.submit import submit
 from libs.registry.datasets import create_version, mark_uploaded
 from services.local.plan import SHORT_WORKER
 from tests.support.platform import Platform, add_digits, scripted_training
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on machines that may be busy
 
@@ -83,6 +84,26 @@ def test_training_job_ends_in_one_ready_version_with_its_history(octavo: Platfor
     assert octavo.terminate("relay") == 0
     assert octavo.children() == []
     assert not (octavo.home / "attempts" / str(job_id)).exists()
+
+
+def test_frskd_trains_in_two_processes_and_makes_one_version(octavo: Platform):
+    add_digits(octavo)
+    start(octavo)
+    job_id = octavo.submit(training(method="frskd", resources={"device": "cpu", "gpus": 2}))
+    until(lambda: len(octavo.children()) == 3, "torchrun and its two ranks run")
+    job = octavo.wait_for(job_id, "succeeded")
+    (version,) = octavo.versions(job_id)
+    assert version.status == "ready", version.status_reason
+    assert (version.method, job.attempts_used) == ("frskd", 1)
+    assert 0 <= job.result["metrics"]["test/accuracy"] <= 1
+    events = octavo.events(job_id)
+    done = [event.data["fraction"] for event in events if event.kind == "progress"]
+    assert done
+    assert done == sorted(done)
+    assert [event.kind for event in events].count("model") == 1
+    with transaction(octavo.engine) as session:
+        files = session.scalars(select(Artifact.name).where(Artifact.job_id == job_id)).all()
+    assert files.count("report.html") == 1
 
 
 def test_upload_becomes_a_data_set_that_is_trained_on_evaluated_and_predicted(octavo: Platform):
