@@ -123,11 +123,11 @@ def _model_file(session: Session, project_id: UUID, spec: JobSpec) -> Artifact |
     return find_upload(session, project_id, spec.config.artifact)
 
 
-def _pinned(references: dict[str, str], found: dict[str, ReadyVersion] | dict[str, ModelVersion]) -> dict[str, str]:
+def _pinned(references: dict[str, str], found: Mapping[str, ReadyVersion | ModelVersion]) -> dict[str, str]:
     """`name@version` for every reference that was looked up."""
     return {role: f"{references[role].partition('@')[0]}@{version.version}" for role, version in found.items()}
 
 
-def _digests(kind: str, found: Mapping[str, DatasetVersion | ModelVersion]) -> dict[str, str]:
+def _digests(kind: str, found: Mapping[str, ReadyVersion | ModelVersion]) -> dict[str, str]:
     """Those known since the job was accepted, and those of versions that were made meanwhile."""
-    return {f"{kind}/{role}": str(version.digest) for role, version in found.items()}
+    return {f"{kind}/{role}": version.digest for role, version in found.items()}
