@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from libs.database import triggers
 from libs.database.engine import make_engine
+from libs.database.schema import refuse_newer
 from libs.database.tables import Base
 
 _LOCK = 0x0C7A_0001  # one migrating process at a time, whoever starts first
@@ -27,9 +28,14 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Migrate up, in one transaction; a second caller waits for the first and then finds nothing to do."""
+    """Migrate up, in one transaction; a second caller waits for the first and then finds nothing to do.
+
+    Raises:
+        SchemaMismatch: a newer version has migrated it.
+    """
     with engine.begin() as connection:
         _lock(connection)
+        refuse_newer(_revision(connection))
         command.upgrade(_config(connection), revision)
         if _revision(connection) == head():
             triggers.install(connection)

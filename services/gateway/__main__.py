@@ -4,6 +4,7 @@ from types import FrameType
 
 import uvicorn
 
+from libs.starting import check_database, starting
 from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
@@ -25,8 +26,10 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; open requests have `drain_s` to end."""
-    settings = gateway_settings()
     configure_logs("gateway")
+    with starting("gateway"):
+        settings = gateway_settings()
+        check_database(settings.platform)
     app = create_app(settings)
     keep_what_is_loaded()
     config = uvicorn.Config(

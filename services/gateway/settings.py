@@ -1,14 +1,15 @@
 """Settings of the gateway alone, `OCTAVO_GATEWAY_*`; the shared ones are in `libs.settings`."""
 
 from functools import cache
+from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from libs.settings import PlatformSettings
+from libs.settings import EnvironmentSettings, PlatformSettings
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(EnvironmentSettings):
     """Address, limits and clocks of one gateway process."""
 
     model_config = SettingsConfigDict(env_prefix="OCTAVO_GATEWAY_", extra="ignore", frozen=True)
@@ -21,6 +22,9 @@ class GatewaySettings(BaseSettings):
     )
     recommender_url: str = Field(
         default="http://127.0.0.1:8200", description="Where recommendations, events and feedback are passed on to."
+    )
+    first_key_file: Path | None = Field(
+        default=None, description="File with an API key that `services.gateway.prepare` makes valid."
     )
     pool_size: int = Field(
         default=16, ge=1, description="Threads that serve requests, each with a database connection of its own."

@@ -5,4 +5,4 @@ from services.model_server.app import make_app
 from services.model_server.settings import model_server_settings
 
 if __name__ == "__main__":
-    serve("model_server", make_app, model_server_settings())
+    serve("model_server", make_app, model_server_settings)

@@ -1,14 +1,15 @@
 """Settings of what the recommender remembers of users, `OCTAVO_RECOMMENDER_*`."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from libs.settings import PlatformSettings
+from libs.settings import EnvironmentSettings, PlatformSettings
 
 
-class MemorySettings(BaseSettings):
+class MemorySettings(EnvironmentSettings):
     """Limits of events, where sessions are cached, and how recommendations are written down."""
 
     model_config = SettingsConfigDict(env_prefix="OCTAVO_RECOMMENDER_", extra="ignore", frozen=True)
@@ -21,6 +22,7 @@ class MemorySettings(BaseSettings):
         default=SecretStr(""),
         description="Valkey of the session cache; all of it can be lost. Empty: database 1 of the broker's server.",
     )
+    sessions_password_file: Path | None = Field(default=None, description="File with the password of `sessions_url`.")
     sessions_timeout_s: float = Field(default=0.25, gt=0, description="Longest a request waits for the session cache.")
     session_ttl_s: float = Field(default=3600.0, gt=0, description="A session not asked for so long leaves the cache.")
     session_items: int = Field(default=200, ge=1, le=10_000, description="Newest items of a session that are cached.")

@@ -1,9 +1,20 @@
 """`python -m services.worker`: run a worker until SIGTERM, which makes its jobs checkpoint and hands them back."""
 
+from libs.starting import check_database, starting
 from services.worker.logs import configure_logs
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run a worker with the settings of the environment."""
     configure_logs("worker")
-    Worker(worker_settings()).run()
+    with starting("worker"):
+        settings = worker_settings()
+        check_database(settings)
+        worker = Worker(settings)
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,8 @@ from libs.jobs import firing, outbox, reaper, workers
 from libs.jobs import retention as jobs_retention
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
+from libs.starting import check_database, starting
+from services.worker.alive import note_alive
 from services.worker.celery_app import RUN_JOB, make_app
 from services.worker.logs import configure_logs
 from services.worker.outcomes import unfinished_report
@@ -155,6 +157,7 @@ class Relay:
         if reaped.lost or reaped.retried or reaped.settled:
             log.info("reaped", lost=reaped.lost, retried=reaped.retried, settled=reaped.settled)
         self._ring_again()
+        note_alive(self._settings.alive_file)
         for what, days in self._kept_days.items():
             if days and time.monotonic() >= self._next_forgetting[what]:
                 self._forget(what, days)
@@ -235,7 +238,9 @@ def _backoff(failures: int) -> float:
 def main() -> None:
     """Run a relay until SIGTERM or SIGINT."""
     configure_logs("relay")
-    settings = platform_settings()
+    with starting("relay"):
+        settings = platform_settings()
+        check_database(settings)
     engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
     relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings)
 

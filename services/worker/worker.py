@@ -17,6 +17,8 @@ from libs.database.engine import make_engine, transaction
 from libs.jobs import workers
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
+from libs.settings import WrongSettings
+from services.worker.alive import note_alive
 from services.worker.celery_app import QUEUES, RUN_JOB, make_app
 from services.worker.devices import DevicePool, find_gpus
 from services.worker.inputs import InputStore
@@ -92,6 +94,7 @@ class Worker:
         while True:
             try:
                 self._report()
+                note_alive(self._settings.alive_file)
             except DBAPIError as error:
                 log.warning("database_lost", error=str(error).splitlines()[0])
             if self._beating.stopping.wait(self._settings.heartbeat_s):
@@ -120,14 +123,16 @@ def chosen_queues(setting: str, *, has_gpu: bool) -> list[str]:
     """Queue names of a setting; `auto` means short, cpu, and gpu where there is one.
 
     Raises:
-        ValueError: it names a queue that does not exist.
+        WrongSettings: it names a queue that does not exist.
     """
     if setting == "auto":
         return ["short", "cpu", "gpu"] if has_gpu else ["short", "cpu"]
     names = [name.strip() for name in setting.split(",") if name.strip()]
     unknown = [name for name in names if name not in QUEUES]
     if unknown or not names:
-        raise ValueError(f"OCTAVO_WORKER_QUEUES={setting!r}: queues are {', '.join(QUEUES)}, or auto")
+        raise WrongSettings(
+            f"OCTAVO_WORKER_QUEUES: {setting!r} is not understood: queues are {', '.join(QUEUES)}, or auto"
+        )
     return names
 
 

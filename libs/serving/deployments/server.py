@@ -2,21 +2,33 @@
 
 from collections.abc import Callable
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from libs.database.schema import DatabaseUnavailable
 from libs.serving.deployments.settings import ServingSettings
+from libs.starting import check_database, starting
 from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
 
+log = structlog.get_logger("octavo.serving")
 
-def serve(service: str, make_app: Callable[[], FastAPI], settings: ServingSettings) -> None:
+
+def serve(service: str, make_app: Callable[[], FastAPI], read_settings: Callable[[], ServingSettings]) -> None:
     """Serve until SIGTERM; open requests have `drain_s` to end.
 
     Args:
         service: what its log lines call it.
+        read_settings: the settings of the environment; a wrong one ends the process in one line.
     """
     configure_logs(service)
+    with starting(service):
+        settings = read_settings()
+        try:
+            check_database(settings.platform, wait_s=0.0)
+        except DatabaseUnavailable as error:  # what is in the snapshot and the cache is served all the same
+            log.warning("started_without_database", error=str(error))
     app = make_app()
     keep_what_is_loaded()
     uvicorn.run(

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
-from libs.settings import PlatformSettings
+from libs.settings import EnvironmentSettings, PlatformSettings
 
 
-class ServingSettings(BaseSettings):
+class ServingSettings(EnvironmentSettings):
     """Address and clocks of one process that serves models."""
 
     platform: PlatformSettings = Field(default_factory=PlatformSettings)

@@ -1,18 +1,14 @@
 """Whether this process can do its work, and what it is."""
 
 import platform
-from functools import cache
 from importlib.metadata import version
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.database.migrate import head
+from libs.database.schema import mismatch, schema_revision, wanted_revision
 from libs.web.problems import UnavailableError
-from services.gateway.health import repository
 from services.gateway.health.schemas import Ready, Version
-
-wanted_revision = cache(head)
 
 
 def readiness(engine: Engine) -> Ready:
@@ -22,16 +18,13 @@ def readiness(engine: Engine) -> Ready:
         UnavailableError: it does not; the message says what to do.
     """
     try:
-        found = repository.schema_revision(engine)
+        found = schema_revision(engine)
     except SQLAlchemyError:
         raise UnavailableError("Postgres does not answer.", code="database_unavailable") from None
-    if found != wanted_revision():
-        raise UnavailableError(
-            f"The database is at migration {found or 'none'}, this code wants {wanted_revision()}: "
-            "run `python -m libs.database.migrate upgrade`.",
-            code="schema_mismatch",
-        )
-    return Ready(schema_revision=found)
+    problem = mismatch(found)
+    if problem is not None:
+        raise UnavailableError(problem, code="schema_mismatch")
+    return Ready(schema_revision=wanted_revision())
 
 
 def about() -> Version:

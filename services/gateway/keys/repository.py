@@ -88,6 +88,11 @@ def by_digest(session: Session, digest: str) -> ApiKey | None:
     return session.scalar(select(ApiKey).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None)))
 
 
+def by_prefix(session: Session, prefix: str) -> ApiKey | None:
+    """The key with this prefix, revoked or not."""
+    return session.scalar(select(ApiKey).where(ApiKey.prefix == prefix))
+
+
 def page(session: Session, project_id: UUID, after: Position | None, count: int) -> Sequence[ApiKey]:
     """Keys of the project, newest first."""
     query = select(ApiKey).where(ApiKey.project_id == project_id)

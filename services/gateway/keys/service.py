@@ -1,6 +1,7 @@
 """Making, listing and revoking API keys."""
 
 import os
+import re
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,6 +15,8 @@ from services.gateway.keys import repository
 from services.gateway.keys.schemas import CreatedKey, Key, KeyRequest
 from services.gateway.paging import page_of
 from services.gateway.repository import owned
+
+_KEY = re.compile(r"oct_(?P<prefix>[0-9a-f]{10})_[0-9a-f]{48}")
 
 
 def create(session: Session, caller: Caller, request: KeyRequest) -> CreatedKey:
@@ -54,6 +57,28 @@ def revoke(session: Session, caller: Caller, key_id: UUID) -> None:
     if key is None:
         raise NotFoundError(f"There is no key {key_id}.", code="key_not_found")
     repository.revoke(session, key)
+
+
+def adopt_key(session: Session, text: str) -> None:
+    """Make a key that was made elsewhere, such as a mounted secret, an admin key of the default project.
+
+    Doing it again changes nothing.
+
+    Raises:
+        ValueError: it is no key, or one that was revoked; the message does not repeat it.
+    """
+    parts = _KEY.fullmatch(text)
+    if parts is None:
+        raise ValueError("not of the form oct_<10 hex digits>_<48 hex digits>")
+    known = repository.by_prefix(session, parts["prefix"])
+    if known is None:
+        row = ApiKey(project_id=DEFAULT_PROJECT_ID, name="first key", prefix=parts["prefix"], digest=digest_of(text))
+        row.scopes = [Scope.ADMIN.value]
+        repository.add(session, row)
+    elif known.digest != digest_of(text):
+        raise ValueError("another key has this prefix")
+    elif known.revoked_at is not None:
+        raise ValueError("this key was revoked; put a new one there")
 
 
 def ensure_local_key(session: Session, path: Path) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from libs.jobs.spec import Resources, parse_spec
 from libs.jobs.states import ExitReason
 from libs.registry.errors import DatasetNotFound
+from libs.settings import WrongSettings
 from services.worker.child import describe_failure
 from services.worker.devices import Assignment, DevicePool, Gpu, NoLongerWanted, NoSuchDevice, _visible
 from services.worker.launch import child_environment, is_secret, python_child
@@ -188,5 +189,5 @@ def test_queues_are_chosen_by_what_there_is():
     assert chosen_queues("auto", has_gpu=False) == ["short", "cpu"]
     assert chosen_queues("auto", has_gpu=True) == ["short", "cpu", "gpu"]
     assert chosen_queues("gpu, cpu", has_gpu=False) == ["gpu", "cpu"]
-    with pytest.raises(ValueError, match="queues are short, cpu, gpu"):
+    with pytest.raises(WrongSettings, match=r"OCTAVO_WORKER_QUEUES: 'tpu' .* queues are short, cpu, gpu"):
         chosen_queues("tpu", has_gpu=False)
