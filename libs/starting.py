@@ -4,9 +4,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from libs.database.engine import make_engine
 from libs.database.schema import DatabaseUnavailable, SchemaMismatch, require_schema
 from libs.settings import PlatformSettings, WrongSettings
+
+log = structlog.get_logger("octavo.starting")
 
 
 @contextmanager
@@ -23,18 +27,27 @@ def starting(service: str) -> Iterator[None]:
         sys.exit(f"octavo {service} does not start: {error}")
 
 
-def check_database(settings: PlatformSettings, wait_s: float | None = None) -> None:
+def check_database(settings: PlatformSettings) -> None:
     """Wait for Postgres and look at its schema, by a connection of its own.
 
-    Args:
-        wait_s: how long to wait, in place of the setting.
-
     Raises:
-        DatabaseUnavailable: it does not answer.
+        DatabaseUnavailable: it does not answer within `start_wait_s`.
         SchemaMismatch: its schema is not this code's.
     """
     engine = make_engine(settings.database_url.get_secret_value(), application="octavo-start", pool_size=1)
     try:
-        require_schema(engine, settings.start_wait_s if wait_s is None else wait_s)
+        require_schema(engine, settings.start_wait_s)
     finally:
         engine.dispose()
+
+
+def check_database_if_there(settings: PlatformSettings) -> None:
+    """As `check_database`, for a service that can do something useful without Postgres: it is not waited for.
+
+    Raises:
+        SchemaMismatch: it answers, and its schema is not this code's.
+    """
+    try:
+        check_database(settings.model_copy(update={"start_wait_s": 0.0}))
+    except DatabaseUnavailable as error:
+        log.warning("started_without_database", error=str(error))

@@ -4,7 +4,7 @@ from types import FrameType
 
 import uvicorn
 
-from libs.starting import check_database, starting
+from libs.starting import check_database_if_there, starting
 from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
@@ -29,7 +29,7 @@ def main() -> None:
     configure_logs("gateway")
     with starting("gateway"):
         settings = gateway_settings()
-        check_database(settings.platform)
+        check_database_if_there(settings.platform)  # without it, it says what is missing
     app = create_app(settings)
     keep_what_is_loaded()
     config = uvicorn.Config(

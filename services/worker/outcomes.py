@@ -27,6 +27,7 @@ from services.worker.inputs import Prepared
 from services.worker.messages import Failed, Finished
 from services.worker.repository import validated_version
 from services.worker.settings import code_version
+from services.worker.unfinished import unfinished_report
 
 _REPORT_TYPES = {".html": "text/html", ".json": "application/json", ".csv": "text/csv", ".png": "image/png"}
 
@@ -202,11 +203,6 @@ def _close_dataset(session: Session, job: Job, failure: Failed) -> None:
     version = validated_version(session, job.id)
     if version is not None and version.status == "validating":
         mark_invalid(session, version.id, failure.report or unfinished_report(failure.error, failure.message))
-
-
-def unfinished_report(code: str, message: str) -> dict[str, Any]:
-    """The report of a validation that never came to one of its own."""
-    return {"problem_counts": {code: 1}, "problems": [{"severity": "error", "code": code, "message": message}]}
 
 
 def _artifact(job: Job, kind: str, name: str, stored: StoredFile) -> Artifact:

@@ -33,8 +33,8 @@ from libs.starting import check_database, starting
 from services.worker.alive import note_alive
 from services.worker.celery_app import RUN_JOB, make_app
 from services.worker.logs import configure_logs
-from services.worker.outcomes import unfinished_report
 from services.worker.repository import abandoned_versions
+from services.worker.unfinished import unfinished_report
 
 log = structlog.get_logger()
 _BATCH = 100

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from libs.database.schema import DatabaseUnavailable
 from libs.serving.deployments.settings import ServingSettings
-from libs.starting import check_database, starting
+from libs.starting import check_database_if_there, starting
 from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
-
-log = structlog.get_logger("octavo.serving")
 
 
 def serve(service: str, make_app: Callable[[], FastAPI], read_settings: Callable[[], ServingSettings]) -> None:
@@ -25,10 +21,7 @@ def serve(service: str, make_app: Callable[[], FastAPI], read_settings: Callable
     configure_logs(service)
     with starting(service):
         settings = read_settings()
-        try:
-            check_database(settings.platform, wait_s=0.0)
-        except DatabaseUnavailable as error:  # what is in the snapshot and the cache is served all the same
-            log.warning("started_without_database", error=str(error))
+        check_database_if_there(settings.platform)  # without it the snapshot and the cache are served
     app = make_app()
     keep_what_is_loaded()
     uvicorn.run(

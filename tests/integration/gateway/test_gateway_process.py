@@ -27,6 +27,16 @@ print([name for name in {HEAVY} if name in sys.modules])
     assert found.stdout.strip() == "[]"
 
 
+def test_what_shares_the_gateways_image_needs_no_more_than_it_holds() -> None:
+    code = """
+import sys
+import services.gateway.prepare, services.worker.relay
+print([name for name in ("torch", "numpy", "onnxruntime", "PIL", "matplotlib", "polars") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_the_gateway_weighs_at_most_150_mb_after_it_has_served(
     settings: GatewaySettings, admin: dict[str, str], digits: str
 ) -> None:
@@ -65,7 +75,7 @@ def test_metrics_count_by_route_and_never_by_address(client: TestClient) -> None
 
 def test_a_database_of_another_schema_is_not_ready(client: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "schema_mismatch")
     assert "libs.database.migrate upgrade" in answer.json()["detail"]
