@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= passive
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help install demo demo-recommend test up down lint types imports unit bench lock clean
+.PHONY: help install demo demo-recommend test up down lint types imports unit compose-test wheels bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -52,6 +52,16 @@ imports: $(STAMP) ## Which part may import which
 
 unit: $(STAMP)
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+compose-test: $(STAMP) ## Docker: build, start, kill, scale, take down; needs an engine
+	$(BIN)/python -m tests.compose.run
+
+wheels: $(STAMP) ## Docker: the packages of the images, into docker/wheels, for PIP_NO_INDEX=1
+	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/gateway.txt
+	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/inference.txt
+	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/worker.txt
+	$(BIN)/pip download --quiet --dest docker/wheels -r requirements/torch.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip download --quiet --no-deps --dest docker/wheels 'setuptools>=77'
 
 bench: $(STAMP) ## The figures of the machine parts
 	$(BIN)/python -m benchmarks.local_start

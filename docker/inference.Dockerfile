@@ -1,0 +1,52 @@
+# The model server and the recommender: ONNX Runtime, no torch.
+#   docker build -f docker/inference.Dockerfile -t octavo-inference .
+ARG BASE_IMAGE=python:3.11.13-slim-bookworm
+
+# The folder docker/wheels, or the build context of this name: docker build --build-context wheels=FOLDER
+FROM scratch AS wheels
+COPY docker/wheels/ /
+
+FROM ${BASE_IMAGE} AS build
+# inference, or inference-gpu: then CUDA and cuDNN come with it, as wheels.
+ARG FLAVOUR=inference
+ARG PIP_NO_INDEX=""
+ARG PIP_INDEX_URL=""
+ARG EXTRAS=""
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS=/wheels
+RUN python -m venv /opt/octavo
+WORKDIR /src
+COPY requirements/ requirements/
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    for name in ${FLAVOUR} ${EXTRAS}; do \
+      /opt/octavo/bin/pip install --quiet --no-deps --require-hashes -r requirements/$name.txt || exit 1; \
+    done
+# Where the libraries of the CUDA wheels are found; stays empty on a CPU.
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    mkdir /opt/octavo/cuda \
+ && if [ "${FLAVOUR}" = inference-gpu ]; then \
+      /opt/octavo/bin/pip install --quiet "onnxruntime-gpu[cuda,cudnn]" \
+      && find /opt/octavo/lib -path '*/nvidia/*' -name '*.so*' -exec ln -sf -t /opt/octavo/cuda {} +; \
+    fi
+COPY pyproject.toml README.md ./
+COPY libs/ libs/
+COPY services/ services/
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    /opt/octavo/bin/pip install --quiet --no-deps . && /opt/octavo/bin/pip uninstall --quiet --yes pip setuptools
+
+FROM ${BASE_IMAGE}
+RUN groupadd --gid 10001 octavo \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/octavo --shell /usr/sbin/nologin octavo \
+ && install -d -o 10001 -g 10001 -m 0750 /var/lib/octavo /artifacts
+COPY docker/healthcheck.py /usr/local/lib/healthcheck.py
+COPY --from=build /opt/octavo /opt/octavo
+ENV PATH=/opt/octavo/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LD_LIBRARY_PATH=/opt/octavo/cuda \
+    OCTAVO_HOME=/var/lib/octavo OCTAVO_ARTIFACTS_URL=file:///artifacts \
+    OCTAVO_MODEL_SERVER_HOST=0.0.0.0 OCTAVO_MODEL_SERVER_PORT=8100 \
+    OCTAVO_RECOMMENDER_HOST=0.0.0.0 OCTAVO_RECOMMENDER_PORT=8200
+USER 10001:10001
+WORKDIR /var/lib/octavo
+EXPOSE 8100 8200
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=3 \
+    CMD ["python", "-I", "-S", "/usr/local/lib/healthcheck.py", "http", "8100", "/livez"]
+CMD ["python", "-m", "services.model_server"]
