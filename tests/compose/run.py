@@ -219,7 +219,7 @@ def ended_once(octavo: Octavo, job_id: str, timeout_s: float = 600.0) -> dict[st
 
 def kills(stack: Stack, octavo: Octavo) -> None:
     """Worker, relay, gateway, broker and Postgres die in turn under one job and with one that waits behind it."""
-    job_id, behind = submit(octavo, 40, "killed"), submit(octavo, 1, "behind")
+    job_id, behind = submit(octavo, 20, "killed"), submit(octavo, 1, "behind")
     for service in ("worker-cpu", "gateway", "relay", "broker", "postgres"):
         until(lambda: runs(octavo, job_id), f"the job runs before {service} is killed", 300.0)
         with step(f"  {service} killed; it runs again"):
@@ -239,7 +239,7 @@ def three_workers(stack: Stack, octavo: Octavo) -> None:
     stack.compose("up", "--detach", "--no-recreate", "--no-build", "--scale", "worker-cpu=3", "worker-cpu")
     stack.wait_healthy(["worker-cpu"])
     assert len(stack.containers("worker-cpu")) == 3
-    jobs = [submit(octavo, 12, f"beside-{number}") for number in range(3)]
+    jobs = [submit(octavo, 4, f"beside-{number}") for number in range(3)]
     until(
         lambda: all(octavo.jobs.get(job).status == "running" for job in jobs), "three jobs run at the same time", 300.0
     )
@@ -250,7 +250,7 @@ def three_workers(stack: Stack, octavo: Octavo) -> None:
 
 def drained(stack: Stack, octavo: Octavo) -> None:
     """A worker that is stopped hands its job back with a checkpoint, and ends by itself; the job goes on later."""
-    job_id = submit(octavo, 15, "handed-back")
+    job_id = submit(octavo, 8, "handed-back")
     until(lambda: runs(octavo, job_id), "the job runs")
     stack.compose("stop", "worker-cpu")
     assert [one["State"]["ExitCode"] for one in stack.containers("worker-cpu")] == [0]
