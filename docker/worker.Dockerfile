@@ -30,16 +30,15 @@ RUN groupadd --gid 10001 octavo \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/octavo /artifacts \
  && python -m venv /opt/octavo
 COPY docker/healthcheck.py /usr/local/lib/healthcheck.py
-# Installed here, not copied from a stage: torch, the pinned rest and our code are a layer each, and an upgrade of Octavo
-# moves the last one alone.
-COPY requirements/torch.txt /opt/requirements/
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
-    pip install --quiet -r /opt/requirements/torch.txt ${TORCH_INDEX:+--index-url ${TORCH_INDEX}}
+# Installed here, not copied from a stage: the pinned packages, torch and our code are a layer each, and an upgrade of
+# Octavo's code moves the last one alone. Torch comes second, so that its index has to hold torch and nothing else.
 COPY requirements/ /opt/requirements/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
     for name in worker ${EXTRAS}; do \
       pip install --quiet --no-deps --require-hashes -r /opt/requirements/$name.txt || exit 1; \
     done
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    pip install --quiet -r /opt/requirements/torch.txt ${TORCH_INDEX:+--index-url ${TORCH_INDEX}}
 RUN --mount=type=bind,from=build,source=/dist,target=/dist pip install --quiet --no-deps --no-index /dist/*.whl
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/matplotlib \
     OCTAVO_HOME=/var/lib/octavo OCTAVO_ARTIFACTS_URL=file:///artifacts OCTAVO_ALIVE_FILE=/tmp/alive
