@@ -215,7 +215,7 @@ def test_every_page_is_without_serious_faults(running: Running) -> None:
     faults: list[str] = []
     with running.tab() as tab:
         for path in (
-            "/", "/jobs", "/jobs?state=failed", "/jobs/new", "/jobs/new?method=rksa", "/datasets", "/datasets/new",
+            "/", "/jobs", "/jobs?state=failed", "/jobs/new", "/jobs/new?method=rksa", "/datasets", "/new-dataset",
             "/datasets/watched", "/models", "/models/shades", "/models/shades/versions/2",
             "/models/compare?version=shades@1&version=shades@2", "/deployments", "/deployments/films", "/try",
             "/workers", "/keys",

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from services.gateway.dashboard.datasets.routes import beginning as new_dataset_router
 from services.gateway.dashboard.datasets.routes import router as datasets_router
 from services.gateway.dashboard.deployments.routes import router as deployments_router
 from services.gateway.dashboard.deployments.statistics import Readings
@@ -26,6 +27,7 @@ _ROUTERS = (
     new_job_router,
     job_router,
     datasets_router,
+    new_dataset_router,
     models_router,
     deployments_router,
     try_router,

@@ -87,14 +87,14 @@ def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, dig
 
 
 def test_a_data_set_is_made_and_deleted_by_forms(browser: Browser):
-    page = browser.submit("/datasets/new", {"name": "Cats", "source": "public", "source/public": "digitz"})
+    page = browser.submit("/new-dataset", {"name": "Cats", "source": "public", "source/public": "digitz"})
     assert page.status_code == 422
     assert "digitz" in page.text
     assert 'id="name-error"' in page.text
     assert 'value="Cats"' in page.text
-    page = browser.submit("/datasets/new", {"name": "cats", "source": "path", "source/path": "/etc"})
+    page = browser.submit("/new-dataset", {"name": "cats", "source": "path", "source/path": "/etc"})
     assert "not under a folder that data may be read from" in page.text
-    made = browser.submit("/datasets/new", {"name": "cats", "source": "public", "source/public": "digits"})
+    made = browser.submit("/new-dataset", {"name": "cats", "source": "public", "source/public": "digits"})
     assert made.headers["location"] == "/datasets/cats?version=1"
     shown = browser.get(made.headers["location"]).text
     (job,) = re.findall(r'href="(/jobs/[^"]+)">this job', shown)
@@ -258,8 +258,8 @@ def test_a_click_adds_an_item_takes_one_out_or_begins_again():
 
 def test_a_file_is_sent_in_pieces_from_the_page(browser: Browser, client: TestClient):
     fields = {"name": "cats", "source": "upload", "source/upload": "cats.zip"}
-    token = re.findall(r'name="csrf-token" content="(\w+)"', browser.get("/datasets/new").text)[0]
-    begun = browser.submit("/datasets/new", fields, **{"HX-Request": "true"})
+    token = re.findall(r'name="csrf-token" content="(\w+)"', browser.get("/new-dataset").text)[0]
+    begun = browser.submit("/new-dataset", fields, **{"HX-Request": "true"})
     assert (begun.status_code, begun.headers["hx-redirect"]) == (204, "/datasets/cats?version=1")
     address = "/datasets/cats/versions/1/upload"
 

@@ -21,6 +21,7 @@ from services.gateway.datasets.upload_routes import Offset
 from services.gateway.downloads import download_of, stream_file
 
 router = Pages(prefix="/datasets")
+beginning = Pages(prefix="/new-dataset")  # not below /datasets: a data set may be called "new"
 _A_PAGE = 50
 _SOURCES = ("public", "path", "upload")
 
@@ -33,13 +34,13 @@ def datasets_page(request: Request, gateway: Gw, visitor: ReadsDatasets, cursor:
     return render(request, "datasets/list.html", datasets=found, cursor=cursor)
 
 
-@router.page("/new")
+@beginning.page("")
 def new_dataset(request: Request, _: WritesDatasets) -> Response:
     """The form of a new data set."""
     return render(request, "datasets/new.html", typed=FormData(), problems=[])
 
 
-@router.action("/new")
+@beginning.action("")
 def create_dataset(request: Request, gateway: Gw, visitor: WritesDatasets, form: Form) -> Response:
     """Begin a data set and show it, or show what is wrong."""
     try:

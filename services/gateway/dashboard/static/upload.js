@@ -46,7 +46,7 @@
   async function begin(file) {
     const fields = new URLSearchParams(new FormData(form));
     fields.set("source/upload", file.name);
-    const answer = await fetch("/datasets/new", { method: "POST", headers: { "HX-Request": "true" }, body: fields });
+    const answer = await fetch("/new-dataset", { method: "POST", headers: { "HX-Request": "true" }, body: fields });
     const place = answer.headers.get("HX-Redirect");
     if (!place) throw new Error(await problemOf(answer));
     const made = new URL(place, location.href);
