@@ -1,6 +1,6 @@
 """Measuring next-item models by their full ranking: every target of a split against every item, in blocks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Protocol
@@ -163,13 +163,20 @@ class RankingMeasurer:
     @torch.inference_mode()
     def ranks(self, scorer: Scorer) -> Tensor:
         """Ranks of the held-out items alone, [N]: what training watches."""
-        return torch.cat([self._full(block, exclude=self.config.exclude_seen) for block in self._blocks(scorer)])
+        found = torch.empty(self.windows.num_targets, dtype=torch.float64)
+        done = 0
+        for block in self._blocks(scorer):
+            ranks = self._full(block, exclude=self.config.exclude_seen)
+            found[done : done + len(ranks)] = ranks
+            done += len(ranks)
+        return found
 
     @torch.inference_mode()
     def __call__(self, scorer: Scorer) -> Ranked:
         """Everything the config asks for."""
         generator = torch.Generator(self.device).manual_seed(_SAMPLE_SEED)
-        return _joined([self._ranked(block, generator) for block in self._blocks(scorer)], self.cases)
+        parts = (self._ranked(block, generator) for block in self._blocks(scorer))
+        return _joined(parts, self.windows.num_targets, self.cases)
 
     def _ranked(self, block: _Block, generator: torch.Generator) -> Ranked:
         config, first = self.config, np.asarray(self.events.offsets)[block.users]
@@ -245,10 +252,26 @@ def _part(windows: Windows, most_targets: int) -> Windows:
     return windows.take(np.sort(order[:count]))
 
 
-def _joined(parts: Sequence[Ranked], cases: int) -> Ranked:
+def _joined(parts: Iterable[Ranked], count: int, cases: int) -> Ranked:
+    """Parts of `count` cases together as one.
+
+    They are copied into place one by one: small results that stay where a block's large arrays came and went would
+    keep that memory from being used again, and at a million items that took gigabytes.
+    """
     names = ("ranks", "targets", "rows", "users", "history_lengths", "cold", "recommended")
-    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    further = {ending: torch.cat([part.further[ending] for part in parts]) for ending in parts[0].further}
+    columns: dict[str, Tensor] = {}
+    further: dict[str, Tensor] = {}
+    done = 0
+    for part in parts:
+        size = len(part.ranks)
+        here = slice(done, done + size)
+        of_part = [(columns, name, getattr(part, name)) for name in names]
+        of_part += [(further, ending, ranks) for ending, ranks in part.further.items()]
+        for place, name, values in of_part:
+            if name not in place:
+                place[name] = values.new_empty((count, *values.shape[1:]))
+            place[name][here] = values
+        done += size
     return Ranked(**columns, further=further, cases=cases)
 
 

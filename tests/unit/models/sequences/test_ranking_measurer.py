@@ -1,6 +1,7 @@
 """Every figure of a measurement against a loop over users and items."""
 
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from libs.data.events.figures import gini
 from libs.data.events.splits import by_user, leave_last_out
@@ -185,3 +187,25 @@ def test_so_many_samples_that_none_is_left_out_are_the_full_ranking_of_what_was_
         user = int(np.searchsorted(events.offsets, row, side="right")) - 1
         assert row - length == events.offsets[user]
         assert rank == naive_rank(events, user, row, exclude=True, ties=0.5)
+
+
+def test_what_a_block_found_does_not_stay_where_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small results kept between large arrays hold memory apart: gigabytes, with a million items."""
+    events = some_events(1, "last")
+    measurer = RankingMeasurer(events, "test", config(), "cpu")
+    kept: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+    ranked = measurer._ranked
+
+    def watched(*arguments: Any) -> Ranked:
+        found = ranked(*arguments)
+        alive.append(sum(one() is not None for one in kept))
+        kept.append(weakref.ref(found.recommended))
+        return found
+
+    monkeypatch.setattr(evaluation, "_FEWEST_CASES", 1)
+    monkeypatch.setattr(evaluation, "_CACHED_SCORES", ITEMS + 1)
+    monkeypatch.setattr(RankingMeasurer, "_ranked", lambda self, *arguments: watched(*arguments))
+    found = measurer(Fixed())
+    assert len(found.ranks) == len(kept) > 4
+    assert max(alive) <= 1
