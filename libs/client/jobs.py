@@ -39,6 +39,7 @@ class Job(Record):
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     group_id: str | None
+    schedule: str | None
     jobs: Optional["Jobs"] = field(default=None, repr=False, compare=False)
     """Where it was read; None for a record made by hand."""
 
@@ -130,10 +131,17 @@ class Jobs:
         return self._job(self._http.json("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s} if wait_s else None))
 
     def list(
-        self, *, status: Sequence[str] = (), method: str | None = None, name: str | None = None, limit: int = 50
+        self,
+        *,
+        status: Sequence[str] = (),
+        method: str | None = None,
+        name: str | None = None,
+        schedule: str | None = None,
+        limit: int = 50,
     ) -> Iterator[Job]:
-        """Jobs, newest first, fetched page by page as they are taken."""
-        params = {"status": list(status) or None, "method": method, "name": name, "limit": min(limit, 200)}
+        """Jobs, newest first, fetched page by page as they are taken; `schedule`: those it submitted."""
+        wanted = {"status": list(status) or None, "method": method, "name": name, "schedule": schedule}
+        params = {**wanted, "limit": min(limit, 200)}
         yield from map(self._job, self._http.pages("/v1/jobs", params))
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:

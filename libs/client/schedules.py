@@ -1,8 +1,10 @@
 """Schedules: jobs that are submitted again and again."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from libs.client.jobs import Job, Jobs
 from libs.client.records import Schedule, ScheduleRun
 from libs.client.transport import Transport
 
@@ -61,6 +63,12 @@ class Schedules:
     def runs(self, name: str) -> Iterator[ScheduleRun]:
         """What became of its times, newest first."""
         yield from map(ScheduleRun.of, self._http.pages(f"/v1/schedules/{name}/runs"))
+
+    def jobs(self, name: str, *, limit: int = 50) -> Iterator[Job]:
+        """The jobs it submitted, newest first, `limit` of them a page; `octavo.jobs.list(schedule=…)` filters more."""
+        jobs = Jobs(self._http)
+        for raw in self._http.pages(f"/v1/schedules/{name}/jobs", {"limit": limit}):
+            yield replace(Job.of(raw), jobs=jobs)
 
     def delete(self, name: str) -> None:
         """Forget a schedule and the list of its runs; its jobs stay."""

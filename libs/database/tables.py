@@ -130,6 +130,7 @@ class Job(_Owned, Base):
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"))
     retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
     clone_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    schedule: Mapped[str | None]  # name of the schedule that submitted it; stays when that is deleted
     epoch: Mapped[int] = mapped_column(default=0)
     attempts_used: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int] = mapped_column(default=3)
@@ -172,6 +173,14 @@ class Job(_Owned, Base):
         Index("ix_jobs_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("ix_jobs_retry", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
         Index("ix_jobs_clone", "clone_of", postgresql_where=text("clone_of IS NOT NULL")),
+        Index(
+            "ix_jobs_schedule",
+            "project_id",
+            "schedule",
+            text("created_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("schedule IS NOT NULL"),
+        ),
     )
 
 

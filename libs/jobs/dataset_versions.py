@@ -26,8 +26,19 @@ def settled(session: Session, project_id: UUID, source: Source, data_roots: str)
     return source
 
 
-def begin(session: Session, project_id: UUID, name: str, request: VersionRequest, data_roots: str) -> DatasetVersion:
+def begin(
+    session: Session,
+    project_id: UUID,
+    name: str,
+    request: VersionRequest,
+    data_roots: str,
+    *,
+    schedule: str | None = None,
+) -> DatasetVersion:
     """Begin a version: it waits for its upload, or is handed to validation at once.
+
+    Args:
+        schedule: the name of the schedule that asks for it.
 
     Raises:
         RequestRefused: see `settled`.
@@ -38,12 +49,14 @@ def begin(session: Session, project_id: UUID, name: str, request: VersionRequest
     row = datasets.create_version(session, project_id, name, stored, description=description)
     if source.upload is None:
         place = source.path or (datasets.RECORDED if source.recorded is not None else f"public:{source.public}")
-        validate(session, row, name, place, size_bytes=0)
+        validate(session, row, name, place, size_bytes=0, schedule=schedule)
     session.refresh(row)
     return row
 
 
-def validate(session: Session, row: DatasetVersion, name: str, uri: str, size_bytes: int) -> None:
+def validate(
+    session: Session, row: DatasetVersion, name: str, uri: str, size_bytes: int, *, schedule: str | None = None
+) -> None:
     """Move the version on, then submit the job: a version that is validated already submits none.
 
     Raises:
@@ -58,4 +71,4 @@ def validate(session: Session, row: DatasetVersion, name: str, uri: str, size_by
         datasets={"upload": f"{name}@{row.version}", **({"base": base} if base is not None else {})},
         config=row.source["validation"],
     )
-    submit(session, row.project_id, spec, job_id=job_id)
+    submit(session, row.project_id, spec, job_id=job_id, schedule=schedule)

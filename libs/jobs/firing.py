@@ -92,7 +92,7 @@ def run_now(session: Session, schedule: Schedule, data_roots: str) -> ScheduleRu
     open_job = _open_job(session, schedule) if schedule.overlap == "skip" else None
     if open_job is not None:
         raise ScheduleBusy(schedule.name, open_job)
-    made = submit_plan(session, schedule.project_id, schedule.job, schedule.dataset, data_roots)
+    made = _submit(session, schedule, data_roots)
     schedule.refusals = 0
     run = ScheduleRun(schedule_id=schedule.id, planned_at=now(session), fired_by="user")
     _note(run, made)
@@ -113,12 +113,26 @@ def rehearse(session: Session, project_id: UUID, job: Json, dataset: Json | None
         attempt.rollback()
 
 
-def submit_plan(session: Session, project_id: UUID, job: Json, dataset: Json | None, data_roots: str) -> Submitted:
+def _submit(session: Session, schedule: Schedule, data_roots: str) -> Submitted:
+    plan = (schedule.job, schedule.dataset)
+    return submit_plan(session, schedule.project_id, *plan, data_roots, schedule=schedule.name)
+
+
+def submit_plan(
+    session: Session,
+    project_id: UUID,
+    job: Json,
+    dataset: Json | None,
+    data_roots: str,
+    *,
+    schedule: str | None = None,
+) -> Submitted:
     """Submit a job; with a data set, begin that version first: the job waits until it is ready, and reads just it.
 
     Args:
         job: as `POST /v1/jobs` takes it; the bare name of the data set means the new version.
         dataset: as `POST /v1/datasets` takes it, but no upload.
+        schedule: the name that both jobs, the one that validates the version and the one that reads it, carry.
 
     Raises:
         RequestRefused: one of them cannot be as things stand; faults below `job` and `dataset`.
@@ -130,14 +144,17 @@ def submit_plan(session: Session, project_id: UUID, job: Json, dataset: Json | N
         if request.source.upload is not None:
             message = "Nobody sends a file when a schedule is due: take `path`, `public` or `recorded`."
             raise RequestRefused([Fault(("dataset", "source", "upload"), message)], "invalid_request")
-        row = _read(lambda: dataset_versions.begin(session, project_id, request.name, request, data_roots), "dataset")
+        row = _read(
+            lambda: dataset_versions.begin(session, project_id, request.name, request, data_roots, schedule=schedule),
+            "dataset",
+        )
         upcoming = Upcoming(request.name, row.version, request.kind)
         made = f"{request.name}@{row.version}"
         assert row.validation_job_id is not None
         waits_for = [row.validation_job_id]
     spec = _read(lambda: parse_spec(job), "job")
     pinned = _read(lambda: pin(session, project_id, spec, upcoming), "job")
-    return Submitted(submit(session, project_id, pinned, depends_on=waits_for), made)
+    return Submitted(submit(session, project_id, pinned, depends_on=waits_for, schedule=schedule), made)
 
 
 def _read(make: Callable[[], T], place: str) -> T:
@@ -177,7 +194,7 @@ def _try(session: Session, schedule: Schedule, run: ScheduleRun, data_roots: str
     """Submit; why it was refused, or None."""
     try:
         with session.begin_nested():
-            made = submit_plan(session, schedule.project_id, schedule.job, schedule.dataset, data_roots)
+            made = _submit(session, schedule, data_roots)
     except RequestRefused as error:
         first, others = error.faults[0], len(error.faults) - 1
         return f"/{'/'.join(map(str, first.path))}: {first.message}" + (f" (and {others} more)" if others else "")

@@ -35,6 +35,7 @@ class NewJob:
     group_id: UUID | None
     retry_of: UUID | None
     clone_of: UUID | None
+    schedule: str | None
     created_at: datetime
     parent_id: UUID | None = None
     status_reason: str | None = None
@@ -59,8 +60,12 @@ def submit(
     job_id: UUID | None = None,
     retry_of: UUID | None = None,
     clone_of: UUID | None = None,
+    schedule: str | None = None,
 ) -> NewJob:
     """Put a job into the queue; with dependencies it waits for them first.
+
+    Args:
+        schedule: the name of the schedule that asks for it.
 
     Raises:
         DependencyNotFound: a job of `depends_on` does not exist in this project.
@@ -81,6 +86,7 @@ def submit(
         "group_id": group_id,
         "retry_of": retry_of,
         "clone_of": clone_of,
+        "schedule": schedule,
     }
     first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
     created_at = execute_plainly(session, _NEW_JOB, {**row, "first_event": first_event}).scalar_one()

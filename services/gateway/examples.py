@@ -39,6 +39,7 @@ _JOB: Json = {
     "queue": "cpu",
     "priority": 0,
     "group_id": None,
+    "schedule": None,
     "progress": 0.0,
     "progress_note": "",
     "created_at": _AT,

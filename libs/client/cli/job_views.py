@@ -1,6 +1,6 @@
 """Looking at jobs: the list, one of them, its events and log lines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,19 +35,25 @@ def list_jobs(
         list[JobState] | None, typer.Option(metavar="STATE", help="Only this state; once for each.")
     ] = None,
     method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Only what this schedule submitted.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Validations and dry runs, too.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first; without those that only checked a data set or a dry run."""
     with connect() as octavo:
-        found = octavo.jobs.list(status=status or (), method=method, limit=min(limit, 200))
+        found = octavo.jobs.list(status=status or (), method=method, schedule=schedule, limit=min(limit, 200))
         shown = found if everything or method else (job for job in found if job.method not in CHECKS)
         jobs = list(islice(shown, limit))
     if as_json:
         print_json([job.raw for job in jobs])
         return
-    empty = "There are no such jobs." if status or method else _NO_JOBS
+    empty = "There are no such jobs." if status or method or schedule else _NO_JOBS
+    print_jobs(jobs, empty)
+
+
+def print_jobs(jobs: Iterable["Job"], empty: str) -> None:
+    """A table of jobs; `empty` in place of one without a line."""
     print_table(("job", "name", "method", "status", "done", "submitted", "ran"), map(_row, jobs), empty)
 
 
@@ -89,6 +95,7 @@ def _facts(job: "Job") -> list[tuple[str, object]]:
     spec, result = job.spec or {}, job.result or {}
     inputs = [f"{role}={name}" for kind in ("datasets", "models") for role, name in spec.get(kind, {}).items()]
     facts: list[tuple[str, object]] = [("method", f"{job.method} {' '.join(inputs)}".rstrip())]
+    facts.append(("schedule", job.schedule))
     if not job.ended:
         facts.append(("progress", f"{job.progress:.0%} {job.progress_note}".rstrip()))
     facts.append(("submitted", ago(job.created_at)))

@@ -42,6 +42,24 @@ def show(
     print_table(("planned", "fired", "outcome", "job", "made"), (_run_row(found, run) for run in runs), "It never ran.")
 
 
+def list_jobs(
+    name: Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name of a schedule.")],
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Validations of its data sets, too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The jobs a schedule submitted, newest first."""
+    from libs.client.cli.job_views import CHECKS, print_jobs
+
+    with connect() as octavo:
+        found = octavo.schedules.jobs(name, limit=min(limit, 200))
+        jobs = list(islice((job for job in found if everything or job.method not in CHECKS), limit))
+    if as_json:
+        print_json([job.raw for job in jobs])
+        return
+    print_jobs(jobs, "It has submitted no jobs yet.")
+
+
 def _facts(schedule: "Schedule") -> Iterator[tuple[str, object]]:
     import yaml
 

@@ -20,6 +20,7 @@ _PLAN = ("cron", "every_s", "timezone", "dataset", "overlap", "misfire")
 
 app.command("ls")(schedule_views.list_schedules)
 app.command()(schedule_views.show)
+app.command("jobs")(schedule_views.list_jobs)
 
 
 @app.command()

@@ -22,6 +22,7 @@ _SUMMARY = (
     Job.queue,
     Job.priority,
     Job.group_id,
+    Job.schedule,
     Job.progress,
     Job.progress_note,
     Job.created_at,
@@ -39,6 +40,7 @@ class JobFilter:
     method: str | None = None
     name: str | None = None
     group: UUID | None = None
+    schedule: str | None = None
 
 
 def page(
@@ -54,6 +56,8 @@ def page(
         query = query.where(Job.name == wanted.name)
     if wanted.group is not None:
         query = query.where(Job.group_id == wanted.group)
+    if wanted.schedule is not None:
+        query = query.where(Job.schedule == wanted.schedule)
     return session.execute(newest_first(query, Job, after, count)).all()
 
 

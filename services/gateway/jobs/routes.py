@@ -61,11 +61,12 @@ def list_jobs(
     method: Annotated[MethodName | None, Query()] = None,
     name: Annotated[Name | None, Query()] = None,
     group: UUID | None = None,
+    schedule: Annotated[Name | None, Query(description="Submitted by the schedule of this name.")] = None,
     cursor: CursorText = None,
     limit: Limit = 50,
 ) -> Page[JobSummary]:
     """List jobs, newest first."""
-    wanted = JobFilter(tuple(sorted(set(status or ()))), method, name, group)
+    wanted = JobFilter(tuple(sorted(set(status or ()))), method, name, group, schedule)
     with gateway.reading() as session:
         return service.listing(session, caller.project_id, wanted, cursor, limit)
 

@@ -22,6 +22,7 @@ class JobSummary(BaseModel):
     queue: str
     priority: int
     group_id: UUID | None
+    schedule: str | None = Field(description="The name of the schedule that submitted it, also when that is deleted.")
     progress: float = Field(description="0 to 1.")
     progress_note: str
     created_at: datetime

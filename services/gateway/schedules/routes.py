@@ -15,6 +15,7 @@ from libs.web.routing import Router
 from services.gateway.context import Gw
 from services.gateway.idempotency.once import Creates
 from services.gateway.jobs.routes import Reader, Writer
+from services.gateway.jobs.schemas import JobSummary
 from services.gateway.schedules import service
 from services.gateway.schedules.schemas import Schedule, ScheduleChange, ScheduleRequest, ScheduleRun
 
@@ -81,6 +82,18 @@ def resume_schedule(caller: Writer, gateway: Gw, name: ScheduleName) -> Schedule
     """Go on with the first time from now; what passed meanwhile is not made up for. Again changes nothing."""
     with gateway.writing() as session:
         return service.resume(session, caller.project_id, name)
+
+
+@router.get("/{name}/jobs", responses=responses(404))
+def list_jobs_of_schedule(
+    caller: Reader, gateway: Gw, name: ScheduleName, cursor: CursorText = None, limit: Limit = 50
+) -> Page[JobSummary]:
+    """The jobs a schedule submitted, newest first: those that train and those that validated a data set first.
+
+    They are found by its name, so those of a deleted schedule of the same name are among them.
+    """
+    with gateway.reading() as session:
+        return service.jobs_of(session, caller.project_id, name, cursor, limit)
 
 
 @router.get("/{name}/runs", responses=responses(404))

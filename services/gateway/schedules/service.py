@@ -13,7 +13,9 @@ from libs.web.json_text import check_storable
 from libs.web.paging import Page, decode_cursor
 from libs.web.problems import ForbiddenError, UnprocessableError
 from services.gateway.errors import below
-from services.gateway.jobs.service import read_spec
+from services.gateway.jobs import service as jobs
+from services.gateway.jobs.repository import JobFilter
+from services.gateway.jobs.schemas import JobSummary
 from services.gateway.paging import page_of
 from services.gateway.schedules import repository
 from services.gateway.schedules.schemas import RunJob, Schedule, ScheduleChange, ScheduleRequest, ScheduleRun
@@ -30,7 +32,7 @@ def read_plan(caller: Caller, request: ScheduleChange) -> Plan:
     if request.dataset is not None:
         _check_may_make_datasets(caller)
     try:
-        read_spec(request.job)
+        jobs.read_spec(request.job)
     except UnprocessableError as error:
         raise below("/job", error) from None
     return Plan(
@@ -105,6 +107,16 @@ def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) 
 def detail(session: Session, project_id: UUID, name: str) -> Schedule:
     """One schedule."""
     return _read(session, schedules.find(session, project_id, name))
+
+
+def jobs_of(session: Session, project_id: UUID, name: str, cursor: str | None, limit: int) -> Page[JobSummary]:
+    """A page of the jobs a schedule submitted, newest first.
+
+    Raises:
+        ScheduleNotFound: there is none of this name.
+    """
+    schedules.find(session, project_id, name)
+    return jobs.listing(session, project_id, JobFilter(schedule=name), cursor, limit)
 
 
 def runs(session: Session, project_id: UUID, name: str, cursor: str | None, limit: int) -> Page[ScheduleRun]:

@@ -71,6 +71,29 @@ def test_what_a_firing_made_is_seen_with_its_job(client: TestClient, digits: str
     assert [first["items"], after["items"], after["next_cursor"]] == [[skipped], [submitted], None]
 
 
+def test_jobs_name_their_schedule_and_it_lists_them(
+    client: TestClient, shop: None, digits: str, engine: Engine
+) -> None:
+    other = client.post("/v1/jobs", json=JOB).json()
+    assert other["schedule"] is None
+    create(client, job=UPDATE, dataset=CLICKS)
+    fire(engine)
+    job = client.get("/v1/schedules/nightly/runs").json()["items"][0]["job"]
+    listed = client.get("/v1/schedules/nightly/jobs").json()["items"]
+    assert [one["method"] for one in listed] == ["update", "validate-dataset"]
+    assert {one["schedule"] for one in listed} == {"nightly"}
+    assert client.get(f"/v1/jobs/{job['id']}").json()["schedule"] == "nightly"
+    assert client.get("/v1/jobs", params={"schedule": "nightly"}).json()["items"] == listed
+    assert client.get("/v1/jobs", params={"schedule": "nightl"}).json()["items"] == []
+    assert client.get("/v1/jobs", params={"schedule": "No Name"}).status_code == 422
+    assert client.get("/v1/schedules/nightl/jobs").json()["code"] == "schedule_not_found"
+    first = client.get("/v1/schedules/nightly/jobs", params={"limit": 1}).json()
+    after = client.get("/v1/schedules/nightly/jobs", params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert [*first["items"], *after["items"]] == listed
+    assert client.delete("/v1/schedules/nightly").status_code == 204
+    assert client.get("/v1/jobs", params={"schedule": "nightly"}).json()["items"] == listed
+
+
 def test_a_firing_that_is_refused_shows_why(client: TestClient, digits: str, engine: Engine) -> None:
     create(client)
     with transaction(engine) as session:

@@ -129,6 +129,23 @@ def test_one_schedule_shows_its_runs(octavo, answering):
     assert made.endswith("succeeded  3f0c1e6d  shop@2 is ready, now production")
 
 
+def test_its_jobs_are_listed_without_validations(octavo, answering):
+    job = {
+        "id": "3f0c1e6d-0d6f", "name": "clicks-update", "method": "update", "status": "succeeded", "progress": 1.0,
+        "created_at": "2026-06-01T01:00:00Z", "schedule": "nightly",
+    }  # fmt: skip
+    check = {**job, "id": "9a51c2de-6d0b", "name": "validate-clicks", "method": "validate-dataset"}
+    answering.answers["GET /v1/schedules/nightly/jobs"] = {"items": [job, check]}
+    answering.answers["GET /v1/jobs"] = {"items": [job]}
+    _, *lines = octavo("schedules", "jobs", "nightly").lines
+    assert [line.split()[:4] for line in lines] == [["3f0c1e6d", "clicks-update", "update", "succeeded"]]
+    assert len(octavo("schedules", "jobs", "nightly", "--all").lines) == 3
+    assert "3f0c1e6d" in octavo("jobs", "ls", "--schedule", "nightly").out
+    assert answering.asked[-1].url.params["schedule"] == "nightly"
+    with Octavo() as client:
+        assert [one.schedule for one in client.schedules.jobs("nightly")] == ["nightly"] * 2
+
+
 def test_pause_resume_run_and_rm(octavo, answering):
     answering.answers |= {
         "POST /v1/schedules/nightly/pause": {**NIGHTLY, "status": "paused", "next_run_at": None},

@@ -51,6 +51,35 @@ def test_upgrade_twice_changes_nothing(empty: Engine):
         assert connection.scalars(text("SELECT id FROM projects")).all() == [DEFAULT_PROJECT_ID]
 
 
+def test_jobs_of_known_runs_get_the_name_of_their_schedule(empty: Engine):
+    migrate.upgrade(empty, "0005")
+    with empty.begin() as connection:
+        connection.execute(text(_RUN_OF_0005), {"project": DEFAULT_PROJECT_ID})
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        named = connection.execute(text("SELECT name, schedule FROM jobs ORDER BY name")).tuples().all()
+    assert named == [("check", "nightly"), ("other", None), ("update", "nightly")]
+
+
+_RUN_OF_0005 = """
+WITH made AS (
+    INSERT INTO jobs (id, project_id, name, method, spec, status, queue, priority, epoch, attempts_used, max_attempts,
+                      progress, progress_note, last_event_seq)
+    SELECT gen_random_uuid(), :project, name, 'm', '{}', 'succeeded', 'cpu', 0, 0, 0, 3, 0, '', 0
+    FROM unnest(ARRAY['check', 'other', 'update']) name RETURNING id, name
+), schedule AS (
+    INSERT INTO schedules (id, project_id, name, every_s, timezone, job, overlap, misfire, status, refusals)
+    VALUES (gen_random_uuid(), :project, 'nightly', 60, 'UTC', '{}', 'skip', 'once', 'paused', 0) RETURNING id
+), waited AS (
+    INSERT INTO job_dependencies (job_id, depends_on)
+    SELECT update.id, checked.id FROM made update, made checked WHERE update.name = 'update' AND checked.name = 'check'
+)
+INSERT INTO schedule_runs (id, schedule_id, planned_at, fired_by, outcome, job_id)
+SELECT gen_random_uuid(), schedule.id, now(), 'clock', 'submitted', made.id
+FROM schedule, made WHERE made.name = 'update'
+"""
+
+
 def test_differences_name_a_missing_column_and_an_old_trigger(engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE jobs DROP COLUMN progress_note"))
