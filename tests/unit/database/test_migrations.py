@@ -57,7 +57,7 @@ def test_jobs_of_known_runs_get_the_name_of_their_schedule(empty: Engine):
         connection.execute(text(_RUN_OF_0005), {"project": DEFAULT_PROJECT_ID})
     migrate.upgrade(empty)
     with empty.connect() as connection:
-        named = connection.execute(text("SELECT name, schedule FROM jobs ORDER BY name")).tuples().all()
+        named = connection.execute(text("SELECT name, schedule FROM jobs ORDER BY name")).all()
     assert named == [("check", "nightly"), ("other", None), ("update", "nightly")]
 
 

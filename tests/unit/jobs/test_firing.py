@@ -206,7 +206,7 @@ def test_one_success_forgets_the_refusals_before_it(db: Session):
 def test_what_nobody_expected_is_a_refusal_and_stops_nothing(db: Session, monkeypatch: pytest.MonkeyPatch):
     scheduled(db)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
     monkeypatch.setattr(firing, "submit_plan", broken)
@@ -218,7 +218,7 @@ def test_when_postgres_is_away_the_time_is_met_later(db: Session, monkeypatch: p
     scheduled(db)
     make_due(db)
 
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise OperationalError("INSERT", {}, Exception("server closed the connection"))
 
     with monkeypatch.context() as patched:
