@@ -221,6 +221,9 @@ class JobEvent(Base):
     data: Mapped[Json]
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
+    # the few changes of state among many log lines, which the page of a job shows
+    __table_args__ = (Index("ix_job_events_moves", "job_id", "seq", postgresql_where=text("kind = 'status'")),)
+
 
 class JobMetric(Base):
     """A number over steps; a later attempt's value for the same step wins."""

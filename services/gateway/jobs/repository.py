@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, Row, cast, func, select
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact, Job, JobMetric, Worker
@@ -73,27 +73,62 @@ def members(session: Session, project_id: UUID, group_id: UUID) -> Sequence[Job]
     return session.scalars(query.order_by(Job.created_at, Job.id)).all()
 
 
+_NAMES = text("""
+WITH RECURSIVE found(name) AS (
+    (SELECT name FROM job_metrics WHERE job_id = :job ORDER BY name LIMIT 1)
+    UNION ALL
+    SELECT (SELECT name FROM job_metrics WHERE job_id = :job AND name > found.name ORDER BY name LIMIT 1)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL
+""")
+
+_THINNED = text("""
+WITH span AS MATERIALIZED (
+    SELECT name,
+        (SELECT min(step) FROM job_metrics WHERE job_id = :job AND name = wanted.name) AS low,
+        (SELECT max(step) FROM job_metrics WHERE job_id = :job AND name = wanted.name) AS high,
+        (SELECT count(*) FROM (
+            SELECT FROM job_metrics WHERE job_id = :job AND name = wanted.name LIMIT :points + 1) AS first) AS found
+    FROM unnest(CAST(:names AS text[])) AS wanted(name)
+)
+SELECT name, step, value
+FROM span CROSS JOIN LATERAL (
+    SELECT step, value FROM job_metrics WHERE job_id = :job AND name = span.name ORDER BY step LIMIT :points) AS every
+WHERE found <= :points
+UNION ALL
+SELECT name, step, value
+FROM span CROSS JOIN generate_series(1, :points) AS place CROSS JOIN LATERAL (
+    SELECT step, value FROM job_metrics
+    WHERE job_id = :job AND name = span.name
+        AND step > low - 1 + CAST(div((high - low + 1)::numeric * (place - 1), :points) AS bigint)
+        AND step <= low - 1 + CAST(div((high - low + 1)::numeric * place, :points) AS bigint)
+    ORDER BY step DESC LIMIT 1) AS last
+WHERE found > :points
+ORDER BY name, step
+""")
+
+
+def metric_names(session: Session, job_id: UUID) -> Sequence[str]:
+    """The names of a job's metrics: a jump in the index from each to the next, however many values there are."""
+    return session.scalars(_NAMES, {"job": job_id}).all()
+
+
 def thinned_metrics(
     session: Session, job_id: UUID, names: Sequence[str], points: int
-) -> Sequence[Row[str, int, float, int]]:
-    """(name, step, value, stored) by name and step: of each metric every k-th value, counted from the last one.
+) -> Sequence[Row[tuple[str, int, float]]]:
+    """(name, step, value) by name and step, of each metric at most `points` values.
 
-    k is the least that leaves at most `points` values; Postgres does it, so that a long job costs no memory here.
+    Of a metric that has more, its steps are cut into so many equal ranges, and the last value of each range stands for
+    it; the newest value is always there. Postgres looks up just these, so that a long job costs no more than a short one.
     """
-    ranked = select(
-        JobMetric.name,
-        JobMetric.step,
-        JobMetric.value,
-        func.row_number().over(partition_by=JobMetric.name, order_by=JobMetric.step).label("place"),
-        func.count().over(partition_by=JobMetric.name).label("stored"),
-    ).where(JobMetric.job_id == job_id)
-    if names:
-        ranked = ranked.where(JobMetric.name.in_(names))
-    rows = ranked.subquery()
-    stride = cast(func.ceil(rows.c.stored / float(points)), Integer)
-    kept = (rows.c.stored - rows.c.place) % stride == 0
-    query = select(rows.c.name, rows.c.step, rows.c.value, rows.c.stored).where(kept)
-    return session.execute(query.order_by(rows.c.name, rows.c.step)).all()
+    return session.execute(_THINNED, {"job": job_id, "names": list(names), "points": points}).all()
+
+
+def stored_values(session: Session, job_id: UUID, names: Sequence[str]) -> dict[str, int]:
+    """How many values each metric has."""
+    query = select(JobMetric.name, func.count()).where(JobMetric.job_id == job_id, JobMetric.name.in_(names))
+    return {row[0]: row[1] for row in session.execute(query.group_by(JobMetric.name))}
 
 
 def artifacts(session: Session, job_id: UUID) -> Sequence[Artifact]:

@@ -183,13 +183,38 @@ def event_batch(session: Session, project_id: UUID, job_id: UUID, after: int) ->
 
 def metric_series(session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int) -> MetricSeries:
     """Metrics by name, thinned out."""
+    found = curves(session, project_id, job_id, names, points)
+    stored = repository.stored_values(session, job_id, list(found))
+    return MetricSeries(
+        items=[
+            Series(name=name, steps=steps, values=values, points=stored[name])
+            for name, (steps, values) in found.items()
+        ]
+    )
+
+
+Curve = tuple[list[int], list[float | str]]
+"""Steps, and a value for each as JSON can carry it."""
+
+
+def curves(
+    session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int, most: int | None = None
+) -> dict[str, Curve]:
+    """Metrics by name, of each at most `points` values, and of all together about `most`; all metrics without `names`.
+
+    Raises:
+        JobNotFound: the project has no such job.
+    """
     find_job(session, project_id, job_id)
-    series: dict[str, Series] = {}
-    for name, step, value, stored in repository.thinned_metrics(session, job_id, names, points):
-        one = series.setdefault(name, Series(name=name, steps=[], values=[], points=stored))
-        one.steps.append(step)
-        one.values.append(json_number(value))
-    return MetricSeries(items=list(series.values()))
+    wanted = names or repository.metric_names(session, job_id)
+    if most is not None and wanted:
+        points = max(1, min(points, most // len(wanted)))
+    found: dict[str, Curve] = {}
+    for name, step, value in repository.thinned_metrics(session, job_id, wanted, points):
+        steps, values = found.setdefault(name, ([], []))
+        steps.append(step)
+        values.append(json_number(value))
+    return found
 
 
 def json_number(value: float) -> float | str:

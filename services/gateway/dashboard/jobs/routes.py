@@ -20,6 +20,8 @@ from services.gateway.jobs import service, waiting
 router = Pages(prefix="/jobs/{job_id}")
 _POINTS = 600
 """Points of a curve: about as many as a chart has pixels."""
+_MOST_POINTS = 15_000
+"""Points of all curves of a page together: a job that reports very many metrics gets coarser ones."""
 Before = Annotated[int | None, Query(ge=1, le=MAX_SEQ)]
 
 
@@ -53,8 +55,9 @@ def log_page(request: Request, gateway: Gw, visitor: ReadsJobs, job_id: UUID, be
 def curves(gateway: Gw, visitor: ReadsJobs, job_id: UUID) -> Response:
     """Every metric of the job, thinned out by Postgres to what a chart can show."""
     with gateway.reading() as session:
-        found = service.metric_series(session, visitor.caller.project_id, job_id, [], _POINTS)
-    return JSONResponse(found.model_dump(mode="json"), headers=HEADERS)
+        found = service.curves(session, visitor.caller.project_id, job_id, [], _POINTS, _MOST_POINTS)
+    items = [{"name": name, "steps": steps, "values": values} for name, (steps, values) in found.items()]
+    return JSONResponse({"items": items}, headers=HEADERS)
 
 
 @router.page("/stream")
