@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     Double,
     ForeignKey,
     Identity,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects import postgresql
@@ -389,6 +391,8 @@ class DatasetVersion(_Owned, Base):
     __table_args__ = (
         UniqueConstraint("dataset_id", "version"),
         CheckConstraint("status IN ('uploading','validating','ready','invalid')", name="status_known"),
+        Index("ix_dataset_versions_digest", "digest"),
+        Index("ix_dataset_versions_content", text("(manifest ->> 'digest')")),
     )
 
 
@@ -428,7 +432,21 @@ class ModelVersion(_Owned, Base):
     __table_args__ = (
         UniqueConstraint("model_id", "version"),
         CheckConstraint("status IN ('ready','rejected','archived')", name="status_known"),
+        Index("ix_model_versions_digest", "digest"),
+        Index(
+            "ix_model_versions_parents",
+            text("jsonb_path_query_array(lineage, '$.parent_digests.*')"),
+            postgresql_using="gin",
+        ),
     )
+
+
+CONTENT: ColumnElement[Any] = DatasetVersion.manifest.op("->>", return_type=Text())(literal_column("'digest'"))
+"""Digest of the pictures or events of a data set's version; has an index."""
+PARENTS: ColumnElement[Any] = func.jsonb_path_query_array(
+    ModelVersion.lineage, literal_column("'$.parent_digests.*'"), type_=JSONB
+)
+"""Digests of the models that a version was made from; has an index."""
 
 
 class ModelAlias(Base):

@@ -1,14 +1,15 @@
 """Where a model version comes from, what was made from it, and how two versions differ. Never commits."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import bindparam, or_, select, text
+from sqlalchemy import ColumnElement, Row, or_, select
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Dataset, DatasetVersion, Job, Model, ModelVersion
+from libs.database.tables import CONTENT, PARENTS, Dataset, DatasetVersion, Job, Model, ModelVersion
 
 MAX_NODES = 500
 """A graph is cut off here; `LineageGraph.complete` says so."""
@@ -59,101 +60,123 @@ class LineageGraph:
 def lineage_graph(session: Session, version: ModelVersion) -> LineageGraph:
     """Everything `version` was made from, and every version made from it, directly or not, within its project."""
     graph = LineageGraph()
-    graph.add(_version_nodes(session, [version])[0])
-    _walk(session, graph, [version], _join_origins)
-    _walk(session, graph, [version], _join_derived)
+    reader = _Reader(session, version.project_id)
+    start = reader.versions(ModelVersion.id == version.id)
+    graph.add(_node(start[0]))
+    _walk(graph, start, reader.join_origins)
+    _walk(graph, start, reader.join_derived)
     return graph
 
 
-def _walk(session: Session, graph: LineageGraph, start: list[ModelVersion], step: Any) -> None:
+_Version = Row[*tuple[Any, ...]]
+"""Of a version: id, version, digest, job_id, lineage; of its model: name, deleted_at. Bundles, often large, stay."""
+
+
+def _walk(
+    graph: LineageGraph, start: list[_Version], step: Callable[[LineageGraph, list[_Version]], list[_Version]]
+) -> None:
+    """Go on level by level; the queries are as many as the graph is deep, however wide it is."""
     seen = {version.id for version in start}
     frontier = start
     while frontier and len(graph.nodes) < MAX_NODES:
-        found: dict[UUID, ModelVersion] = {}
-        for version in frontier:
-            found.update({other.id: other for other in step(session, graph, version)})
-        frontier = [other for other in found.values() if other.id not in seen]
+        found = {version.id: version for version in step(graph, frontier)}
+        frontier = [version for version in found.values() if version.id not in seen]
         seen.update(found)
     graph.complete = graph.complete and not frontier
 
 
-def _join_origins(session: Session, graph: LineageGraph, version: ModelVersion) -> list[ModelVersion]:
-    """Add the job, data sets and parents of one version; returns the parents."""
-    own = _version_id(version)
-    if version.job_id is not None and (job := session.get(Job, version.job_id)) is not None:
-        graph.join(Node(f"job:{job.id}", "job", job.name), own, "made by")
-    datasets: dict[str, str] = version.lineage.get("dataset_digests", {})
-    known = _datasets_by_digest(session, version.project_id, datasets.values())
-    for role, digest in datasets.items():
-        graph.join(known.get(digest) or _unknown(digest), own, f"dataset:{role}")
-    parents: dict[str, str] = version.lineage.get("parent_digests", {})
-    found = _versions_by_digest(session, version.project_id, parents.values())
-    nodes = {other.digest: node for other, node in zip(found, _version_nodes(session, found), strict=True)}
-    for role, digest in parents.items():
-        graph.join(nodes.get(digest) or _unknown(digest), own, f"model:{role}")
-    return found
+class _Reader:
+    """Reads one level of a project's graph at a time, and joins it to the one before."""
 
+    def __init__(self, session: Session, project_id: UUID) -> None:
+        self._session, self._project_id = session, project_id
 
-_HAS_PARENT = text(
-    "jsonb_path_exists(model_versions.lineage, '$.parent_digests.* ? (@ == $digest)', "
-    "jsonb_build_object('digest', CAST(:digest AS text)))"
-).bindparams(bindparam("digest"))
-
-
-def _join_derived(session: Session, graph: LineageGraph, version: ModelVersion) -> list[ModelVersion]:
-    """Add the versions that were made from one version, and return them."""
-    wanted = select(ModelVersion).where(ModelVersion.project_id == version.project_id, _HAS_PARENT)
-    found = list(session.scalars(wanted.limit(MAX_NODES), {"digest": version.digest}))
-    own = _version_nodes(session, [version])[0]
-    for other, node in zip(found, _version_nodes(session, found), strict=True):
-        roles = [role for role, digest in other.lineage["parent_digests"].items() if digest == version.digest]
-        for role in roles:
-            graph.add(node)
-            graph.join(own, node.id, f"model:{role}")
-    return found
-
-
-def _version_id(version: ModelVersion) -> str:
-    return f"model_version:{version.id}"
-
-
-def _version_nodes(session: Session, versions: list[ModelVersion]) -> list[Node]:
-    models = session.scalars(select(Model).where(Model.id.in_({version.model_id for version in versions})))
-    by_id = {model.id: model for model in models}
-    nodes = []
-    for version in versions:
-        model = by_id[version.model_id]
-        name = f"{model.name}@{version.version}"
-        gone = model.deleted_at is not None
-        nodes.append(Node(_version_id(version), "model_version", name, version.digest, gone))
-    return nodes
-
-
-def _versions_by_digest(session: Session, project_id: UUID, digests: Iterable[str]) -> list[ModelVersion]:
-    """One version for each digest; equal bundles may have been registered more than once, the oldest counts."""
-    wanted = select(ModelVersion).where(ModelVersion.project_id == project_id, ModelVersion.digest.in_(list(digests)))
-    found = session.scalars(wanted.order_by(ModelVersion.created_at.desc()))
-    return list({version.digest: version for version in found}.values())
-
-
-def _datasets_by_digest(session: Session, project_id: UUID, digests: Iterable[str]) -> dict[str, Node]:
-    """Data-set versions by the digest of their folder, and by that of their pictures."""
-    wanted = list(digests)
-    pictures = DatasetVersion.manifest["digest"].astext
-    rows = session.execute(
-        select(DatasetVersion, Dataset)
-        .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
-        .where(DatasetVersion.project_id == project_id, or_(DatasetVersion.digest.in_(wanted), pictures.in_(wanted)))
-        .order_by(DatasetVersion.created_at.desc())
-    )
-    known: dict[str, Node] = {}
-    for version, dataset in rows:
-        name = f"{dataset.name}@{version.version}"
-        node = Node(
-            f"dataset_version:{version.id}", "dataset_version", name, version.digest, dataset.deleted_at is not None
+    def versions(self, *where: ColumnElement[bool]) -> list[_Version]:
+        """Versions, newest first."""
+        wanted = (
+            select(
+                ModelVersion.id,
+                ModelVersion.version,
+                ModelVersion.digest,
+                ModelVersion.job_id,
+                ModelVersion.lineage,
+                Model.name,
+                Model.deleted_at,
+            )
+            .join(Model, Model.id == ModelVersion.model_id)
+            .where(ModelVersion.project_id == self._project_id, *where)
+            .order_by(ModelVersion.created_at.desc())
         )
-        known |= {digest: node for digest in (version.digest, (version.manifest or {}).get("digest")) if digest}
-    return known
+        return list(self._session.execute(wanted.limit(MAX_NODES)))
+
+    def join_origins(self, graph: LineageGraph, level: list[_Version]) -> list[_Version]:
+        """Add the jobs, data sets and parents of versions; returns the parents."""
+        jobs = self._jobs([version.job_id for version in level if version.job_id is not None])
+        datasets = self._datasets({digest for version in level for digest in _digests(version, "dataset").values()})
+        wanted = {digest for version in level for digest in _digests(version, "parent").values()}
+        # equal bundles may have been registered more than once: the oldest counts
+        parents = {one.digest: one for one in self.versions(ModelVersion.digest.in_(wanted))} if wanted else {}
+        for version in level:
+            own = _node(version).id
+            if version.job_id in jobs:
+                graph.join(jobs[version.job_id], own, "made by")
+            for role, digest in _digests(version, "dataset").items():
+                graph.join(datasets.get(digest) or _unknown(digest), own, f"dataset:{role}")
+            for role, digest in _digests(version, "parent").items():
+                parent = parents.get(digest)
+                graph.join(_unknown(digest) if parent is None else _node(parent), own, f"model:{role}")
+        return list(parents.values())
+
+    def join_derived(self, graph: LineageGraph, level: list[_Version]) -> list[_Version]:
+        """Add the versions that were made from versions, and return them."""
+        own = {version.digest: _node(version) for version in level}
+        found = self.versions(PARENTS.has_any(array(list(own))))
+        for other in found:
+            node = _node(other)
+            for role, digest in _digests(other, "parent").items():
+                if digest in own:
+                    graph.add(node)
+                    graph.join(own[digest], node.id, f"model:{role}")
+        return found
+
+    def _jobs(self, ids: list[UUID]) -> dict[UUID, Node]:
+        named = self._session.execute(select(Job.id, Job.name).where(Job.id.in_(ids)))
+        return {row.id: Node(f"job:{row.id}", "job", row.name) for row in named}
+
+    def _datasets(self, digests: Iterable[str]) -> dict[str, Node]:
+        """Data-set versions by the digest of their folder, and by that of their pictures or events."""
+        wanted, content = list(digests), CONTENT
+        rows = self._session.execute(
+            select(
+                DatasetVersion.id,
+                DatasetVersion.version,
+                DatasetVersion.digest,
+                content.label("content"),
+                Dataset.name,
+                Dataset.deleted_at,
+            )
+            .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+            .where(DatasetVersion.project_id == self._project_id)
+            .where(or_(DatasetVersion.digest.in_(wanted), content.in_(wanted)))
+            .order_by(DatasetVersion.created_at.desc())
+        )
+        known: dict[str, Node] = {}
+        for row in rows:
+            name, gone = f"{row.name}@{row.version}", row.deleted_at is not None
+            node = Node(f"dataset_version:{row.id}", "dataset_version", name, row.digest, gone)
+            known |= {digest: node for digest in (row.digest, row.content) if digest}
+        return known
+
+
+def _digests(version: _Version, of: Literal["dataset", "parent"]) -> dict[str, str]:
+    """Role to digest of what went into a version."""
+    found: dict[str, str] = version.lineage.get(f"{of}_digests", {})
+    return found
+
+
+def _node(version: _Version) -> Node:
+    name, gone = f"{version.name}@{version.version}", version.deleted_at is not None
+    return Node(f"model_version:{version.id}", "model_version", name, version.digest, gone)
 
 
 def _unknown(digest: str) -> Node:

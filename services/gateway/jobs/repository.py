@@ -92,12 +92,13 @@ WITH span AS MATERIALIZED (
             SELECT FROM job_metrics WHERE job_id = :job AND name = wanted.name LIMIT :points + 1) AS first) AS found
     FROM unnest(CAST(:names AS text[])) AS wanted(name)
 )
-SELECT name, step, value
+SELECT name, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS values
 FROM span CROSS JOIN LATERAL (
     SELECT step, value FROM job_metrics WHERE job_id = :job AND name = span.name ORDER BY step LIMIT :points) AS every
 WHERE found <= :points
+GROUP BY name
 UNION ALL
-SELECT name, step, value
+SELECT name, array_agg(step ORDER BY step), array_agg(value ORDER BY step)
 FROM span CROSS JOIN generate_series(1, :points) AS place CROSS JOIN LATERAL (
     SELECT step, value FROM job_metrics
     WHERE job_id = :job AND name = span.name
@@ -105,7 +106,8 @@ FROM span CROSS JOIN generate_series(1, :points) AS place CROSS JOIN LATERAL (
         AND step <= low - 1 + CAST(div((high - low + 1)::numeric * place, :points) AS bigint)
     ORDER BY step DESC LIMIT 1) AS last
 WHERE found > :points
-ORDER BY name, step
+GROUP BY name
+ORDER BY name
 """)
 
 
@@ -116,11 +118,11 @@ def metric_names(session: Session, job_id: UUID) -> Sequence[str]:
 
 def thinned_metrics(
     session: Session, job_id: UUID, names: Sequence[str], points: int
-) -> Sequence[Row[tuple[str, int, float]]]:
-    """(name, step, value) by name and step, of each metric at most `points` values.
+) -> Sequence[Row[str, list[int], list[float]]]:
+    """(name, steps, values) by name, of each metric at most `points` values.
 
     Of a metric that has more, its steps are cut into so many equal ranges, and the last value of each range stands for
-    it; the newest value is always there. Postgres looks up just these, so that a long job costs no more than a short one.
+    it; the newest value is always there. Postgres looks up just these: a long job costs no more than a short one.
     """
     return session.execute(_THINNED, {"job": job_id, "names": list(names), "points": points}).all()
 

@@ -209,12 +209,8 @@ def curves(
     wanted = names or repository.metric_names(session, job_id)
     if most is not None and wanted:
         points = max(1, min(points, most // len(wanted)))
-    found: dict[str, Curve] = {}
-    for name, step, value in repository.thinned_metrics(session, job_id, wanted, points):
-        steps, values = found.setdefault(name, ([], []))
-        steps.append(step)
-        values.append(json_number(value))
-    return found
+    thinned = repository.thinned_metrics(session, job_id, wanted, points)
+    return {name: (steps, [json_number(value) for value in values]) for name, steps, values in thinned}
 
 
 def json_number(value: float) -> float | str:

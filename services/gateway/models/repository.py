@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from libs.database.tables import Model, ModelVersion
 from libs.web.paging import Position
@@ -18,8 +18,10 @@ def page(session: Session, project_id: UUID, after: Position | None, count: int)
 
 
 def version_page(session: Session, model_id: UUID, after: Position | None, count: int) -> Sequence[ModelVersion]:
-    """Versions of a model, newest first."""
+    """Versions of a model, newest first, for lists: what a list does not show is not read."""
+    unread = (ModelVersion.bundle, ModelVersion.lineage, ModelVersion.gates)
     query = select(ModelVersion).where(ModelVersion.model_id == model_id)
+    query = query.options(*(defer(column, raiseload=True) for column in unread))
     return session.scalars(newest_first(query, ModelVersion, after, count)).all()
 
 

@@ -352,7 +352,7 @@ def test_a_failed_job_says_why_and_shows_its_log_by_pages(browser: Browser, engi
     assert "line 250" in browser.get(older).text
     series = browser.get(f"/jobs/{job_id}/curves").json()["items"]
     assert [one["name"] for one in series] == ["train/loss"]
-    assert (len(series[0]["steps"]), series[0]["steps"][-1]) == (600, 2000)
+    assert (len(series[0]["steps"]), series[0]["steps"][-1]) == (400, 2000)
     stream = browser.get(f"/jobs/{job_id}/stream?after=500").text
     with engine.connect() as connection:
         last = connection.scalar(select(func.max(JobEvent.seq)))

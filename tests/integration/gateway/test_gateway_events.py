@@ -14,6 +14,7 @@ from libs.jobs import events, wishes
 from libs.jobs.moves import lock
 from libs.jobs.reports import MetricPoint, record_metrics
 from libs.registry.artifacts import ArtifactStore
+from services.gateway.jobs.service import curves
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import running_gateway
 from tests.support.waiting import until
@@ -187,6 +188,25 @@ def test_long_metrics_are_thinned_out_and_keep_their_last_value(
     assert len(series["steps"]) >= min(points, 100) // 2
     assert series["steps"][-1] == 99
     assert series["points"] == 100
+
+
+def test_of_uneven_steps_each_part_of_the_way_is_seen(client: TestClient, engine: Engine, job_id: UUID) -> None:
+    with transaction(engine) as session:
+        steps = [*range(50), 10**12, 2**62]
+        record_metrics(session, lock(session, job_id), [MetricPoint("loss", step, step / 2) for step in steps])
+    (series,) = client.get(f"/v1/jobs/{job_id}/metrics", params={"points": 10}).json()["items"]
+    assert series["steps"] == [10**12, 2**62]
+    (series,) = client.get(f"/v1/jobs/{job_id}/metrics", params={"points": 52}).json()["items"]
+    assert series["steps"] == steps
+    assert series["values"] == [step / 2 for step in steps]
+
+
+def test_many_curves_of_a_page_get_coarser(engine: Engine, job_id: UUID) -> None:
+    write_metrics(engine, job_id, {f"part{n}": [float(value) for value in range(40)] for n in range(30)})
+    with transaction(engine) as session:
+        found = curves(session, DEFAULT_PROJECT_ID, job_id, [], 400, most=300)
+    assert list(found) == sorted(f"part{n}" for n in range(30))
+    assert {len(steps) for steps, _ in found.values()} == {10}
 
 
 def write_metrics(engine: Engine, job_id: UUID, values: dict[str, list[float]]) -> None:

@@ -18,7 +18,7 @@ from services.gateway.downloads import download_of, stream_file
 from services.gateway.jobs import service, waiting
 
 router = Pages(prefix="/jobs/{job_id}")
-_POINTS = 600
+_POINTS = 400
 """Points of a curve: about as many as a chart has pixels."""
 _MOST_POINTS = 15_000
 """Points of all curves of a page together: a job that reports very many metrics gets coarser ones."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,12 @@ def aliases(session: Session, model_ids: Sequence[UUID]) -> dict[UUID, list[str]
     for model_id, alias, version in session.execute(query):
         found.setdefault(model_id, []).append(f"{alias} → {version}")
     return found
+
+
+def ready_before(session: Session, model_id: UUID, version: int) -> int | None:
+    """The number of the newest ready version of a model before `version`."""
+    ready = select(func.max(ModelVersion.version)).where(ModelVersion.model_id == model_id)
+    return session.scalar(ready.where(ModelVersion.status == "ready", ModelVersion.version < version))
 
 
 def followable(session: Session, project_id: UUID, count: int) -> Sequence[str]:

@@ -49,11 +49,13 @@ def compare(
 
 
 @router.page("/{name}")
-def model_page(request: Request, gateway: Gw, visitor: ReadsModels, name: ModelName) -> Response:
-    """One model: aliases and versions."""
+def model_page(
+    request: Request, gateway: Gw, visitor: ReadsModels, name: ModelName, cursor: CursorText = None
+) -> Response:
+    """One model: aliases, and versions, newest first."""
     with gateway.reading() as session:
-        page = view.model_page(session, visitor.caller.project_id, name)
-    return render(request, "models/model.html", page=page, model=page.model)
+        page = view.model_page(session, visitor.caller.project_id, name, cursor, _A_PAGE)
+    return render(request, "models/model.html", page=page, model=page.model, cursor=cursor)
 
 
 @router.page("/{name}/versions/{number}")

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from libs.registry import models as registry
 from libs.web.paging import Page
 from services.gateway.dashboard.models import repository
 from services.gateway.dashboard.models.lineage_picture import Picture, picture_of
 from services.gateway.models import service
-from services.gateway.models.schemas import Alias, Lineage, Model, ModelDetail, VersionDetail, VersionSummary
+from services.gateway.models.schemas import Alias, Lineage, Model, VersionDetail, VersionSummary
 
 PRODUCTION = "production"
 _FIRST = ("test/accuracy", "val/accuracy", "test/nll", "test/ndcg@10", "test/hr@10", "val/ndcg@10", "test/mrr@20")
@@ -56,20 +57,23 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class ModelPage:
-    """A model with its aliases and versions.
+    """A model with its aliases and some of its versions, newest first.
 
     Attributes:
         columns: figures that the table of versions shows.
+        following: where older versions begin.
     """
 
-    model: ModelDetail
+    model: Model
     aliases: list[Rollback]
+    versions: list[VersionSummary]
     columns: list[str]
+    following: str | None
 
     @property
     def ready(self) -> list[VersionSummary]:
-        """Versions an alias may point at."""
-        return [version for version in self.model.versions if version.status == "ready"]
+        """Versions of these that an alias may point at."""
+        return [version for version in self.versions if version.status == "ready"]
 
     def aliases_at(self, version: int) -> list[str]:
         """The aliases that point at a version."""
@@ -80,16 +84,19 @@ class ModelPage:
         return next((one.alias.revision for one in self.aliases if one.alias.alias == alias), None)
 
 
-def model_page(session: Session, project_id: UUID, name: str) -> ModelPage:
+def model_page(session: Session, project_id: UUID, name: str, cursor: str | None, limit: int) -> ModelPage:
     """The page of a model.
 
     Raises:
         ModelNotFound: there is none of this name.
     """
-    model = service.detail(session, project_id, name)
-    ready = [version.version for version in model.versions if version.status == "ready"]
-    aliases = [Rollback(alias, next((one for one in ready if one < alias.version), None)) for alias in model.aliases]
-    return ModelPage(model, aliases, _columns(model.versions))
+    model = registry.find_model(session, project_id, name)
+    page = service.versions(session, project_id, name, cursor, limit)
+    aliases = [
+        Rollback(alias, repository.ready_before(session, model.id, alias.version))
+        for alias in service.alias_list(session, project_id, name)
+    ]
+    return ModelPage(Model.model_validate(model), aliases, page.items, _columns(page.items), page.next_cursor)
 
 
 def _columns(versions: list[VersionSummary]) -> list[str]:
