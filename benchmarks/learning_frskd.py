@@ -183,9 +183,9 @@ def affordable_steps(config: ImageTrainingConfig, folder: Path, seed: int, cpu_m
     classifier = build_classifier(NETWORK, len(data.classes), data.recipe.channels)
     module = build_method(config, data, classifier) if isinstance(config, FrskdConfig) else plain(classifier)
     pictures, labels = next(training_batches(data.train, data.recipe, config, seed=seed, epoch=0))
-    measure_step(module, pictures, labels, config, "cpu")  # warms up
+    measure_step(module, (pictures, labels), config, "cpu")  # warms up
     started = time.process_time()
-    measure_step(module, pictures, labels, config, "cpu")
+    measure_step(module, (pictures, labels), config, "cpu")
     per_step_s = (time.process_time() - started) / 4
     return max(1, int(cpu_minutes * 60 / per_step_s))
 

@@ -55,6 +55,7 @@ class Method(Record):
     summary: str
     reference: str
     datasets: list[str] | None
+    optional_datasets: list[str] | None
     models: list[str] | None
     optional_models: list[str] | None
     config_schema: dict[str, Any] | None

@@ -19,7 +19,7 @@ from libs.data.images import ImageSplit
 from libs.data.preprocess import normalise
 from libs.data.recipe import Recipe
 from libs.data.resident import resident_pictures
-from libs.data.sampling import balanced_class_weights, epoch_draws, epoch_order, stratified_sample
+from libs.data.sampling import balanced_class_weights, endless_order, epoch_draws, epoch_order, stratified_sample
 from libs.data.streaming import Item, fitted, stream_batches
 from libs.training.config import ImageTrainingConfig
 
@@ -103,17 +103,48 @@ def training_batches(
     plan = plan_epoch(split, config, seed=seed, world=world)
     order = plan.pictures[epoch_order(seed, epoch, len(plan.pictures))]
     draws = epoch_draws(seed, epoch, len(split), DRAWS)
-    augment = augmentation(resolve_policy(config.augment, recipe), recipe)
     batches = [
         order[number * plan.batch_size : (number + 1) * plan.batch_size][rank::world]
         for number in range(start_batch, plan.batches)
     ]
-    scale = _Normaliser(recipe, device)
-    pictures = _picture_batches(split, recipe, augment, batches, draws, config.workers, device)
+    pictures = _augmented(split, recipe, config, batches, draws, device)
     for positions, chunk in zip(batches, pictures, strict=True):
-        if augment.on_batch is not None:
-            chunk = augment.on_batch(chunk, torch.from_numpy(draws[positions]).to(device))
-        yield scale(chunk), torch.from_numpy(split.labels[positions]).to(device)
+        yield chunk, torch.from_numpy(split.labels[positions]).to(device)
+
+
+def unlabelled_batches(
+    split: ImageSplit,
+    recipe: Recipe,
+    config: ImageTrainingConfig,
+    *,
+    seed: int,
+    epoch: int,
+    batches: int,
+    pictures: int,
+    start_batch: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    device: str = "cpu",
+) -> Iterator[Tensor]:
+    """Batches of pictures without labels beside those of an epoch of `training_batches`; labels are not looked at.
+
+    The split is gone through in permutation after permutation, however epochs are cut: every picture is seen equally
+    often. A picture that comes twice in one epoch is augmented alike.
+
+    Args:
+        batches: of an epoch.
+        pictures: of a batch over all ranks, a multiple of `world`.
+
+    Yields:
+        float32 [pictures / world, C, H, W], augmented and normalised as training pictures are.
+
+    Raises:
+        PictureError: a file is gone or has changed since validation.
+    """
+    starts = [(epoch * batches + number) * pictures for number in range(start_batch, batches)]
+    chosen = [endless_order(seed, start, start + pictures, len(split))[rank::world] for start in starts]
+    draws = epoch_draws(seed, epoch, len(split), DRAWS)
+    yield from _augmented(split, recipe, config, chosen, draws, device)
 
 
 def evaluation_batches(
@@ -146,6 +177,24 @@ def class_weights(split: ImageSplit, config: ImageTrainingConfig) -> Tensor | No
     if config.class_weights == "none":
         return None
     return torch.from_numpy(balanced_class_weights(split.labels, len(split.manifest.classes)))
+
+
+def _augmented(
+    split: ImageSplit,
+    recipe: Recipe,
+    config: ImageTrainingConfig,
+    batches: list[NDArray[np.int64]],
+    draws: NDArray[np.float64],
+    device: str,
+) -> Iterator[Tensor]:
+    """Batches of positions as training pictures: float32 [B, C, H, W], augmented and normalised, on the device."""
+    augment = augmentation(resolve_policy(config.augment, recipe), recipe)
+    scale = _Normaliser(recipe, device)
+    pictures = _picture_batches(split, recipe, augment, batches, draws, config.workers, device)
+    for positions, chunk in zip(batches, pictures, strict=True):
+        if augment.on_batch is not None:
+            chunk = augment.on_batch(chunk, torch.from_numpy(draws[positions]).to(device))
+        yield scale(chunk)
 
 
 def _picture_batches(

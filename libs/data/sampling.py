@@ -13,6 +13,13 @@ def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng([_ORDER, seed, epoch]).permutation(count)
 
 
+def endless_order(seed: int, start: int, stop: int, count: int) -> NDArray[np.int64]:
+    """Positions `start` to `stop` of an endless row of permutations of `count` positions, int64 [stop - start]."""
+    first, last = start // count, (stop - 1) // count
+    row = np.concatenate([epoch_order(seed, number, count) for number in range(first, last + 1)])
+    return row[start - first * count : stop - first * count]
+
+
 def epoch_draws(seed: int, epoch: int, count: int, draws: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) for the augmentation of every picture, [count, draws].
 

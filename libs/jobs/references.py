@@ -33,6 +33,7 @@ class Roles:
     datasets: frozenset[str]
     models: frozenset[str]
     optional_models: frozenset[str] = frozenset()
+    optional_datasets: frozenset[str] = frozenset()
     data: DataKind | None = "images"
     task: Task | None = "image-classification"
 
@@ -60,7 +61,13 @@ def roles_of(method: str) -> Roles:
     """The roles of a training method or of a task."""
     trained = METHODS.get(method)
     if trained is not None:
-        return replace(_TRAINING, data=trained.data, task=trained.task)
+        return replace(
+            _TRAINING,
+            models=trained.models,
+            optional_datasets=trained.optional_datasets,
+            data=trained.data,
+            task=trained.task,
+        )
     return _OF_TASKS.get(method, _READS_NOTHING)
 
 
@@ -89,7 +96,7 @@ def pin(session: Session, project_id: UUID, spec: JobSpec, upcoming: Upcoming | 
     """
     roles = _reads(spec)
     found = _Pins(spec, upcoming)
-    found.check_roles("datasets", roles.datasets, frozenset(), spec.method)
+    found.check_roles("datasets", roles.datasets, roles.optional_datasets, spec.method)
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
     found.resolve("models", lambda text: models.resolve(session, project_id, text), roles)
     found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from libs.models.afd.config import AfdConfig
 from libs.models.bpr_mf.config import BprMfConfig
 from libs.models.frskd.config import FrskdConfig
 from libs.models.gru4rec.config import Gru4recConfig
@@ -41,6 +42,8 @@ class Method:
         task: what a model it trains does; also of the model it may start from.
         data: kind of the data set it trains on (`libs.data.manifest`).
         module: its `train` and `estimate`, both `(config, inputs, run) -> Outcome`; imported only where they run.
+        models: roles of the models it needs besides; any training may be given `init`.
+        optional_datasets: roles of data sets it may be given beside `train`.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Method:
     config: type[BaseModel]
     entry: str
     reference: str
+    models: frozenset[str] = frozenset()
+    optional_datasets: frozenset[str] = frozenset()
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point (this imports torch)."""
@@ -69,6 +74,18 @@ class Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
+        Method(
+            name="afd",
+            title="AFD: attention-based feature distillation",
+            summary="A small image classifier taught by a large one, through soft labels and linked features.",
+            task="image-classification",
+            data="images",
+            config=AfdConfig,
+            entry="libs.models.afd.train:train",
+            reference="Ji, Heo and Park, AAAI 2021, arXiv 2102.02973",
+            models=frozenset({"teacher"}),
+            optional_datasets=frozenset({"unlabelled"}),
+        ),
         Method(
             name="bpr-mf",
             title="BPR-MF: matrix factorisation by pairwise ranking",

@@ -1,6 +1,6 @@
 """The data a classifier trains on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,25 @@ from libs.data.preprocess import default_recipe
 from libs.data.recipe import Recipe
 from libs.training.config import ImageTrainingConfig
 
+_COLOURS = {1: "grey", 3: "coloured"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Pictures without labels that a training sees beside its own.
+
+    Attributes:
+        ratio: how many of them are in a batch for each labelled picture.
+    """
+
+    split: ImageSplit
+    ratio: float
+
+    def beside(self, labelled: int, parts: int) -> int:
+        """How many go with `labelled` pictures that are cut into `parts`: about ratio times as many, cut as evenly."""
+        cuts = -(-labelled // -(-labelled // parts))  # tensors are cut into parts of one size, maybe fewer
+        return cuts * max(1, round(self.ratio * labelled / cuts))
+
 
 @dataclass(frozen=True, slots=True)
 class ClassificationData:
@@ -22,6 +41,7 @@ class ClassificationData:
     train: ImageSplit
     val: ImageSplit | None
     test: ImageSplit | None
+    unlabelled: Unlabelled | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -37,6 +57,18 @@ class ClassificationData:
     def digest(self) -> str:
         """Digest of the data set."""
         return self.train.manifest.digest
+
+    def with_unlabelled(self, folder: Path, ratio: float) -> "ClassificationData":
+        """This data, and the training split of another data set beside it, whose labels, if any, are left aside.
+
+        Raises:
+            DataError: its pictures are grey where these have colours, or the other way round.
+        """
+        split = open_images(folder).split("train")
+        if split.manifest.channels != self.recipe.channels:
+            found, wanted = (_COLOURS[channels] for channels in (split.manifest.channels, self.recipe.channels))
+            raise DataError(f"The unlabelled pictures are {found}, those with labels {wanted}.")
+        return replace(self, unlabelled=Unlabelled(split, ratio))
 
 
 def open_classification_data(folder: Path, config: ImageTrainingConfig) -> ClassificationData:

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from libs.data.loading import plan_epoch, training_batches
-from libs.training.classification import classifier_session
+from libs.data.loading import plan_epoch
+from libs.training.classification import classification_batches, classifier_session
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig, TrainingConfig
-from libs.training.evaluation import in_memory_format
 from libs.training.processes import Processes
 from libs.training.run import Outcome, Run
 from libs.training.session import TrainingSession
@@ -62,15 +61,15 @@ def estimate_training(
     """
     plan = plan_epoch(data.train, config, seed=seed)
     steps = config.total_steps(plan.batches)
-    pictures, labels = next(training_batches(data.train, data.recipe, config, seed=seed, epoch=0, device=device))
-    cost = measure_step(module, pictures, labels, config, device)
+    batch = first_batch(data, config, device, seed)
+    cost = measure_step(module, batch, config, device)
     evaluated = _evaluated_pictures(data, config, steps, plan.batches)
     return TrainingEstimate(
         served_parameters=count_parameters(module.get_submodule("classifier")),
         trained_parameters=count_parameters(module),
         steps=steps,
         step_s=cost.seconds,
-        total_s=cost.seconds * (steps + EVALUATION_SHARE * evaluated / len(pictures)),
+        total_s=cost.seconds * (steps + EVALUATION_SHARE * evaluated / plan.batch_size),
         memory_bytes=state_bytes(module, config) + cost.activation_bytes + _held_bytes(data),
     )
 
@@ -81,12 +80,19 @@ def estimate_outcome(module: nn.Module, data: ClassificationData, config: ImageT
     return Outcome(details=asdict(estimate))
 
 
-def measure_step(
-    module: nn.Module, pictures: Tensor, labels: Tensor, config: ImageTrainingConfig, device: str
-) -> StepCost:
+def first_batch(data: ClassificationData, config: ImageTrainingConfig, device: str, seed: int) -> tuple[Tensor, ...]:
+    """What one process gets of the first batch of a training: pictures, unlabelled ones where there are, labels.
+
+    Raises:
+        DataError: the data cannot be trained on with this config.
+    """
+    return next(classification_batches(data, config, seed=seed, epoch=0, device=device))
+
+
+def measure_step(module: nn.Module, batch: Sequence[Tensor], config: ImageTrainingConfig, device: str) -> StepCost:
     """`time_steps` of a copy of the step module of a classifier."""
     session = classifier_session(copy.deepcopy(module), config, device, Processes(), total_steps=TIMED_STEPS + 1)
-    return time_steps(session, (in_memory_format(pictures, config.channels_last), labels))
+    return time_steps(session, batch)
 
 
 def time_steps(session: TrainingSession, batch: Sequence[Tensor]) -> StepCost:

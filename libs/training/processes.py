@@ -63,6 +63,10 @@ class Processes:
                 torch.distributed.broadcast(buffer, 0)
 
 
+ALONE = Processes()
+"""A run of one process."""
+
+
 def join_processes(device: str) -> Processes:
     """This process's place, joining the others on first call if `torchrun` started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:

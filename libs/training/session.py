@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class TrainingSession:
         phases: a batch is one forward, backward and step for each; together they hold every parameter. None: one step
             on all. Reported are the losses of the first.
         memory_format: of the module's weights.
+        depends_on: what else decides the weights, name → digest: a resumed run must have the same.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class TrainingSession:
         after_step: Callable[[], None] | None = None,
         phases: Phases = (),
         memory_format: torch.memory_format = torch.contiguous_format,
+        depends_on: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.module: nn.Module = module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         self.config = config
@@ -88,6 +91,7 @@ class TrainingSession:
             self._forward = torch.compile(self._wrapped)
         self._count = count
         self._after_step = after_step
+        self._depends_on = dict(depends_on)
         self._phases = phases or [list(module.parameters())]
         self.epoch = self.batch = self.step = 0
         self.batch_examples = 0
@@ -161,6 +165,7 @@ class TrainingSession:
         return {
             "config": config_digest(self.config),
             "processes": self.processes.count,
+            "depends_on": self._depends_on,
             "epoch": self.epoch,
             "batch": self.batch,
             "step": self.step,
@@ -178,7 +183,7 @@ class TrainingSession:
         """Continue where `state` was taken.
 
         Raises:
-            CheckpointError: it belongs to a run with other settings or another number of processes.
+            CheckpointError: it belongs to a run with other settings, another teacher, or another number of processes.
         """
         if state["config"] != config_digest(self.config):
             raise CheckpointError("the checkpoint is of a run with another config; start a new job instead")
@@ -186,6 +191,9 @@ class TrainingSession:
             raise CheckpointError(
                 f"the checkpoint is of {state['processes']} processes, this run has {self.processes.count}"
             )
+        for name, digest in self._depends_on.items():
+            if state["depends_on"].get(name) != digest:
+                raise CheckpointError(f"the checkpoint is of a run with another {name}; start a new job instead")
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])

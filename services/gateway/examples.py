@@ -152,6 +152,7 @@ EXAMPLES: dict[type[BaseModel], Json] = {
     methods.MethodDetail: {
         **_METHOD,
         "datasets": ["train"],
+        "optional_datasets": [],
         "models": [],
         "optional_models": ["init"],
         "config_schema": {"properties": {"epochs": {"type": "integer", "default": 200}}, "type": "object"},

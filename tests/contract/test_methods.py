@@ -107,12 +107,26 @@ class RecordedRun(LocalRun):
         return {(name, step): value for name, value, step in self.metrics if name not in WALL_CLOCK}
 
 
+@cache
+def teacher_of(digits: Path) -> Path:
+    """A classifier of the digits, for the methods that learn from one."""
+    folder = digits.parent / "teacher"
+    run_method(METHODS["supervised"], {"images": digits}, RecordedRun(folder), model="resnet14", epochs=4, mix="none")
+    return folder / "bundle"
+
+
+def inputs_of(method: Method, data_of: DataOf) -> Inputs:
+    """What a method is given: its data set and the models it needs."""
+    models = {role: {"teacher": teacher_of}[role](data_of["images"]) for role in method.models}
+    return Inputs({"train": data_of[method.data]}, models)
+
+
 def config_of(method: Method, **changes: Any) -> BaseModel:
     return method.config.model_validate({**TINY[method.task], **SMALL.get(method.name, {}), **changes})
 
 
 def run_method(method: Method, data_of: DataOf, run: RecordedRun, **changes: Any) -> Outcome:
-    return method.load()(config_of(method, **changes), Inputs({"train": data_of[method.data]}), run)
+    return method.load()(config_of(method, **changes), inputs_of(method, data_of), run)
 
 
 def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
@@ -433,9 +447,7 @@ def test_every_hyper_parameter_says_where_its_default_comes_from(method: Method)
 def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing(
     method: Method, data_of: DataOf, finished: Finishing, tmp_path: Path
 ) -> None:
-    details = method.load_estimate()(
-        config_of(method), Inputs({"train": data_of[method.data]}), RecordedRun(tmp_path)
-    ).details
+    details = method.load_estimate()(config_of(method), inputs_of(method, data_of), RecordedRun(tmp_path)).details
     assert details["steps"] == 2 * 6
     assert details["trained_parameters"] >= details["served_parameters"] == finished(method).bundle.parameters
     assert details["total_s"] >= details["steps"] * details["step_s"] > 0

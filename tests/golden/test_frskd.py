@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from libs.models.frskd.augmentation_label import aggregate, rotate_all
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import BiFPNLayer, Fusion, SelfTeacher
-from libs.models.frskd.objective import attention_distance, attention_map, feature_loss, kd_loss
+from libs.models.frskd.objective import attention_distance, attention_map, feature_loss
 from libs.models.frskd.segmentation import SegmentationBiFPNLayer
+from libs.training.distillation import kd_loss
 
 METHOD = "frskd"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}

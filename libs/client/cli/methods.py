@@ -49,6 +49,7 @@ def methods(
 
 def _show_roles(method: "Method") -> None:
     models = [*(method.models or ()), *(f"{role} (optional)" for role in method.optional_models or ())]
-    for option, roles in (("--dataset", method.datasets or []), ("--model", models)):
+    datasets = [*(method.datasets or ()), *(f"{role} (optional)" for role in method.optional_datasets or ())]
+    for option, roles in (("--dataset", datasets), ("--model", models)):
         if roles:
             console().print(f"{option} takes: {', '.join(roles)}", markup=False)

@@ -52,7 +52,8 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     spec["method"] = given.method or spec["method"]
     method = octavo.methods.get(spec["method"])
     model_roles = [*(method.models or ()), *(method.optional_models or ())]
-    spec["datasets"] = {**spec.get("datasets", {}), **_by_role(given.dataset, method, "dataset", method.datasets or ())}
+    dataset_roles = method.datasets or method.optional_datasets or ()  # a bare name is the one that is needed
+    spec["datasets"] = {**spec.get("datasets", {}), **_by_role(given.dataset, method, "dataset", dataset_roles)}
     spec["models"] = {**spec.get("models", {}), **_by_role(given.model, method, "model", model_roles)}
     if given.setting:
         settings = parameters.parse_settings(given.setting, method.config_schema or {})

@@ -1,8 +1,8 @@
-"""Two memory-bound pieces with hand-written gradients: a weighted sum of maps, and a map's channel energy.
+"""A weighted sum of maps with a hand-written gradient.
 
-Autograd would keep and re-read several full-size temporaries for each; these read every map once per direction. Both
-are exact up to rounding, work in any memory format and under autocast. No generators: torch's compiler cannot trace
-them in a backward pass.
+Autograd would keep and re-read several full-size temporaries; this reads every map once per direction. It is exact up
+to rounding, works in any memory format and under autocast. No generators: torch's compiler cannot trace them in a
+backward pass.
 """
 
 from typing import Any
@@ -31,34 +31,10 @@ class _WeightedSum(torch.autograd.Function):
         return of_weights, *[gradient * scale for scale in scales]
 
 
-class _ChannelEnergy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, feature: Tensor) -> Tensor:
-        ctx.save_for_backward(feature)
-        if feature.is_contiguous(memory_format=torch.channels_last):
-            norm: Tensor = torch.linalg.vector_norm(feature, dim=1)
-            return norm.square_().div_(feature.shape[1])
-        return feature.square().mean(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (feature,) = ctx.saved_tensors
-        scaled = gradient * (2 / feature.shape[1])
-        of_feature: Tensor = feature * scaled.unsqueeze(1)
-        return of_feature
-
-
 def weighted_sum(weights: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
     """sum_k weights[k] * maps[k] of maps of one shape and type."""
     fused: Tensor = _WeightedSum.apply(weights, *maps)
     return fused
-
-
-def channel_energy(feature: Tensor) -> Tensor:
-    """mean_c F^2, [B, C, H, W] → [B, H, W]."""
-    energy: Tensor = _ChannelEnergy.apply(feature)
-    return energy
 
 
 def _inner_product(a: Tensor, b: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from libs.models.frskd.objective import (
     attention_map,
     automatic_beta,
     fit_distance,
-    kd_loss,
 )
+from libs.training.distillation import kd_loss
 from libs.training.mixing import MixedTargets
 from libs.training.objective import CrossEntropy, StepOutput, at_least_float32
 from libs.training.tap_search import find_taps

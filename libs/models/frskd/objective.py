@@ -2,7 +2,8 @@
 
 phi(F)  = normalise_2( vec( mean_c F^2 ) )                      in R^{HW} per sample
 L_F     = sum_i mean_{b,x} ( phi(F_i) - phi(T_i) )^2            T_i detached
-L_KD    = T^2/B sum_b KL( softmax(z_T/T) || softmax(z_C/T) )    z_T detached
+
+L_KD, from the self-teacher's logits to the classifier's, is `libs.training.distillation.kd_loss`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from libs.models.frskd.fused import channel_energy
+from libs.training.energy import channel_energy
 from libs.training.objective import at_least_float32
 
 BetaMode = Literal["paper", "sum"]
@@ -45,14 +46,6 @@ def fit_distance(fitted: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference per sample, [B]: a feature fitted to the teacher's width, and the teacher's."""
     difference = at_least_float32(fitted) - at_least_float32(teacher.detach())
     return difference.square().flatten(1).mean(1)
-
-
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """L_KD of logits [B, K, ...]: softmax over K, mean over B and any pixel positions, times T^2."""
-    student = at_least_float32(student_logits) / temperature
-    teacher = at_least_float32(teacher_logits.detach()) / temperature
-    divergence = F.kl_div(student.log_softmax(1), teacher.log_softmax(1), log_target=True, reduction="none")
-    return divergence.sum(1).mean() * temperature**2
 
 
 def feature_loss(students: Sequence[Tensor], teachers: Sequence[Tensor], mode: BetaMode = "paper") -> Tensor:

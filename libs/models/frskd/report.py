@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from libs.data.images import ImageSplit
-from libs.data.loading import training_batches
 from libs.data.preprocess import apply, fit
 from libs.models.frskd.config import FrskdConfig
 from libs.models.frskd.method import FRSKD, AttentionMaps
 from libs.training.classification_data import ClassificationData
-from libs.training.estimate import measure_step
+from libs.training.estimate import first_batch, measure_step
 from libs.training.finish import ReportPart
 from libs.training.history import History
 from libs.training.objective import PlainStep
@@ -73,12 +72,10 @@ def frskd_report(
 
 def training_cost(method: FRSKD, data: ClassificationData, config: FrskdConfig, run: Run) -> dict[str, float]:
     """Step times of FRSKD and of the plain classifier in one go, and parameters kept and thrown away."""
-    pictures, labels = next(
-        training_batches(data.train, data.recipe, config, seed=run.seed, epoch=0, device=run.device)
-    )
+    batch = first_batch(data, config, run.device, run.seed)
     plain = PlainStep(method.classifier, method.cross_entropy)
-    own_s = measure_step(method, pictures, labels, config, run.device).seconds
-    plain_s = measure_step(plain, pictures, labels, config, run.device).seconds
+    own_s = measure_step(method, batch, config, run.device).seconds
+    plain_s = measure_step(plain, batch, config, run.device).seconds
     kept = sum(parameter.numel() for parameter in method.classifier.parameters())
     return {
         "step_ms": own_s * 1000,

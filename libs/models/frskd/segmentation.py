@@ -1,7 +1,8 @@
 """The feature pyramid layer of the segmentation variant (section 5.1 of the method).
 
 Unlike the classification layer it keeps one width, adds without learned weights, and its blocks are a scale and shift
-per channel. The pixel-wise soft-label loss of that variant is `objective.kd_loss` on logits [B, K, H, W] with T = 1.
+per channel. The pixel-wise soft-label loss of that variant is `libs.training.distillation.kd_loss` on logits
+[B, K, H, W] with T = 1.
 """
 
 from collections.abc import Sequence

@@ -21,6 +21,7 @@ class MethodDetail(MethodSummary):
     """A method with what it reads and the JSON Schema of its `config`."""
 
     datasets: list[str] = Field(description="Roles of the data sets it needs.", examples=[["train"]])
+    optional_datasets: list[str] = Field(description="Roles of data sets it may be given.", examples=[["unlabelled"]])
     models: list[str] = Field(description="Roles of the models it needs.")
     optional_models: list[str] = Field(description="Roles of models it may be given.", examples=[["init"]])
     config_schema: dict[str, Any]

@@ -27,6 +27,7 @@ def detail(name: str) -> MethodDetail:
     return MethodDetail(
         **_summary(entry).model_dump(),
         datasets=sorted(roles.datasets),
+        optional_datasets=sorted(roles.optional_datasets),
         models=sorted(roles.models),
         optional_models=sorted(roles.optional_models),
         config_schema=schema,

@@ -38,7 +38,7 @@ def test_activation_memory_grows_with_the_batch_and_shrinks_with_micro_batches(t
 
     def kept(count: int, accumulate: int = 1) -> int:
         config = ImageTrainingConfig(batch_size=32, accumulate=accumulate)
-        return measure_step(tiny_step(), pictures[:count], labels[:count], config, "cpu").activation_bytes
+        return measure_step(tiny_step(), (pictures[:count], labels[:count]), config, "cpu").activation_bytes
 
     assert 2 < kept(32) / kept(8) <= 4
     assert kept(32, accumulate=4) < kept(32) / 2

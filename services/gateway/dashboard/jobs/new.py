@@ -107,6 +107,7 @@ def _references(session: Session, project_id: UUID, method: str, typed: Typed) -
     models = repository.ready_models(session, project_id, roles.task, _LISTED) if takes_models else ()
     wanted = [
         *(("datasets", role, datasets, True) for role in sorted(roles.datasets)),
+        *(("datasets", role, datasets, False) for role in sorted(roles.optional_datasets)),
         *(("models", role, models, True) for role in sorted(roles.models)),
         *(("models", role, models, False) for role in sorted(roles.optional_models)),
     ]

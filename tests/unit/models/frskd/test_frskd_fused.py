@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from libs.models.frskd.fused import channel_energy, weighted_sum
+from libs.models.frskd.fused import weighted_sum
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))
@@ -24,15 +24,6 @@ def maps_of(shape, count, memory_format, dtype=torch.float64):
 def test_weighted_sum_passes_gradcheck(memory_format, shape, count):
     weights = torch.rand(count, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda w, *maps: weighted_sum(w, maps), (weights, *maps_of(shape, count, memory_format)))
-
-
-@pytest.mark.parametrize("memory_format", FORMATS)
-@given(shape=SHAPES)
-@settings(max_examples=10)
-def test_channel_energy_passes_gradcheck(memory_format, shape):
-    (feature,) = maps_of(shape, 1, memory_format)
-    torch.testing.assert_close(channel_energy(feature), feature.square().mean(1))
-    assert gradcheck(channel_energy, (feature,))
 
 
 def test_weighted_sum_rounds_like_the_plain_expression():

@@ -6,7 +6,8 @@ import torch
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.augmentation_label import aggregate, joint_targets, rotate_all
 from libs.models.frskd.method import FRSKD
-from libs.models.frskd.objective import attention_distance, kd_loss
+from libs.models.frskd.objective import attention_distance
+from libs.training.distillation import kd_loss
 from libs.training.mixing import MixedTargets
 
 

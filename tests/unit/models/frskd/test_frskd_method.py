@@ -9,8 +9,8 @@ from torch import nn
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.config import FrskdConfig
 from libs.models.frskd.method import FRSKD
-from libs.models.frskd.objective import kd_loss
 from libs.training.classification import classifier_session
+from libs.training.distillation import kd_loss
 from libs.training.mixing import MixedTargets
 from libs.training.processes import Processes
 from libs.training.taps import UnknownTapError

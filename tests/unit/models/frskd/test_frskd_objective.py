@@ -11,8 +11,8 @@ from libs.models.frskd.objective import (
     automatic_beta,
     feature_loss,
     fit_distance,
-    kd_loss,
 )
+from libs.training.distillation import kd_loss
 
 
 def test_kd_equals_the_formula_in_float64():

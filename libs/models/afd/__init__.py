@@ -1,0 +1,1 @@
+"""AFD: attention-based feature distillation (method 5). Imports no torch."""

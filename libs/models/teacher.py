@@ -1,0 +1,191 @@
+"""A trained classifier that others learn from: read from its bundle, frozen, and measured before it is believed."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from libs.data.errors import DataError
+from libs.data.recipe import Recipe
+from libs.models.classifier import load_classifier
+from libs.serving.bundle import ClassifierBundle
+from libs.training.bundles import read_classifier_bundle
+from libs.training.classification import EVALUATION_BATCH_FACTOR
+from libs.training.classification_data import ClassificationData
+from libs.training.config import ImageTrainingConfig
+from libs.training.evaluation import SplitMeasurer
+from libs.training.objective import CrossEntropy, StepOutput
+from libs.training.precision import device_of, precision_for
+from libs.training.processes import join_processes
+from libs.training.run import Run
+from libs.training.taps import Tap, forward_with_taps
+
+CHANCE_DEVIATIONS = 2.0
+
+
+class TeacherError(DataError):
+    """The teacher cannot teach this data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherView:
+    """From pictures prepared for the student to pictures as the teacher was trained on.
+
+    Undoes the student's normalisation and applies the teacher's, in one multiplication and addition; grey pictures
+    become three equal channels where the teacher wants three; pictures of another size are resized.
+
+    Attributes:
+        scale: [1, C, 1, 1], None where both normalise alike.
+        shift: likewise.
+        size: (H, W) to resize to, None where they agree.
+    """
+
+    scale: Tensor | None
+    shift: Tensor | None
+    size: tuple[int, int] | None
+
+    @classmethod
+    def between(cls, student: Recipe, teacher: Recipe, device: str) -> Self:
+        """The view of a teacher on pictures that `student` prepared.
+
+        Raises:
+            TeacherError: the teacher reads grey pictures, the student coloured ones.
+        """
+        if teacher.channels < student.channels:
+            raise TeacherError("The teacher reads grey pictures, the data set has coloured ones.")
+        sizes = [(recipe.height, recipe.width) for recipe in (student, teacher)]
+        size = None if sizes[0] == sizes[1] else sizes[1]
+        if (student.mean, student.std) == (teacher.mean, teacher.std):
+            return cls(None, None, size)
+        mean_s, std_s, mean_t, std_t = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1)
+            for values in (student.mean, student.std, teacher.mean, teacher.std)
+        )
+        return cls(std_s / std_t, (mean_s - mean_t) / std_t, size)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C', H', W']."""
+        if self.scale is not None and self.shift is not None:
+            pictures = pictures * self.scale + self.shift
+        if self.size is not None:
+            pictures = F.interpolate(pictures, size=self.size, mode="bilinear", antialias=True)
+        return pictures
+
+
+class Teacher:
+    """A frozen classifier. Not a module: no optimiser, average, process group or checkpoint ever holds its weights.
+
+    Attributes:
+        bundle: what it is.
+        digest: SHA-256 of its weights file.
+        network: in evaluation mode, without gradients, on the run's device.
+        view: what it makes of the student's pictures.
+    """
+
+    def __init__(self, bundle: ClassifierBundle, network: nn.Module, view: TeacherView) -> None:
+        self.bundle = bundle
+        self.digest = bundle.files.get("model.safetensors", "")
+        self.network = network.eval().requires_grad_(False)
+        self.view = view
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
+        """Itself: copies of a step module (the average, a measured copy) share the teacher."""
+        return self
+
+    @property
+    def example(self) -> Tensor:
+        """A blank picture of the size it reads, [1, C, H, W]."""
+        recipe = self.bundle.recipe
+        return torch.zeros(1, recipe.channels, recipe.height, recipe.width)
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, taps: tuple[Tap, ...] = ()) -> tuple[Tensor, list[Tensor]]:
+        """Logits [B, K] and tapped maps [B, C, H, W] for pictures prepared for the student."""
+        return forward_with_taps(self.network, taps, self.view(pictures))
+
+
+def open_teacher(folder: Path, data: ClassificationData, config: ImageTrainingConfig, device: str) -> Teacher:
+    """The classifier of a bundle as a teacher for this data, on the run's device.
+
+    Raises:
+        BundleError: no classifier's bundle, or one without torch weights.
+        TeacherError: it reads grey pictures and the data set's are coloured.
+        WarmStartError: the weights do not fit the architecture.
+    """
+    bundle = read_classifier_bundle(folder)
+    view = TeacherView.between(data.recipe, bundle.recipe, device)
+    network: nn.Module = load_classifier(folder).to(device_of(device))
+    if config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return Teacher(bundle, network, view)
+
+
+def class_difference(own: list[str], wanted: list[str]) -> str | None:
+    """How a teacher's classes differ from those of a data set; None: the same, in the same order."""
+    if own == wanted:
+        return None
+    if sorted(own) == sorted(wanted):
+        place = next(i for i, (a, b) in enumerate(zip(own, wanted, strict=True)) if a != b)
+        return (
+            f"the teacher has the same {len(own)} classes in another order: class {place} is {own[place]!r} there, "
+            f"{wanted[place]!r} here"
+        )
+    differing = {
+        "only the teacher has": [name for name in own if name not in wanted],
+        "it lacks": [name for name in wanted if name not in own],
+    }
+    shown = [f"{words} {', '.join(map(repr, names[:3]))}" for words, names in differing.items() if names]
+    return f"the teacher has {len(own)} classes, the data set {len(wanted)}: {'; '.join(shown)}"
+
+
+def judge_teacher(teacher: Teacher, data: ClassificationData, config: ImageTrainingConfig, run: Run) -> None:
+    """Measure a teacher that has the data's classes, on the pictures it will see, and say how good it is.
+
+    Raises:
+        TeacherError: it is not better than chance.
+    """
+    from libs.training.metrics import accuracy, balanced_accuracy  # torchmetrics takes seconds to import
+
+    split = data.val or data.train
+    processes = join_processes(run.device)
+    batch_size = config.batch_size // config.accumulate * EVALUATION_BATCH_FACTOR
+    measurer = SplitMeasurer(split, data.recipe, batch_size, run.device, processes, config.workers)
+    precision = precision_for(config.amp, device_of(run.device))
+    measured = measurer(_Measured(teacher), precision, channels_last=config.channels_last)
+    right, balanced = (figure(measured.logits, measured.labels) for figure in (accuracy, balanced_accuracy))
+    least = chance_level(len(data.classes), len(measured.labels))
+    if balanced <= least:
+        raise TeacherError(
+            f"The teacher is not better than chance on the {split.name} split: its balanced accuracy is "
+            f"{balanced:.1%}, guessing gets {1 / len(data.classes):.1%} (and by luck up to {least:.1%} on "
+            f"{len(measured.labels)} pictures). Is it a model of this data, with classes in this order?"
+        )
+    run.log(
+        f"teacher measured on the {split.name} split",
+        accuracy=round(right, 4),
+        balanced_accuracy=round(balanced, 4),
+        pictures=len(measured.labels),
+    )
+
+
+def chance_level(classes: int, pictures: int) -> float:
+    """What guessing one of K classes gets on N pictures, and two standard deviations of luck."""
+    share = 1 / classes
+    return share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / pictures)
+
+
+class _Measured(nn.Module):
+    """A teacher as a step module, so that it is measured like any classifier."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.cross_entropy = CrossEntropy()
+
+    def forward(self, pictures: Tensor, targets: Tensor) -> StepOutput:
+        logits, _ = self.teacher(pictures)
+        return StepOutput({"ce_classifier": self.cross_entropy(logits, targets)}, {"ce_classifier": 1.0}, logits)
