@@ -17,14 +17,14 @@ from libs.training.bundles import read_classifier_bundle
 from libs.training.classification import EVALUATION_BATCH_FACTOR
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
-from libs.training.evaluation import SplitMeasurer
+from libs.training.evaluation import Measured, SplitMeasurer
 from libs.training.objective import CrossEntropy, StepOutput
 from libs.training.precision import device_of, precision_for
 from libs.training.processes import join_processes
 from libs.training.run import Run
 from libs.training.taps import Tap, forward_with_taps
 
-CHANCE_DEVIATIONS = 2.0
+LUCKY_DEVIATIONS = 2.0
 
 
 class TeacherError(DataError):
@@ -148,34 +148,40 @@ def judge_teacher(teacher: Teacher, data: ClassificationData, config: ImageTrain
     Raises:
         TeacherError: it is not better than chance.
     """
-    from libs.training.metrics import accuracy, balanced_accuracy  # torchmetrics takes seconds to import
-
     split = data.val or data.train
     processes = join_processes(run.device)
     batch_size = config.batch_size // config.accumulate * EVALUATION_BATCH_FACTOR
     measurer = SplitMeasurer(split, data.recipe, batch_size, run.device, processes, config.workers)
     precision = precision_for(config.amp, device_of(run.device))
     measured = measurer(_Measured(teacher), precision, channels_last=config.channels_last)
-    right, balanced = (figure(measured.logits, measured.labels) for figure in (accuracy, balanced_accuracy))
-    least = chance_level(len(data.classes), len(measured.labels))
-    if balanced <= least:
+    right, balanced = _accuracies(measured)
+    guessing, pictures = 1 / len(data.classes), len(measured.labels)
+    if balanced <= guessing:
         raise TeacherError(
             f"The teacher is not better than chance on the {split.name} split: its balanced accuracy is "
-            f"{balanced:.1%}, guessing gets {1 / len(data.classes):.1%} (and by luck up to {least:.1%} on "
-            f"{len(measured.labels)} pictures). Is it a model of this data, with classes in this order?"
+            f"{balanced:.1%} on {pictures} pictures, guessing gets {guessing:.1%}. Is it a model of this data?"
         )
     run.log(
         f"teacher measured on the {split.name} split",
         accuracy=round(right, 4),
         balanced_accuracy=round(balanced, 4),
-        pictures=len(measured.labels),
+        pictures=pictures,
     )
+    if balanced <= luck(guessing, pictures):
+        run.log(f"that is hardly better than guessing, which gets {guessing:.1%}", "warning")
 
 
-def chance_level(classes: int, pictures: int) -> float:
-    """What guessing one of K classes gets on N pictures, and two standard deviations of luck."""
-    share = 1 / classes
-    return share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / pictures)
+def _accuracies(measured: Measured) -> tuple[float, float]:
+    """Accuracy, and the mean of the classes' own; `libs.training.metrics` takes seconds to import."""
+    right = measured.logits.argmax(1) == measured.labels
+    pictures = torch.bincount(measured.labels)
+    found = torch.bincount(measured.labels[right], minlength=len(pictures))
+    return float(right.double().mean()), float((found[pictures > 0] / pictures[pictures > 0]).mean())
+
+
+def luck(share: float, pictures: int) -> float:
+    """What guessing gets with two standard deviations of luck, when it is right in `share` of all cases."""
+    return share + LUCKY_DEVIATIONS * math.sqrt(share * (1 - share) / pictures)
 
 
 class _Measured(nn.Module):

@@ -475,6 +475,6 @@ def test_an_estimate_takes_what_the_training_would_take(client: TestClient, digi
 def test_distillation_needs_a_teacher_and_may_be_given_pictures_without_labels(client: TestClient, digits: str) -> None:
     assert client.get("/v1/methods/afd").json()["optional_datasets"] == ["unlabelled"]
     body = {"method": "afd", "datasets": {"train": "digits", "unlabelled": "digits", "more": "digits"}}
-    errors = {one["pointer"]: one["detail"] for one in client.post("/v1/jobs", json=body).json()["errors"]}
+    errors = {one["pointer"]: one["message"] for one in client.post("/v1/jobs", json=body).json()["errors"]}
     assert set(errors) == {"/datasets/more", "/models/teacher"}
     assert "Roles: train, unlabelled." in errors["/datasets/more"]

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from libs.data.recipe import Recipe
 from libs.data.write import write_arrays_dataset
 from libs.models.catalog import METHODS
 from libs.training.config import ImageTrainingConfig
 from libs.training.optimisers import optimiser_of, set_learning_rate
 from tests.support.events import events_folder, walks
+from tests.support.teachers import nearest_mean_network, write_teacher
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,18 +93,25 @@ class Run:
     def load_checkpoint(self): pass
 
 Run.folder = Path(sys.argv[1])
+teachers = {"teacher": Path(sys.argv[4])}
 settings = {"images": {"model": "resnet8", "batch_size": 16}, "events": {"batch_size": 16}}
 data = {"images": Path(sys.argv[2]), "events": Path(sys.argv[3])}
 for method in METHODS.values():
     try:
-        method.load()(method.config(**settings[method.data]), Inputs({"train": data[method.data]}), Run())
+        method.load()(method.config(**settings[method.data]), Inputs({"train": data[method.data]}, teachers), Run())
     except Reached:
         slow = "torch._dynamo torchvision timm torchmetrics onnxruntime onnx matplotlib scipy accelerate".split()
         print(method.name, [name for name in slow if name in sys.modules])
 """
-    write_arrays_dataset(tmp_path / "images", np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2, ["a", "b"])
+    labels = np.arange(40) % 2
+    dark_and_bright = np.repeat((labels * 255).astype(np.uint8), 64).reshape(40, 8, 8)
+    write_arrays_dataset(tmp_path / "images", dark_and_bright, labels, ["a", "b"])
+    recipe = Recipe(channels=1, height=8, width=8, mean=[0.5], std=[0.5])
+    pictures = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    network = nearest_mean_network("resnet8", pictures, torch.arange(2))
+    teacher = write_teacher(tmp_path / "teacher", network, "resnet8", ["a", "b"], recipe)
     events = events_folder(tmp_path / "events", walks(users=20, items=6))
-    folders = [str(folder) for folder in (tmp_path, tmp_path / "images", events)]
+    folders = [str(folder) for folder in (tmp_path, tmp_path / "images", events, teacher)]
     finished = subprocess.run(
         [sys.executable, "-c", program, *folders], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
