@@ -134,9 +134,12 @@ def _export(trained: Trained, run: Run, metrics: Mapping[str, float], temperatur
 
 def lineage_of(trained: Trained, seed: int) -> Lineage:
     """Where the model comes from, as far as a method can know; the platform adds job, parents and code version."""
+    digests = {"train": trained.data.digest}
+    if trained.data.unlabelled is not None:
+        digests["unlabelled"] = trained.data.unlabelled.split.manifest.digest
     return Lineage(
         method=trained.method,
-        dataset_digests={"train": trained.data.digest},
+        dataset_digests=digests,
         seed=seed,
         config=trained.config.model_dump(mode="json"),
     )

@@ -1,17 +1,24 @@
 """Training with AFD. The attention network is thrown away at the end; the student is what is served."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
 from torch import nn
 
 from libs.data.errors import DataError
 from libs.data.loading import class_weights, plan_epoch
 from libs.models.afd.config import AfdConfig
+from libs.models.afd.links import Links, link_figures, measure_links
 from libs.models.afd.method import AFD
 from libs.models.classifier import initial_classifier
 from libs.models.teacher import Teacher, TeacherError, class_difference, judge_teacher, open_teacher
-from libs.training.classification import fit_classifier
+from libs.training.classification import FittedClassifier, fit_classifier
 from libs.training.classification_data import ClassificationData, open_classification_data
 from libs.training.estimate import estimate_outcome
-from libs.training.finish import Trained, finish_classifier
+from libs.training.finish import ReportPart, Trained, finish_classifier
+from libs.training.precision import device_of
 from libs.training.processes import join_processes
 from libs.training.randomness import prepare_randomness
 from libs.training.run import Inputs, Outcome, Run
@@ -35,9 +42,18 @@ def train(config: AfdConfig, inputs: Inputs, run: Run) -> Outcome:
     architecture, student = initial_classifier(config, data, inputs)
     method = build_method(config, data, student, teacher, shares_classes=shares_classes)
     log_choices(method, data, run)
-    fitted = fit_classifier(method, data, config, run, depends_on={"teacher": teacher.digest})
+    share_statistics(method, config, run)
+
+    def observe(module: nn.Module) -> Mapping[str, float]:
+        return link_figures(module, data, config, run.device)
+
+    fitted = fit_classifier(method, data, config, run, observe, depends_on={"teacher": teacher.digest})
     trained = Trained("afd", "AFD training", architecture, student, data, config, fitted)
-    return finish_classifier(trained, run)
+    if not join_processes(run.device).main:
+        return finish_classifier(trained, run)
+    links = measure_links(method, data, config, run.device) if method.afd is not None else None
+    outcome = finish_classifier(trained, run, lambda: _report(method, data, links, fitted, run))
+    return outcome if links is None else replace(outcome, files={"links.json": _written(links, run.folder)})
 
 
 def estimate(config: AfdConfig, inputs: Inputs, run: Run) -> Outcome:
@@ -90,6 +106,19 @@ def check_teacher(teacher: Teacher, data: ClassificationData, config: AfdConfig,
     return False
 
 
+def share_statistics(method: AFD, config: AfdConfig, run: Run) -> None:
+    """With `sync_bn`, let the batch norms of the attention network see the whole batch of all processes.
+
+    Raises:
+        DataError: several processes on CPUs, where torch cannot do that.
+    """
+    if not config.sync_bn or method.afd is None or join_processes(run.device).count == 1:
+        return
+    if device_of(run.device).type == "cpu":
+        raise DataError("sync_bn works on GPUs only; leave it off when several CPU processes train.")
+    method.afd = nn.SyncBatchNorm.convert_sync_batchnorm(method.afd)  # type: ignore[no-untyped-call]
+
+
 def build_method(
     config: AfdConfig, data: ClassificationData, student: nn.Module, teacher: Teacher, *, shares_classes: bool
 ) -> AFD:
@@ -128,3 +157,17 @@ def described(tap: Tap) -> str:
     if tap.layout == "tokens":
         words += f", tokens without the {tap.prefix_tokens} before the patches"
     return words if tap.activated else f"{words}, before the activation"
+
+
+def _report(
+    method: AFD, data: ClassificationData, links: Links | None, fitted: FittedClassifier, run: Run
+) -> ReportPart:
+    from libs.models.afd.report import afd_report  # matplotlib, which no job should wait for before its first step
+
+    return afd_report(method, data, links, fitted, run)
+
+
+def _written(links: Links, folder: Path) -> Path:
+    path = folder / "links.json"
+    path.write_text(json.dumps(links.as_json()), encoding="utf-8")
+    return path

@@ -12,8 +12,11 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from libs.training.report.pictures import HEAT
 
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Name → (x, y)."""
@@ -35,6 +38,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": _INK,
     "grid.color": _LINE,
 }
+_GROUP_LINE = "#8fd3ff"
 _MOST_MARKED_POINTS = 40
 
 
@@ -112,6 +116,42 @@ def grouped_bar_chart(bars: Mapping[str, Sequence[float]], groups: Sequence[str]
     if len(bars) > 1:
         _legend(axes, "best")
     return _svg(figure, f"{y_label} by {x_label}: {', '.join(bars)}")
+
+
+def heat_chart(
+    values: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    row_groups: Sequence[int],
+    column_groups: Sequence[int],
+    meaning: str,
+) -> Markup:
+    """A matrix as shaded cells, row 0 at the top, dark for 0.
+
+    Args:
+        values: [rows, columns], at least 0.
+        row_groups: positions before which a line is drawn across.
+        column_groups: positions before which a line is drawn down.
+        meaning: what the values are.
+    """
+    tall, wide = len(rows), len(columns)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(2.4 + 0.3 * wide, 1.5 + 0.24 * tall), layout="constrained")
+        axes = figure.add_subplot()
+        colours = LinearSegmentedColormap.from_list("heat", HEAT / 255)
+        cells = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=max(float(values.max()), 1e-12), linewidth=0)
+        axes.invert_yaxis()
+        axes.set_yticks(np.arange(tall) + 0.5, rows, fontsize=7)
+        axes.set_xticks(np.arange(wide) + 0.5, columns, fontsize=7, rotation=90)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for place in row_groups:
+            axes.axhline(place, color=_GROUP_LINE, linewidth=1.4)
+        for place in column_groups:
+            axes.axvline(place, color=_GROUP_LINE, linewidth=1.4)
+        bar = figure.colorbar(cells, ax=axes, label=meaning)
+        bar.outline.set_visible(False)
+    return _svg(figure, f"{meaning}: {tall} rows by {wide} columns")
 
 
 def _axes() -> tuple[Figure, Axes]:

@@ -4,7 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.data.sampling import apportion, balanced_class_weights, epoch_draws, epoch_order, stratified_sample
+from libs.data.sampling import (
+    apportion,
+    balanced_class_weights,
+    endless_order,
+    epoch_draws,
+    epoch_order,
+    stratified_sample,
+)
 from libs.data.splits import stratified_split
 
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(lambda values: sum(values) > 0)
@@ -14,6 +21,15 @@ labels = counts.map(lambda values: np.repeat(np.arange(len(values)), values))
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10_000), st.integers(1, 200))
 def test_an_epoch_shows_every_picture_once(seed: int, epoch: int, count: int) -> None:
     assert sorted(epoch_order(seed, epoch, count)) == list(range(count))
+
+
+@given(st.integers(0, 500), st.integers(0, 100), st.integers(1, 60))
+def test_an_endless_order_is_the_same_however_it_is_cut(start: int, length: int, count: int) -> None:
+    cut = endless_order(3, start, start + length + 1, count).tolist()
+    whole = endless_order(3, 0, start + length + 1, count)
+    assert whole[start:].tolist() == cut
+    passes = whole[: len(whole) // count * count].reshape(-1, count)
+    assert (np.sort(passes, axis=1) == np.arange(count)).all()
 
 
 def test_order_and_draws_are_independent_streams() -> None:

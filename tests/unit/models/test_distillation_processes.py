@@ -1,4 +1,4 @@
-"""FRSKD in two processes on gloo against one, on the same global batches."""
+"""FRSKD and AFD in two processes on gloo against one, on the same global batches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from libs.data.write import write_arrays_dataset
-from tests.support import frskd_ranks
+from tests.support import distillation_ranks
 from tests.support.ranks import run_two_ranks
 
 
@@ -26,12 +26,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, Any]]:
     """The weights of every variant in each of two processes."""
     folder = tmp_path_factory.mktemp("together")
-    return run_two_ranks(folder, "-m", frskd_ranks.__name__, str(pictures), str(folder))
+    return run_two_ranks(folder, "-m", distillation_ranks.__name__, str(pictures), str(folder))
 
 
-@pytest.mark.parametrize("variant", frskd_ranks.VARIANTS)
+@pytest.mark.parametrize("variant", distillation_ranks.VARIANTS)
 def test_two_processes_equal_one(variant, pictures, together, tmp_path):
-    alone = frskd_ranks.train(frskd_ranks.VARIANTS[variant], pictures, tmp_path)
+    alone = distillation_ranks.train(distillation_ranks.VARIANTS[variant], pictures, tmp_path)
     for rank in together:
         torch.testing.assert_close(rank[variant], dict(alone), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, together[1][variant][name]) for name, value in together[0][variant].items())
