@@ -42,7 +42,8 @@ def _source_of(report: Mapping[str, Any]) -> str:
     """Where the data came from, and its size."""
     upload = report.get("upload", {})
     given = "read in place" if upload.get("in_place") else size(upload.get("size_bytes"))
-    return " ".join(filter(None, (upload.get("public") or upload.get("name"), given)))
+    fetched = "(public, fetched by the platform)" if upload.get("public") else ""
+    return " ".join(filter(None, (upload.get("name"), fetched, given)))
 
 
 def _facts(report: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -1,5 +1,6 @@
 """Fetching a public data set, from its official address or from a mirror, into a file that can be uploaded."""
 
+import hashlib
 import os
 import tempfile
 import urllib.request
@@ -70,7 +71,7 @@ def _obtain(dataset: PublicDataset, remote: RemoteFile, folder: Path, mirror: st
     if mirror and not is_url:
         return _from_folder(dataset, remote, Path(mirror), algorithm, digest)
     url = f"{mirror.rstrip('/')}/datasets/{dataset.name}/{remote.name}" if mirror else remote.url
-    downloader = _Downloader(remote.largest_bytes, tick)
+    downloader = _Downloader(remote.largest_bytes, algorithm, tick)
     try:
         return Path(pooch.retrieve(url, remote.checksum, remote.name, folder, downloader=downloader))
     except (OSError, HTTPException) as error:
@@ -78,25 +79,31 @@ def _obtain(dataset: PublicDataset, remote: RemoteFile, folder: Path, mirror: st
     except PublicDatasetError:
         raise
     except ValueError as error:  # pooch: another checksum
-        raise PublicDatasetError(
-            f"{url} is not the file that was published (checksum {remote.checksum} expected). {_what_to_do(dataset)}"
-        ) from error
+        raise _another_file(dataset, url, remote, downloader.digest.hexdigest()) from error
 
 
 def _from_folder(dataset: PublicDataset, remote: RemoteFile, mirror: Path, algorithm: str, digest: str) -> Path:
     file = mirror / "datasets" / dataset.name / remote.name
     if not file.is_file():
         raise PublicDatasetError(f"The mirror has no {file}. {_what_to_do(dataset)}")
-    if pooch.file_hash(str(file), alg=algorithm) != digest:
-        raise PublicDatasetError(f"{file} is not the file that was published: expected {remote.checksum}.")
+    if (found := pooch.file_hash(str(file), alg=algorithm)) != digest:
+        raise _another_file(dataset, file, remote, found)
     return file
+
+
+def _another_file(dataset: PublicDataset, where: str | Path, remote: RemoteFile, found: str) -> PublicDatasetError:
+    algorithm, _, expected = remote.checksum.partition(":")
+    return PublicDatasetError(
+        f"{where} is not the file that was published: its {algorithm} is {found}, expected is {expected}. "
+        f"It is not used. {_what_to_do(dataset)}"
+    )
 
 
 def _what_to_do(dataset: PublicDataset) -> str:
     addresses = ", ".join(remote.url for remote in dataset.files)
     return (
-        f"Without internet: fetch {addresses} elsewhere, put them into <folder>/datasets/{dataset.name}/ "
-        "and set OCTAVO_MIRROR to that folder, or to an http(s) address that serves it."
+        f"By hand: fetch {addresses} elsewhere into <folder>/datasets/{dataset.name}/, and start the workers with "
+        "OCTAVO_MIRROR set to <folder>, or to an http(s) address that serves it (on one machine: before `octavo up`)."
     )
 
 
@@ -121,10 +128,11 @@ def _zip(file: IO[bytes], texts: Mapping[str, str]) -> None:
 
 
 class _Downloader:
-    """Downloads for pooch, with a time limit, a size limit, and a way to stop."""
+    """Downloads for pooch, with a time limit, a size limit, and a way to stop; knows the digest of what came."""
 
-    def __init__(self, largest_bytes: int, tick: Callable[[], None]) -> None:
+    def __init__(self, largest_bytes: int, algorithm: str, tick: Callable[[], None]) -> None:
         self._largest_bytes = largest_bytes
+        self.digest = hashlib.new(algorithm)
         self._tick = tick
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
@@ -136,4 +144,5 @@ class _Downloader:
                 if received > self._largest_bytes:
                     raise PublicDatasetError(f"{url} is larger than the expected {self._largest_bytes:,} bytes")
                 file.write(chunk)
+                self.digest.update(chunk)
                 self._tick()

@@ -14,7 +14,7 @@ MANIFEST = {
     "item_features": [{"name": "price", "type": "number"}], "digest": "d1", "size_bytes": 99,
 }  # fmt: skip
 REPORT = {
-    **MANIFEST, "upload": {"name": "events.csv", "in_place": False, "public": None, "size_bytes": 2048},
+    **MANIFEST, "upload": {"name": "events.csv", "in_place": False, "public": False, "size_bytes": 2048},
     "files": [{"name": "events.csv", "columns": {"user": "user_id", "item": "item_id", "time": "ts"}}],
     "rows": 45_003, "bad_rows": {"missing-user": 3},
     "events_per_user": {"min": 3.0, "median": 30.0, "max": 99.0},
@@ -62,6 +62,16 @@ def test_a_data_set_of_events_is_shown(octavo, shop):
     assert "price (number)" in shown
     assert "Gini 0.512" in shown
     assert lines[-1].split() == ["u1", "i1", "2001-09-09T01:46:40Z", "view"]
+
+
+def test_what_was_to_be_fetched_is_shown_by_its_name(octavo, shop):
+    problem = {"severity": "error", "code": "public", "message": "shop.zip is not the file that was published"}
+    upload = {"upload": {"name": "public-shop", "in_place": False, "public": True}}
+    shop.answers["GET /v1/datasets/shop"] = {"latest": {**VERSION, "status": "invalid"}}
+    shop.answers["GET /v1/datasets/shop/versions/1/report"] = {"report": {**upload, "problems": [problem]}}
+    lines = octavo("datasets", "show", "shop").lines
+    assert "shop.zip is not the file that was published" in lines[1]
+    assert lines[2].split() == ["source", "public-shop", "(public,", "fetched", "by", "the", "platform)"]
 
 
 def test_the_list_says_how_many_events(octavo, shop):

@@ -8,7 +8,7 @@ import pytest
 
 VERSION = {"dataset": "cats", "version": 2, "status": "invalid", "size_bytes": 9, "validation_job_id": "v1"}
 REPORT: dict[str, Any] = {
-    "upload": {"name": "cats.zip", "in_place": False, "public": None, "size_bytes": 2048},
+    "upload": {"name": "cats.zip", "in_place": False, "public": False, "size_bytes": 2048},
     "format": "class-folders", "notes": [], "pictures": 60, "broken": 3, "ignored": {".txt suffix": 2},
     "class_count": 2, "classes": [{"name": "a", "test": 10, "train": 30}, {"name": "b", "test": 5, "train": 15}],
     "splits": {"test": {"pictures": 15, "origin": "given"}, "train": {"pictures": 45, "origin": "made"}},
