@@ -36,8 +36,7 @@ def _facts(version: "ModelVersion") -> Iterator[tuple[str, object]]:
     for name, gate in (version.gates or {}).items():
         yield f"gate {name}", f"{'passed' if gate['passed'] else 'failed'}  {gate.get('detail') or ''}".rstrip()
     for one in bundle.get("latency", []):
-        threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
-        yield "latency", f"{one['p50_ms']:.3g} ms, p90 {one['p90_ms']:.3g} ms, {one['batch_size']} at a time, {threads}"
+        yield "latency", _latency(one)
     if "parameters" in bundle:
         yield "network", f"{bundle['architecture']}, {bundle['parameters']:,} parameters"
     if "recipe" in bundle:
@@ -56,6 +55,11 @@ def _facts(version: "ModelVersion") -> Iterator[tuple[str, object]]:
     yield "made", ago(version.created_at)
     yield "by job", version.job_id
     yield "digest", version.digest
+
+
+def _latency(one: Mapping[str, Any]) -> str:
+    threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+    return f"{one['p50_ms']:.3g} ms, p90 {one['p90_ms']:.3g} ms, {one['batch_size']} at a time, {threads}"
 
 
 def _session_of(bundle: Mapping[str, Any]) -> str:
@@ -115,5 +119,11 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         for name in sorted({name for one in changes for name in one}):
             left = next(one[name]["left"] for one in changes if name in one)
             rights = [one[name]["right"] if name in one else left for one in changes]
-            rows.append((f"{prefix}{name}", *map(figure, (left, *rights))))
+            rows.append((f"{prefix}{name}", *(_compared(name, value) for value in (left, *rights))))
     print_table(("", *(f"{one['model']}@{one['version']}" for one in versions)), rows)
+
+
+def _compared(name: str, value: object) -> str:
+    if name == "latency" and isinstance(value, list):
+        return "\n".join(map(_latency, value))
+    return figure(value)

@@ -50,7 +50,8 @@ def recommend(
     if as_json:
         print_json(answer.raw)
         return
-    unknown = f", {answer.unknown_items} unknown items left out" if answer.unknown_items else ""
+    count = answer.unknown_items
+    unknown = f", {count} unknown item{'s' if count > 1 else ''} left out" if count else ""
     by = f" · {answer.arm} in its place" if answer.arm not in (None, deployment) else ""
     console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}{by}", markup=False)
     columns = ("rank", "item", "score", *(["because of"] if explain is not Explain.NONE else []))

@@ -119,9 +119,11 @@ def test_a_lineage_is_a_tree(octavo, gateway):
 
 def test_versions_stand_side_by_side(octavo, gateway):
     base, other, same = MODEL | {"version": 1}, MODEL | {"version": 2, "metrics": {"test/accuracy": 0.95}}, MODEL
+    slow, quick = ([{"p50_ms": p50, "p90_ms": 2.5, "batch_size": 1, "threads": 1}] for p50 in (2.0, 1.0))
+    facts = {"latency": {"left": slow, "right": quick}, "parameters": {"left": 5, "right": 6}}
     against = [
         {"version": other, "metrics": {}, "config": {"lr": {"left": 0.1, "right": 0.2}}, "facts": {}},
-        {"version": same, "metrics": {}, "config": {}, "facts": {"parameters": {"left": 5, "right": 6}}},
+        {"version": same, "metrics": {}, "config": {}, "facts": facts},
     ]
     gateway.answers["GET /v1/models/compare"] = {"base": base, "against": against}
     rows = [line.split() for line in octavo("models", "compare", "cats@1", "cats@2", "cats@3").lines]
@@ -129,6 +131,9 @@ def test_versions_stand_side_by_side(octavo, gateway):
     assert ["test/accuracy", "0.9", "0.95", "0.9"] in rows
     assert ["--set", "lr", "0.1", "0.2", "0.1"] in rows
     assert ["parameters", "5", "5", "6"] in rows
+    latency = next(" ".join(row) for row in rows if row[:1] == ["latency"])
+    slow_said, quick_said = (f"{p50} ms, p90 2.5 ms, 1 at a time, 1 thread" for p50 in (2, 1))
+    assert latency == f"latency {slow_said} {slow_said} {quick_said}"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_history_is_sent_and_the_answer_shown(octavo, films):
             "filters": {"genre": {"in": ["comedy", "drama"]}, "price": {"<=": 10.0}},
         }
     ]  # fmt: skip
-    assert ended.lines[0] == "films-hcrnn@3 · answered by: model, 1 unknown items left out"
+    assert ended.lines[0] == "films-hcrnn@3 · answered by: model, 1 unknown item left out"
     assert [line.split() for line in ended.lines[1:]] == [
         ["rank", "item", "score", "because", "of"],
         ["1", "f9", "7.312", "f4", "(12", "users", "had", "both)"],
