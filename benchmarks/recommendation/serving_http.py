@@ -5,9 +5,10 @@ does), histories of 20 events, k 20, seen items left out. All in one run:
 
 - one client: raw (in this process) and a request take turns; wall p50 and its ratio.
 - 8 clients at once: CPU of the recommender a request, over that of raw; wall p50 and p99.
-- a session of 50 events: an event is appended and a recommendation asked for, from the model's state, and from a
-  second deployment of the same model without one, which reads the 50 events anew. Beside it, in this process and
-  without HTTP, Postgres and the cache: a step from the state, or the encoder over 50 events, and then the scores.
+- a session of 50 events: the 50th is appended and a recommendation asked for, in one request (`append`) and in two,
+  from the model's state, and from a second deployment of the same model without one, which reads the 50 events anew.
+  Beside it, in this process and without HTTP, Postgres and the cache: a step from the state, or the encoder over 50
+  events, and then the scores.
 
 CPU is of the recommender's process alone, its recorder included. Run:
 
@@ -192,6 +193,9 @@ class Session(Asker):
     def recommend(self, model: str, whose: dict[str, Any]) -> None:
         self.ask("/v1/recommendations", {"model": model, "k": K, **whose})
 
+    def append_and_recommend(self, model: str, session_id: str, item: str) -> None:
+        self.recommend(model, {"session_id": session_id, "append": [{"item_id": item}]})
+
     def append(self, session_id: str, *items: str) -> None:
         self.ask("/v1/events", [{"session_id": session_id, "item_id": item} for item in items])
 
@@ -199,21 +203,25 @@ class Session(Asker):
 def live_sessions(stack: Stack, random: np.random.Generator, items: int, count: int, prefix: str) -> dict[str, float]:
     """Append one event and recommend, in sessions that then have 50: with the model's state, and without one."""
     connection = Session(stack)
-    spent: dict[str, list[tuple[float, float]]] = {"hcrnn": [], "hcrnn-no-state": []}
+    ways = [(model, requests) for requests in ("one", "two") for model in ("hcrnn", "hcrnn-no-state")]
+    spent: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
     for number in range(count):
-        for model, times in spent.items():
-            session_id = f"{prefix}-{model}-{number}"
+        for (model, requests), times in spent.items():
+            session_id = f"{prefix}-{model}-{requests}-{number}"
             history = [f"i{item}" for item in random.integers(1, items + 1, SESSION)]
             connection.append(session_id, *history[:-1])
             connection.recommend(model, {"session_id": session_id})  # now the cache has it, and the state
             cpu_began, began = stack.cpu_s(), time.perf_counter()
-            connection.append(session_id, history[-1])
-            connection.recommend(model, {"session_id": session_id})
+            if requests == "one":
+                connection.append_and_recommend(model, session_id, history[-1])
+            else:
+                connection.append(session_id, history[-1])
+                connection.recommend(model, {"session_id": session_id})
             times.append((time.perf_counter() - began, stack.cpu_s() - cpu_began))
     found = {}
-    for model, times in spent.items():
-        found[f"{model}_wall_p50_ms"] = 1e3 * statistics.median(wall for wall, _ in times)
-        found[f"{model}_cpu_ms"] = 1e3 * statistics.median(cpu for _, cpu in times)
+    for (model, requests), times in spent.items():
+        found[f"{model}_{requests}_wall_p50_ms"] = 1e3 * statistics.median(wall for wall, _ in times)
+        found[f"{model}_{requests}_cpu_ms"] = 1e3 * statistics.median(cpu for _, cpu in times)
     return found
 
 
@@ -281,9 +289,13 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
         "cpu_ratio": median(lambda found: found["http_cpu_ms"] / found["raw_cpu_ms"]),
         "cpu_ratio_of_8": median(lambda found: found["cpu_of_8_ms"] / found["raw_cpu_ms"]),
         "p99_over_p50_of_8": median(lambda found: found["wall_of_8_p99_ms"] / found["wall_of_8_p50_ms"]),
-        "session_share": median(lambda found: found["hcrnn_cpu_ms"] / found["hcrnn-no-state_cpu_ms"]),
+        "session_share": median(lambda found: found["hcrnn_one_cpu_ms"] / found["hcrnn-no-state_one_cpu_ms"]),
+        "session_share_of_two": median(lambda found: found["hcrnn_two_cpu_ms"] / found["hcrnn-no-state_two_cpu_ms"]),
+        "one_of_two": median(lambda found: found["hcrnn_one_cpu_ms"] / found["hcrnn_two_cpu_ms"]),
         "model_session_share": median(lambda found: found["model_step_cpu_ms"] / found["model_anew_cpu_ms"]),
-        "session_wall_share": median(lambda found: found["hcrnn_wall_p50_ms"] / found["hcrnn-no-state_wall_p50_ms"]),
+        "session_wall_share": median(
+            lambda found: found["hcrnn_one_wall_p50_ms"] / found["hcrnn-no-state_one_wall_p50_ms"]
+        ),
     }
 
 

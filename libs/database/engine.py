@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from pydantic_core import to_json
-from sqlalchemy import CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -99,6 +99,13 @@ def execute_plainly(session: Session, statement: Executable, parameters: Mapping
 def transaction(engine: Engine) -> Iterator[Session]:
     """One transaction: committed when the block ends, rolled back when it raises."""
     with session(engine) as opened, opened.begin():
+        yield opened
+
+
+@contextmanager
+def each_statement(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction of its own: one trip to Postgres in place of three."""
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as opened:
         yield opened
 
 

@@ -8,6 +8,7 @@ follow from the number of events, are refused.
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class SessionStates:
         if events > self._max_length:
             raise StateUnusable(f"the state claims {events} events; the model reads {self._max_length}")
         reader = _Reader(content, _HEADER.size)
-        features: Floats = reader.array(np.dtype("<f4"), (1, self._width))
+        features: Floats = reader.array(_DTYPES["FP32"], (1, self._width))
         tensors = tuple(reader.tensor(spec, events) for spec in self._specs)
         reader.end()
         return SessionState(events, features if events else None, tensors)
@@ -138,14 +139,18 @@ class _Reader:
         self._place = place
 
     def tensor(self, spec: TensorSpec, events: int) -> NDArray[Any]:
-        rank = len(spec.shape)
-        shape = tuple(int(size) for size in self.array(np.dtype("<u4"), (rank,)))
-        if shape != _shape(spec, events):
-            raise StateUnusable(f"the state's {spec.name!r} is {list(shape)}, not {list(_shape(spec, events))}")
-        return self.array(_DTYPES[spec.datatype], shape)
+        wanted = _shape(spec, events)
+        end = self._place + 4 * len(wanted)
+        if end > len(self._content):
+            raise StateUnusable("the state is cut short")
+        shape = struct.unpack_from(f"<{len(wanted)}I", self._content, self._place)
+        if shape != wanted:
+            raise StateUnusable(f"the state's {spec.name!r} is {list(shape)}, not {list(wanted)}")
+        self._place = end
+        return self.array(_DTYPES[spec.datatype], wanted)
 
     def array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         end = self._place + count * dtype.itemsize
         if end > len(self._content):
             raise StateUnusable("the state is cut short")

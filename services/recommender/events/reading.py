@@ -50,7 +50,7 @@ def read_events(content: bytes, media_type: str, max_events: int, latest: dateti
             "Send one event or a list of them as `application/json`, or one a line as `application/x-ndjson`."
         )
     for path, event in placed:
-        _check_time(path, event, latest)
+        check_time(path, event, latest)
     return [event for _, event in placed]
 
 
@@ -102,7 +102,12 @@ def _within_event(path: Path) -> Path:
     return path[1:] if path and isinstance(path[0], int) else path
 
 
-def _check_time(path: Path, event: Event, latest: datetime) -> None:
+def check_time(path: Path, event: Event, latest: datetime) -> None:
+    """Refuse an event whose timestamp is after `latest` or before 1970.
+
+    Raises:
+        UnprocessableError: it is; `path` leads to the event.
+    """
     if event.timestamp is None:
         return
     if event.timestamp > latest:

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 
 class NewEvent(NamedTuple):
@@ -43,8 +42,8 @@ _INSERT = text("""
 """)
 
 
-def insert(session: Session, project_id: UUID, events: Sequence[NewEvent]) -> list[AddedEvent]:
+def insert(connection: Connection, project_id: UUID, events: Sequence[NewEvent]) -> list[AddedEvent]:
     """Store the events whose key is new, the first of those that share one."""
     columns = {name: [getattr(event, name) for event in events] for name in NewEvent._fields}
-    rows = session.execute(_INSERT, {"project_id": project_id, **columns})
+    rows = connection.execute(_INSERT, {"project_id": project_id, **columns})
     return [AddedEvent(*row) for row in rows]

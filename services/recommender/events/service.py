@@ -1,15 +1,17 @@
 """Taking events in: Postgres first, then the session cache."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from psycopg.errors import DeadlockDetected
 from sqlalchemy.exc import OperationalError
 
+from libs.database.engine import each_statement
+from libs.web.timing import span
 from services.recommender.events import repository
-from services.recommender.events.reading import read_events
+from services.recommender.events.reading import check_time, read_events
 from services.recommender.events.repository import AddedEvent, NewEvent
 from services.recommender.events.schemas import Event, Ingested
 from services.recommender.memory import Memory
@@ -27,20 +29,39 @@ def ingest(memory: Memory, project_id: UUID, content: bytes, media_type: str) ->
     now = datetime.now(UTC)
     latest = now + timedelta(seconds=memory.settings.clock_skew_s)
     events = read_events(content, media_type, memory.settings.max_events, latest)
-    added = _store(memory, project_id, [_row(project_id, event, now) for event in events])
-    memory.sessions.append(
-        project_id,
-        (SessionEvent(one.session_id, one.id, one.item_id, one.occurred_at) for one in added if one.session_id),
-    )
+    added = _insert(memory, project_id, [_row(project_id, event, now) for event in events])
+    memory.sessions.append(project_id, _of_sessions(added))
     return Ingested(accepted=len(added), duplicates=len(events) - len(added))
 
 
-def _store(memory: Memory, project_id: UUID, rows: Sequence[NewEvent]) -> list[AddedEvent]:
+def store(memory: Memory, project_id: UUID, events: Sequence[Event], place: str) -> list[SessionEvent]:
+    """Store events, all or none. Those of sessions that are new: whoever asked brings them to the session cache.
+
+    Args:
+        place: the field of the request that they stand in.
+
+    Raises:
+        UnprocessableError: a timestamp lies in the future or before 1970; a pointer to it.
+    """
+    now = datetime.now(UTC)
+    latest = now + timedelta(seconds=memory.settings.clock_skew_s)
+    for row, event in enumerate(events):
+        check_time((place, row), event, latest)
+    return list(_of_sessions(_insert(memory, project_id, [_row(project_id, event, now) for event in events])))
+
+
+def _of_sessions(added: Iterable[AddedEvent]) -> Iterator[SessionEvent]:
+    for one in added:
+        if one.session_id:
+            yield SessionEvent(one.session_id, one.id, one.item_id, one.occurred_at)
+
+
+def _insert(memory: Memory, project_id: UUID, rows: Sequence[NewEvent]) -> list[AddedEvent]:
     """Two requests with the same event ids in different orders wait for each other; Postgres ends one: again."""
     for left in reversed(range(_TRIES)):
         try:
-            with memory.writing() as session:
-                return repository.insert(session, project_id, rows)
+            with span("db"), each_statement(memory.engine) as connection:
+                return repository.insert(connection, project_id, rows)
         except OperationalError as error:
             if not left or not isinstance(error.orig, DeadlockDetected):
                 raise

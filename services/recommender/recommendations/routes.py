@@ -4,7 +4,8 @@ What computes does so in worker threads, and the event loop stays free.
 """
 
 from libs.serving.deployments.access import MayInfer
-from libs.web.problems import responses
+from libs.web.auth import Scope
+from libs.web.problems import ForbiddenError, responses
 from libs.web.routing import Router
 from services.recommender.context import Rec
 from services.recommender.recommendations import batch, service, together
@@ -32,6 +33,8 @@ async def recommend(
 
     `strategy` says what answered: the model, or the fallback where it knows nothing of the history.
     """
+    if body.append is not None and not caller.may(Scope.EVENTS_WRITE):
+        raise ForbiddenError(f"Appending events needs a key with the scope {Scope.EVENTS_WRITE}.")
     return await together.recommend(gathering, recommender, caller.project_id, body)
 
 

@@ -13,7 +13,7 @@ from libs.web.problems import FieldProblem, UnprocessableError, validation_probl
 from services.recommender.events.schemas import EventType
 from services.recommender.ids import Id
 
-MOST_REQUESTS = 256
+MOST_REQUESTS, MOST_APPENDED = 256, 100
 FilterValue = Annotated[str, Field(max_length=1000)] | Annotated[float, Field(allow_inf_nan=False)] | bool
 Condition = dict[str, FilterValue | Annotated[list[FilterValue], Field(max_length=1000)]]
 Filters = Annotated[dict[str, Condition], Field(max_length=32)]
@@ -95,6 +95,18 @@ class Asked(RawHistory, Assigned):
         return [name for name in ("user_id", "session_id", "events", "items") if getattr(self, name) is not None]
 
 
+class NewEvent(_Strict):
+    """An event of the session that is asked for, stored before the answer as `POST /v1/events` stores it."""
+
+    item_id: Id
+    user_id: Id | None = Field(default=None, description="Whose history it belongs to beside the session's.")
+    type: EventType = "view"
+    timestamp: AwareDatetime | None = Field(default=None, description="The time of arrival when left out.")
+    event_id: Id | None = Field(
+        default=None, description="Names this event in the project: sent again, it is not counted again."
+    )
+
+
 class RecommendationRequest(Asked):
     """Which items should come next?"""
 
@@ -105,6 +117,13 @@ class RecommendationRequest(Asked):
     )
 
     k: K = 10
+    append: list[NewEvent] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_APPENDED,
+        description="With `session_id`: what has just happened in it. Stored first, also when the rest of the request "
+        "is refused then; the answer knows it. Needs the scope `events:write`, too. Not in a batch.",
+    )
     exclude_seen: bool | None = Field(
         default=None, description="Whether items of the history are left out; by default as the model was made."
     )
@@ -118,6 +137,12 @@ class RecommendationRequest(Asked):
         default="popular", description="What answers when the model knows nothing of the history."
     )
 
+    @model_validator(mode="after")
+    def _appends_to_a_session(self) -> Self:
+        if self.append is not None and self.session_id is None:
+            raise ValueError("`append` needs `session_id`; send events of users alone to /v1/events.")
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class WrongRequest:
@@ -128,9 +153,13 @@ class WrongRequest:
 
 def _request_or_wrong(value: Any) -> RecommendationRequest | WrongRequest:
     try:
-        return RecommendationRequest.model_validate(value)
+        request = RecommendationRequest.model_validate(value)
     except ValidationError as error:
         return WrongRequest(validation_problem(error, names=names_in(RecommendationRequest)))
+    if request.append is not None:
+        field = FieldProblem(pointer="/append", message="A batch appends nothing; send its events to /v1/events first.")
+        return WrongRequest(UnprocessableError(field.message, errors=[field]))
+    return request
 
 
 BatchItem = Annotated[

@@ -14,6 +14,9 @@ from libs.serving.recommendation.request import MOST_EVENTS, RankedItem, Recomme
 from libs.serving.recommendation.request import RecommendationRequest as EngineRequest
 from libs.web.timing import span
 from services.recommender.context import Recommender
+from services.recommender.events import service as events
+from services.recommender.events.schemas import Event
+from services.recommender.memory import Memory
 from services.recommender.recommendations.arms import Route, held, route
 from services.recommender.recommendations.history import history_of
 from services.recommender.recommendations.recording import write_down
@@ -30,6 +33,7 @@ from services.recommender.recommendations.schemas import (
     SimilarRequest,
 )
 from services.recommender.recommendations.sessions import session_of
+from services.recommender.sessions.store import SessionEvent
 
 _READ_FOR_ONE_KNOWN = 10
 """Of a user's newest events so many are read for each that the model takes: it may not know all of their items."""
@@ -41,6 +45,7 @@ def recommend(recommender: Recommender, project_id: UUID, asked: RecommendationR
     Raises:
         ModelNotLoaded: nothing that recommends is served under this name.
         RequestError: an event lies in the future, a filter is wrong, or there is nothing to go by and no fallback.
+        UnprocessableError: an event to append lies in the future, or before 1970.
         sqlalchemy.exc.OperationalError: the history is in Postgres, which does not answer.
     """
     request_id = uuid4()
@@ -90,11 +95,20 @@ def history_and_features(
     """Item ids, oldest first, and the features after them where the state of a session has them.
 
     Raises:
-        RequestError, sqlalchemy.exc.OperationalError: as `recommend`.
+        RequestError, UnprocessableError, sqlalchemy.exc.OperationalError: as `recommend`.
     """
     if asked.session_id is not None:
-        return session_of(model, recommender.memory, project_id, asked.session_id)
+        new = _appended(recommender.memory, project_id, asked)
+        return session_of(model, recommender.memory, project_id, asked.session_id, new)
     return history_of(recommender.memory, project_id, asked, _most_events(model, asked)), None
+
+
+def _appended(memory: Memory, project_id: UUID, asked: Asked) -> list[SessionEvent]:
+    """What the request brings of its session, stored now."""
+    if not isinstance(asked, RecommendationRequest) or asked.append is None:
+        return []
+    whole = [Event(session_id=asked.session_id, **event.model_dump()) for event in asked.append]
+    return events.store(memory, project_id, whole, "append")
 
 
 @dataclass(frozen=True, slots=True)

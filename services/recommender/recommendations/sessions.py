@@ -1,5 +1,6 @@
 """A live session: its items, and the model's features after them in one step an event where the model can step."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from libs.serving.recommendation.model import LoadedRecommender
@@ -7,22 +8,25 @@ from libs.serving.recommendation.ranking import Floats
 from libs.serving.recommendation.session_state import SessionState, SessionStates, StateUnusable
 from libs.web.timing import span
 from services.recommender.memory import Memory
-from services.recommender.sessions.store import SessionView
+from services.recommender.sessions.store import SessionEvent, SessionView
 
 
 def session_of(
-    model: LoadedRecommender, memory: Memory, project_id: UUID, session_id: str
+    model: LoadedRecommender, memory: Memory, project_id: UUID, session_id: str, new: Sequence[SessionEvent] = ()
 ) -> tuple[list[str], Floats | None]:
     """Item ids, oldest first, and the features after them, [1, d]; None: they are to be computed from the items.
 
     The state that another version of the model left is not used: the session starts again from its items.
+
+    Args:
+        new: events that were stored and that the cache does not know yet.
 
     Raises:
         sqlalchemy.exc.OperationalError: the session is not in the cache, and Postgres does not answer.
     """
     digest = model.identity.digest
     with span("history"):
-        view = memory.sessions.read(project_id, session_id, digest)
+        view = memory.sessions.read(project_id, session_id, digest, new)
     known = model.catalogue.known(view.items)
     if model.sessions is None or not known or len(known) > model.bundle.max_length:
         return view.items, None

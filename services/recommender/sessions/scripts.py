@@ -9,15 +9,16 @@ deletes the lease, so that what was read too early is not kept. Erasing leaves a
 out nothing is kept, so that an event committed before does not come back with an append after.
 """
 
-READ = """
-local kept = redis.call('HMGET', KEYS[1], 'items', 'count', 'token', 'state:' .. ARGV[4], 'after:' .. ARGV[4])
+_READ = """
+local kept = redis.call('HMGET', KEYS[1], 'items', 'count', 'token', 'state:' .. READ[4], 'after:' .. READ[4])
 if kept[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], READ[3])
   return kept
 end
-if redis.call('HSETNX', KEYS[1], 'token', ARGV[1]) == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.call('HSETNX', KEYS[1], 'token', READ[1]) == 1 then redis.call('PEXPIRE', KEYS[1], READ[2]) end
 return false
 """
+READ = "local READ = ARGV" + _READ
 """ARGV: token, lease_ms, ttl_ms, digest. The fields, or nil after having taken the lease if nobody had it."""
 
 FILL = """
@@ -45,6 +46,9 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[8])
 Only events newer than all that is kept are appended. After any other, or when the hash grew too long, the session is
 deleted: the next reader finds it in Postgres, in order.
 """
+
+APPEND_AND_READ = "local function append()" + APPEND + "end append() local READ = {unpack(ARGV, 9)}" + _READ
+"""ARGV: those of APPEND, then those of READ; answers as READ does."""
 
 SAVE_STATE = """
 local kept = redis.call('HMGET', KEYS[1], 'token', 'count', 'after:' .. ARGV[2])

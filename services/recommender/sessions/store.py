@@ -85,9 +85,16 @@ class SessionStore:
             socket_connect_timeout=settings.sessions_timeout_s,
             retry=Retry(NoBackoff(), 1),
         )
-        self._read, self._fill, self._append, self._save, self._forget = (
+        self._read, self._fill, self._append, self._append_and_read, self._save, self._forget = (
             self._client.register_script(text)
-            for text in (scripts.READ, scripts.FILL, scripts.APPEND, scripts.SAVE_STATE, scripts.FORGET)
+            for text in (
+                scripts.READ,
+                scripts.FILL,
+                scripts.APPEND,
+                scripts.APPEND_AND_READ,
+                scripts.SAVE_STATE,
+                scripts.FORGET,
+            )
         )
         self._reads = Counter(
             "octavo_recommender_session_reads", "Sessions read, by where they were.", ("source",), registry=registry
@@ -96,14 +103,19 @@ class SessionStore:
         self._stale: set[str] = set()
         self._away_until = 0.0
 
-    def read(self, project_id: UUID, session_id: str, digest: str = "") -> SessionView:
+    def read(
+        self, project_id: UUID, session_id: str, digest: str = "", new: Sequence[SessionEvent] = ()
+    ) -> SessionView:
         """The session, and its state if it is that of the model with this digest.
+
+        Args:
+            new: events of it that were committed and that nobody appended; as `append`, in the same trip.
 
         Raises:
             sqlalchemy.exc.OperationalError: it is not in the cache, and Postgres does not answer.
         """
         key, token = _key(project_id, session_id), uuid4().hex
-        fields = self._ask(lambda: self._read(keys=[key], args=[token, _LEASE_MS, self._ttl_ms, digest]), None)
+        fields = self._fields(key, [token, _LEASE_MS, self._ttl_ms, digest], new)
         if fields is not None:
             self._reads.labels("cache").inc()
             return self._view(fields)
@@ -114,7 +126,7 @@ class SessionStore:
 
     def append(self, project_id: UUID, events: Iterable[SessionEvent]) -> None:
         """Bring the cache up to date with events that were committed; never raises for a cache that is away."""
-        ordered = sorted(events, key=lambda event: (event.session_id, event.occurred_at, event.id))
+        ordered = sorted(events, key=_in_order)
         batches = {_key(project_id, name): list(group) for name, group in groupby(ordered, lambda one: one.session_id)}
         if not batches or self._ask(lambda: self._append_all(batches), False):
             return
@@ -139,6 +151,18 @@ class SessionStore:
         """Close the connections."""
         self._client.close()
 
+    def _fields(self, key: str, asked: list[Any], new: Sequence[SessionEvent]) -> Sequence[bytes | None] | None:
+        """What the cache has of a session, once it has the new events; None: nothing."""
+        fields: Sequence[bytes | None] | None
+        if not new:
+            fields = self._ask(lambda: self._read(keys=[key], args=asked), None)
+            return fields
+        args = [*self._appending(sorted(new, key=_in_order)), *asked]
+        has_answered, fields = self._ask(lambda: (True, self._append_and_read(keys=[key], args=args)), (False, None))
+        if not has_answered:
+            self._distrust([key])
+        return fields
+
     def _filling(self, events: Sequence[StoredEvent]) -> list[Any]:
         joined = _join(event.item_id for event in events)
         newest = (_microseconds(events[-1].occurred_at), events[-1].id) if events else (0, 0)
@@ -159,14 +183,20 @@ class SessionStore:
         return True
 
     def _append_all(self, batches: dict[str, list[SessionEvent]]) -> bool:
+        if len(batches) == 1:  # a pipeline asks first whether Valkey knows the script
+            ((key, events),) = batches.items()
+            self._append(keys=[key], args=self._appending(events))
+            return True
         with self._client.pipeline(transaction=False) as pipeline:
             for key, events in batches.items():
-                marks = [mark for one in (events[0], events[-1]) for mark in (_microseconds(one.occurred_at), one.id)]
-                joined = _join(event.item_id for event in events)
-                limits = (2 * self._kept_items, self._ttl_ms)
-                self._append(keys=[key], args=[joined, len(events), *marks, *limits], client=pipeline)
+                self._append(keys=[key], args=self._appending(events), client=pipeline)
             pipeline.execute()
         return True
+
+    def _appending(self, events: Sequence[SessionEvent]) -> list[Any]:
+        marks = [mark for one in (events[0], events[-1]) for mark in (_microseconds(one.occurred_at), one.id)]
+        joined = _join(event.item_id for event in events)
+        return [joined, len(events), *marks, 2 * self._kept_items, self._ttl_ms]
 
     def _ask(self, call: Callable[[], T], otherwise: T) -> T:
         """What Valkey says; `otherwise` while it is away, which costs one timeout a second and not one a request."""
@@ -195,6 +225,10 @@ class SessionStore:
             while batch := list(islice(missed, 1000)):
                 self._client.unlink(*batch)
             self._stale = set()
+
+
+def _in_order(event: SessionEvent) -> tuple[str, datetime, int]:
+    return event.session_id, event.occurred_at, event.id
 
 
 def _key(project_id: UUID, session_id: str) -> str:

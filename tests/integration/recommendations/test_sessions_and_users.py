@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, ModelVersion, Recommendation
@@ -15,6 +15,7 @@ from libs.serving.recommendation.session_state import SessionStates
 from services.recommender.history import repository
 from services.recommender.sessions.store import SessionStore
 from tests.integration.recommendations.conftest import Release
+from tests.support.serving import add_key
 from tests.support.waiting import until
 
 
@@ -105,6 +106,48 @@ def test_a_session_goes_on_from_its_state(
     assert advanced == [1, 4, 9], "what the model cannot step through to the end is not begun"
 
 
+def test_one_request_appends_to_a_session_and_recommends_after_it(
+    client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(client, session_id="s1", item_id="i1")
+    ask(client, session_id="s1")
+    stepped: list[int] = []
+    advance = SessionStates.advance
+    monkeypatch.setattr(SessionStates, "advance", lambda *told: stepped.append(told[-1]) or advance(*told))
+    new = [{"item_id": "i4", "event_id": "e1", "user_id": "u1"}, {"item_id": "i9", "type": "purchase"}]
+    assert same_items(ask(client, session_id="s1", append=new), ask(client, items=["i1", "i4", "i9"]))
+    assert stepped == [4, 9], "only what is new is stepped over"
+    assert same_items(ask(client, session_id="s1", append=new[:1]), ask(client, items=["i1", "i4", "i9"]))
+    assert same_items(ask(client, user_id="u1"), ask(client, items=["i4"]))
+    assert same_items(ask(client, session_id="s2", append=new[1:]), ask(client, items=["i9"]))
+    kept = client.get("/v1/sessions/s1/history").json()["items"]
+    assert [(one["item_id"], one["type"]) for one in kept] == [("i9", "purchase"), ("i4", "view"), ("i1", "view")]
+
+
+def test_what_is_appended_is_checked_as_events_are(client: TestClient, films: ModelVersion, engine: Engine) -> None:
+    late = {"item_id": "i1", "timestamp": "2999-01-01T00:00:00Z"}
+    for body, pointer in (
+        ({"session_id": "s1", "append": [{"item_id": "i1"}, late]}, "/append/1/timestamp"),
+        ({"session_id": "s1", "append": []}, "/append"),
+        ({"session_id": "s1", "append": [{"item_id": "i1"}] * 101}, "/append"),
+        ({"session_id": "s1", "append": [{"item_id": "i1", "type": "Nö"}]}, "/append/0/type"),
+        ({"user_id": "u1", "append": [{"item_id": "i1"}]}, ""),
+    ):
+        refused = client.post("/v1/recommendations", json={"model": "films", **body})
+        assert refused.status_code == 422, refused.text
+        assert [one["pointer"] for one in refused.json()["errors"]] == [pointer]
+    appending = {"session_id": "s1", "append": [{"item_id": "i1"}]}
+    assert client.post("/v1/recommendations", json={"model": "none", **appending}).status_code == 404
+    (one,) = client.post("/v1/recommendations/batch", json={"requests": [{"model": "films", **appending}]}).json()[
+        "answers"
+    ]
+    assert (one["problem"]["status"], one["problem"]["errors"][0]["pointer"]) == (422, "/append")
+    only_infers = {"Authorization": f"Bearer {add_key(engine, ['infer'])}"}
+    refused = client.post("/v1/recommendations", json={"model": "films", **appending}, headers=only_infers)
+    assert (refused.status_code, "events:write" in refused.json()["detail"]) == (403, True)
+    assert client.get("/v1/sessions/s1/history").json()["items"] == [], "nothing of these was kept"
+
+
 def test_the_state_of_another_version_is_not_used(
     client: TestClient, films: ModelVersion, release: Release, engine: Any
 ) -> None:
@@ -124,6 +167,8 @@ def test_without_the_cache_a_session_comes_from_postgres(
     tell(client, session_id="s1", item_id="i1")
     monkeypatch.setattr(SessionStore, "_ask", lambda self, call, otherwise: otherwise)
     assert same_items(ask(client, session_id="s1"), ask(client, items=["i1"]))
+    appended = ask(client, session_id="s1", append=[{"item_id": "i4"}])
+    assert same_items(appended, ask(client, items=["i1", "i4"]))
 
 
 def test_an_answer_is_explained_by_its_request_id(client: TestClient, films: ModelVersion) -> None:

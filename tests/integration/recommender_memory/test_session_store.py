@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 from libs.database.engine import session, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Project
 from services.local.valkey import LocalValkey
-from services.recommender.events.service import ingest
+from services.recommender.events.schemas import Event
+from services.recommender.events.service import ingest, store
 from services.recommender.history import repository
 from services.recommender.history.repository import Actor
 from services.recommender.memory import Memory
@@ -30,6 +31,13 @@ from tests.support.waiting import until
 
 PROJECT = DEFAULT_PROJECT_ID
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def appended(memory: Memory, *items: str, second: int, project_id=PROJECT) -> list[str]:
+    """What one trip that brings new events answers."""
+    at = BEGIN + timedelta(seconds=second)
+    events = [Event(item_id=item, session_id="s", timestamp=at) for item in items]
+    return memory.sessions.read(project_id, "s", new=store(memory, project_id, events, "append")).items
 
 
 def send(memory: Memory, *items: str, second: int = 0, project_id=PROJECT, session_id: str = "s") -> None:
@@ -191,7 +199,7 @@ def test_an_event_committed_before_an_erasure_and_told_after_it_is_not_kept(
 @given(
     steps=st.lists(
         st.one_of(
-            st.tuples(st.just("send"), st.integers(0, 4), st.integers(1, 3)),
+            st.tuples(st.sampled_from(["send", "append"]), st.integers(0, 4), st.integers(1, 3)),
             st.just(("read",)),
             st.just(("flush",)),
             st.just(("scripts",)),
@@ -209,6 +217,10 @@ def test_in_whatever_order_things_happen_the_cache_equals_postgres(
         if kind == "send":
             second, count = arguments
             send(memory, *(f"{number}.{n}" for n in range(count)), second=second, project_id=project_id)
+        elif kind == "append":
+            second, count = arguments
+            items = appended(memory, *(f"{number}.{n}" for n in range(count)), second=second, project_id=project_id)
+            assert items == in_postgres(memory, project_id=project_id)
         elif kind == "read":
             assert memory.sessions.read(project_id, "s").items == in_postgres(memory, project_id=project_id)
         elif kind == "flush":
@@ -241,7 +253,7 @@ def test_a_killed_valkey_costs_no_event_and_no_order(engine: Engine, postgres_ur
         away = memory.sessions.read(PROJECT, "s", "m")
         assert (away.items, away.ticket) == (["a", "b"], "")
         memory.sessions.save_state(PROJECT, "s", away, "m", b"state")
-        send(memory, "c", second=3)
+        assert appended(memory, "c", second=3) == ["a", "b", "c"]
         valkey.stop()
         valkey.start()
         cache.restore(key, 0, known)
