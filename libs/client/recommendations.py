@@ -61,8 +61,8 @@ class Recommendations:
         Args:
             filters: conditions on item features, `{"genres": {"has": ["comedy"]}, "price": {"<=": 10}}`.
             explain: "none", "basic" (reasons of each item) or "full".
-            options: further fields of the request: events (in place of `items`), exclude_seen, exclude_items,
-                diversity, fallback, assign_by.
+            options: further fields of the request: events (in place of `items`), append (what has just happened in the
+                session, stored first), exclude_seen, exclude_items, diversity, fallback, assign_by.
 
         Raises:
             NotFoundError: nothing that recommends is deployed under this name.
