@@ -187,12 +187,17 @@ class Job(_Owned, Base):
 
 
 class JobDependency(Base):
-    """`job_id` stays `waiting` until `depends_on` has succeeded."""
+    """`job_id` stays `waiting` until `depends_on` has succeeded.
+
+    `role` says what the model that `depends_on` makes is for `job_id`: `models/teacher`, or `runs/afd/0`, a run that is
+    compared. None: `job_id` only comes after it.
+    """
 
     __tablename__ = "job_dependencies"
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     depends_on: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str | None]
 
     __table_args__ = (Index("ix_job_dependencies_needed", "depends_on"),)
 

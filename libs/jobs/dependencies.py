@@ -1,19 +1,30 @@
 """Jobs that wait for jobs.
 
-A waiting job is queued when everything it depends on has succeeded. It fails when one of them fails and is cancelled
-when one of them is cancelled, and so do the jobs that wait for it. Rows are locked oldest first: a job is always
-younger than what it depends on, so two transactions never wait for each other.
+A waiting job is queued when everything it depends on has succeeded; a model that one of them made takes the role the
+dependency has, and the spec is pinned to it. It fails when one of them fails and is cancelled when one of them is
+cancelled, and so do the jobs that wait for it. The other way round, a job that was made for others alone is cancelled
+when the last of them has ended. Rows are locked oldest first: a job is always younger than what it depends on, so two
+transactions never wait for each other.
 """
 
-from sqlalchemy import func, select
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import Job, JobDependency
-from libs.jobs import moves
-from libs.jobs.states import TERMINAL, JobStatus
+from libs.jobs import events, moves
+from libs.jobs.states import ACTIVE, TERMINAL, JobStatus
 
+MODELS = "models/"
+"""Roles that begin so are roles of the waiting job's spec."""
+RUNS = "runs/"
+"""Roles that begin so are runs that the waiting job compares."""
 _MOST_QUOTED = 2000
 """Characters of another job's error that are repeated."""
+_MADE_SHARE = 0.95
+"""Progress of a job when all it waits for has ended; its own part is the rest."""
 
 
 def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) -> None:
@@ -28,28 +39,127 @@ def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) ->
     job.finished_at = func.clock_timestamp()
     session.flush()
     for waiting in _waiting_for(session, job):
-        settle(session, waiting)
+        if not settle(session, waiting):
+            _note_progress(session, waiting)
 
 
 def settle(session: Session, job: Job) -> bool:
     """Queue, fail or cancel a locked waiting job, as its dependencies say; whether it moved."""
-    needed = select(Job).join(JobDependency, JobDependency.depends_on == Job.id)
-    found = session.scalars(needed.where(JobDependency.job_id == job.id)).all()
+    found = needed(session, job.id)
     for wanted in (JobStatus.FAILED, JobStatus.CANCELLED):
-        for other in found:
+        for other, _ in found:
             if other.status == wanted:
                 end(session, job, wanted, _because_of(other))
                 return True
-    if any(other.status != JobStatus.SUCCEEDED for other in found):
+    if any(other.status != JobStatus.SUCCEEDED for other, _ in found):
         return False
+    for other, role in found:
+        if role is not None and (problem := _unusable(other)) is not None:
+            end(session, job, JobStatus.FAILED, problem)
+            return True
+        if role is not None and role.startswith(MODELS):
+            _pin_model(session, job, role, other)
     moves.queue_up(session, job)
     return True
+
+
+def needed(session: Session, job_id: UUID) -> list[tuple[Job, str | None]]:
+    """The jobs that a job depends on, and the role that each one's model has for it; oldest first."""
+    both = select(Job, JobDependency.role).join(JobDependency, JobDependency.depends_on == Job.id)
+    of_job = both.where(JobDependency.job_id == job_id).order_by(Job.created_at, Job.id)
+    return [(other, role) for other, role in session.execute(of_job.execution_options(populate_existing=True))]
+
+
+def _unusable(other: Job) -> str | None:
+    """Why the model of a job that succeeded cannot be used; None when it can."""
+    made = (other.result or {}).get("model")
+    if made is None:
+        return f"job {other.id}, whose model it needs, made none"
+    if made["status"] != "ready":
+        return f"{made['name']}@{made['version']}, which it needs, is {made['status']}: {made['status_reason']}"
+    return None
+
+
+def _pin_model(session: Session, job: Job, role: str, other: Job) -> None:
+    """The spec names the version that was made; the plan it was made by is done with."""
+    made = (other.result or {})["model"]
+    name, reference = role.removeprefix(MODELS), f"{made['name']}@{made['version']}"
+    spec = {**job.spec, name: None} if name in job.spec else job.spec
+    job.spec = {
+        **spec,
+        "models": {**job.spec["models"], name: reference},
+        "digests": {**job.spec["digests"], role: made["digest"]},
+    }
+    said = {"level": "info", "message": f"{name} is {reference}, made by job {other.id}", "fields": {}}
+    events.append(session, job, [("log", said)])
+
+
+def _note_progress(session: Session, job: Job) -> None:
+    """How many of the jobs that a locked job waits for have ended."""
+    found = needed(session, job.id)
+    done = sum(other.status == JobStatus.SUCCEEDED for other, _ in found)
+    job.progress, job.progress_note = _MADE_SHARE * done / len(found), f"{done} of {len(found)} jobs are done"
+    events.append(session, job, [("progress", {"fraction": job.progress, "note": job.progress_note})])
 
 
 def _because_of(other: Job) -> str:
     message = (other.error or {}).get("message") if other.status == JobStatus.FAILED else None
     reason = f"job {other.id}, which it depends on, is {other.status}"
     return f"{reason}: {message[:_MOST_QUOTED]}" if message else reason
+
+
+def family(session: Session, job_id: UUID) -> list[Job]:
+    """A job and those that have not ended and were made for it alone, all locked, oldest first.
+
+    Raises:
+        NoResultFound: there is no such job.
+    """
+    ids = _alone_for(session, job_id)
+    rows = select(Job).where(Job.id.in_({job_id, *ids})).order_by(Job.created_at, Job.id).with_for_update()
+    jobs = session.scalars(rows.execution_options(populate_existing=True)).all()
+    still = {job_id, *_alone_for(session, job_id)}  # one may have ended, or been taken by another job, meanwhile
+    return [job for job in jobs if job.id in still]
+
+
+def _alone_for(session: Session, job_id: UUID) -> set[UUID]:
+    """Those that one job needs the models of, have not ended, and are waited for by no job beside them and it."""
+    made = select(Job.id).join(JobDependency, JobDependency.depends_on == Job.id)
+    mine = made.where(JobDependency.job_id == job_id, JobDependency.role.is_not(None), Job.status.not_in(TERMINAL))
+    ids = set(session.scalars(mine))
+    while shared := _waited_for_by_others(session, ids, {job_id, *ids}):
+        ids -= shared
+    return ids
+
+
+def _waited_for_by_others(session: Session, ids: Collection[UUID], inside: Collection[UUID]) -> set[UUID]:
+    waiter = aliased(Job)
+    dependency = select(JobDependency.depends_on).join(waiter, waiter.id == JobDependency.job_id)
+    live = dependency.where(JobDependency.depends_on.in_(ids), waiter.status.not_in(TERMINAL))
+    return set(session.scalars(live.where(waiter.id.not_in(inside)))) if ids else set()
+
+
+def cancel(session: Session, job: Job, reason: str | None = None) -> None:
+    """Cancel a locked job that has not ended: at once, or have its running attempt write its last checkpoint."""
+    if job.status == JobStatus.CANCELLING:
+        return
+    if job.status in ACTIVE:
+        moves.move(session, job, JobStatus.CANCELLING, reason)
+    else:
+        end(session, job, JobStatus.CANCELLED, reason)
+
+
+def cancel_needless(session: Session, limit: int = 100) -> int:
+    """Cancel jobs that were made for others, all of which have ended without them; how many."""
+    waiter = aliased(Job)
+    for_others = select(JobDependency).where(JobDependency.depends_on == Job.id, JobDependency.role.is_not(None))
+    waiters = select(JobDependency).join(waiter, waiter.id == JobDependency.job_id)
+    live = waiters.where(JobDependency.depends_on == Job.id, waiter.status.not_in(TERMINAL))
+    open_ones = select(Job).where(Job.status.not_in((*TERMINAL, JobStatus.CANCELLING)))
+    jobs = _locked(session, open_ones.where(for_others.exists(), ~live.exists()), limit)
+    for job in jobs:
+        if job.status not in TERMINAL:
+            cancel(session, job, "nothing waits for it any more")
+    return len(jobs)
 
 
 def settle_all(session: Session, limit: int = 100) -> int:
@@ -60,9 +170,14 @@ def settle_all(session: Session, limit: int = 100) -> int:
     open_ones = of_job.where(needed.status.not_in(TERMINAL)).exists()
     broken = of_job.where(needed.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))).exists()
     due = select(Job).where(Job.status == JobStatus.WAITING, broken | ~open_ones)
-    locked = due.order_by(Job.created_at, Job.id).limit(limit).with_for_update(skip_locked=True, of=Job)
-    jobs = session.scalars(locked.execution_options(populate_existing=True)).all()
+    jobs = _locked(session, due, limit)
     return sum(settle(session, job) for job in jobs if job.status == JobStatus.WAITING)
+
+
+def _locked(session: Session, jobs: Select[Job], limit: int) -> Sequence[Job]:
+    """The oldest of them, locked; those that somebody else has locked are passed over."""
+    oldest = jobs.order_by(Job.created_at, Job.id).limit(limit).with_for_update(skip_locked=True, of=Job)
+    return session.scalars(oldest.execution_options(populate_existing=True)).all()
 
 
 def _waiting_for(session: Session, job: Job) -> list[Job]:

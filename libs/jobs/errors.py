@@ -7,7 +7,7 @@ JobError
 ├── RequestRefused       fields of a request mean nothing usable, as things stand now
 ├── InvalidMove          the job is not in a state that allows this (cancel of a finished job, say)
 ├── JobNotEnded          only a job that has ended is deleted
-├── JobInUse             it validated a data set that exists
+├── JobInUse             it validated a data set that exists, or a job that has not ended needs it
 ├── ScheduleNotFound     no such schedule in this project
 ├── ScheduleNameTaken    a schedule has this name
 ├── ScheduleBusy         the job of its last time runs yet
@@ -103,10 +103,9 @@ class JobNotEnded(JobError):
 class JobInUse(JobError):
     code = "job_in_use"
 
-    def __init__(self, job_id: UUID, dataset: str) -> None:
+    def __init__(self, job_id: UUID, reason: str) -> None:
         self.job_id = job_id
-        self.dataset = dataset
-        super().__init__(f"Job {job_id} validated data set {dataset} and holds its preview. Delete the data set first.")
+        super().__init__(f"Job {job_id} {reason}.")
 
 
 class ScheduleNotFound(JobError):

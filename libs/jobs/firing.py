@@ -7,7 +7,7 @@ both jobs, their messages, the history and the next time are one transaction, on
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -21,11 +21,11 @@ from libs.database.tables import Job, Json, Schedule, ScheduleRun
 from libs.jobs import dataset_versions
 from libs.jobs.dataset_spec import DatasetRequest
 from libs.jobs.errors import Fault, RequestRefused, ScheduleBusy
-from libs.jobs.references import Upcoming, pin
+from libs.jobs.references import Upcoming
 from libs.jobs.schedule_times import BadTime, next_cron, next_interval
 from libs.jobs.spec import parse_spec
 from libs.jobs.states import TERMINAL
-from libs.jobs.submit import NewJob, submit
+from libs.jobs.submit import NewJob, accept
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -153,8 +153,8 @@ def submit_plan(
         assert row.validation_job_id is not None
         waits_for = [row.validation_job_id]
     spec = _read(lambda: parse_spec(job), "job")
-    pinned = _read(lambda: pin(session, project_id, spec, upcoming), "job")
-    return Submitted(submit(session, project_id, pinned, depends_on=waits_for, schedule=schedule), made)
+    options: dict[str, Any] = {"upcoming": upcoming, "depends_on": waits_for, "schedule": schedule}
+    return Submitted(_read(lambda: accept(session, project_id, spec, **options), "job"), made)
 
 
 def _read(make: Callable[[], T], place: str) -> T:

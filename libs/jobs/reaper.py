@@ -21,14 +21,16 @@ class Reaped:
     lost: int
     retried: int
     settled: int
+    cancelled: int
 
 
 def reap(session: Session, limit: int = 100) -> Reaped:
-    """One look at leases that ran out, waits that are over, and dependencies that have ended."""
+    """One look at leases that ran out, waits that are over, dependencies that have ended, and jobs nobody needs."""
     return Reaped(
         lost=_reap_lost(session, limit),
         retried=_queue_due(session, limit),
         settled=dependencies.settle_all(session, limit),
+        cancelled=dependencies.cancel_needless(session, limit),
     )
 
 

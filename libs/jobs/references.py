@@ -37,12 +37,23 @@ class Roles:
     data: DataKind | None = "images"
     task: Task | None = "image-classification"
 
+    @property
+    def all_datasets(self) -> frozenset[str]:
+        """Roles of data sets, needed or not."""
+        return self.datasets
+
+    @property
+    def all_models(self) -> frozenset[str]:
+        """Roles of models, needed or not."""
+        return self.models | self.optional_models
+
 
 _TRAINING = Roles(frozenset({"train"}), frozenset(), frozenset({"init"}))
 _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
 _READS_NOTHING = Roles(frozenset(), frozenset())
 _UPDATING = Roles(frozenset({"train"}), frozenset({"init"}), data="events", task="next-item")
 _OF_TASKS = {
+    "compare": _TRAINING,
     "estimate": _TRAINING,
     "evaluate": replace(_MEASURING, data=None, task=None),
     "predict": _MEASURING,
@@ -84,6 +95,11 @@ class Upcoming:
     version: int
     kind: DataKind | None
 
+    @property
+    def reference(self) -> Reference:
+        """How a request names it."""
+        return Reference(self.name)
+
 
 def pin(session: Session, project_id: UUID, spec: JobSpec, upcoming: Upcoming | None = None) -> JobSpec:
     """The spec with every reference as `name@version` and the digest of that version beside it.
@@ -121,13 +137,15 @@ class _Pins:
         self._faults: list[Fault] = []
 
     def check_roles(self, kind: str, required: frozenset[str], optional: frozenset[str], method: str) -> None:
-        given = self._given[kind]
-        for role in sorted(required - given.keys()):
+        made = {"teacher"} if kind == "models" and self._spec.teacher is not None else set()
+        given = self._given[kind].keys() | made
+        for role in sorted(required - given):
             self._refuse((kind, role), f"{method} needs a reference for the role {role!r}.")
         known = required | optional
-        for role in sorted(given.keys() - known):
+        for role in sorted(given - known):
             takes = f"Roles: {', '.join(sorted(known))}." if known else f"It takes no {kind}."
-            self._refuse((kind, role), f"{method} has no role {role!r} for {kind}. {takes}")
+            path = (role,) if role in made else (kind, role)
+            self._refuse(path, f"{method} has no role {role!r} for {kind}. {takes}")
 
     def resolve(self, kind: str, find: Callable[[str], ReadyVersion | ModelVersion], roles: Roles) -> None:
         for role, text in self._given[kind].items():
@@ -147,7 +165,7 @@ class _Pins:
             self._note_digest(f"{kind}/{role}", version.digest)
 
     def _is_upcoming(self, text: str) -> bool:
-        return self._upcoming is not None and parse_reference(text) == Reference(self._upcoming.name)
+        return self._upcoming is not None and parse_reference(text) == self._upcoming.reference
 
     def _expect(self, role: str, roles: Roles) -> None:
         """A role reads the version that is made before the job runs."""

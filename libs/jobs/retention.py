@@ -22,13 +22,17 @@ def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
     Raises:
         JobNotFound: there is no such job.
         JobNotEnded: it has not ended.
-        JobInUse: it validated a data set that exists.
+        JobInUse: it validated a data set that exists, or a job that has not ended needs what it made.
     """
     job = lock(session, job_id, project_id)
     if job.status not in TERMINAL:
         raise JobNotEnded(job.id, JobStatus(job.status))
     if (dataset := session.scalar(_validated().where(DatasetVersion.validation_job_id == job.id))) is not None:
-        raise JobInUse(job.id, dataset)
+        reason = f"validated data set {dataset} and holds its preview. Delete the data set first"
+        raise JobInUse(job.id, reason)
+    live = select(Job.id).join(JobDependency, JobDependency.job_id == Job.id).where(Job.status.not_in(TERMINAL))
+    if (waiting := session.scalar(live.where(JobDependency.depends_on == job.id).limit(1))) is not None:
+        raise JobInUse(job.id, f"is needed by job {waiting}, which has not ended. Cancel that first")
     _delete(session, [job.id])
 
 

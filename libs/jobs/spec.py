@@ -14,46 +14,14 @@ from pydantic import (
     SerializeAsAny,
     StringConstraints,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
 )
 
+from libs.jobs.names import Name, Reference, readable
 from libs.jobs.tasks import TASKS
+from libs.jobs.teacher import TeacherPlan
 from libs.models.catalog import METHODS, UnknownMethodError
-from libs.registry.errors import BadReference
-from libs.registry.references import check_name, parse_reference
-
-
-def _usable(name: str) -> str:
-    try:
-        return check_name(name)
-    except BadReference as error:
-        raise ValueError(str(error)) from None
-
-
-def _readable(reference: str) -> str:
-    try:
-        parse_reference(reference)
-    except BadReference as error:
-        raise ValueError(str(error)) from None
-    return reference
-
-
-_NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
-
-Name = Annotated[
-    str,
-    AfterValidator(_usable),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME_PATTERN}$", "maxLength": 64}),
-]
-"""Lower-case letters, digits, dot, dash, underscore; at most 64; no word of the API's own addresses."""
-
-Reference = Annotated[
-    str,
-    AfterValidator(_readable),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME_PATTERN}(@[a-z0-9._-]{{1,64}})?$", "maxLength": 129}),
-]
-"""`name`, `name@3` (a version) or `name@production` (an alias). Without a suffix: the newest ready version."""
+from libs.models.compare_config import Compare
 
 
 def _known(method: str) -> str:
@@ -107,6 +75,12 @@ class JobSpec(BaseModel):
         max_length=8,
         description="Role → model: `init` for warm starts, `model` to evaluate.",
     )
+    teacher: Reference | TeacherPlan | None = Field(
+        default=None,
+        description="For methods with a role `teacher`: a model, as in `models`; or a job that makes one first: "
+        "`{train: …}` with hyper-parameters of `supervised`, or `{init: MODEL, finetune: …}`. The job waits for it and "
+        "is pinned to the version it makes.",
+    )
     digests: dict[str, Digest] = Field(
         default_factory=dict,
         max_length=16,
@@ -120,6 +94,11 @@ class JobSpec(BaseModel):
     timeout_s: float | None = Field(default=None, gt=0, le=30 * 86400)
     max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts before the job fails.")
     config: SerializeAsAny[BaseModel] = Field(description="Hyper-parameters; schema at /v1/methods/{name}.")
+    compare: Compare | None = Field(
+        default=None,
+        description="Run the method and its baselines once for each seed, and report how they differ: the job becomes "
+        "one of the task `compare` that waits for them.",
+    )
 
     @field_validator("config", mode="before")
     @classmethod
@@ -129,14 +108,32 @@ class JobSpec(BaseModel):
             return value
         return config_class(name).model_validate({} if value is None else value)
 
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _reference_or_plan(cls, value: Any, info: ValidationInfo) -> str | TeacherPlan | None:
+        """By hand, so that a fault leads to the field and not to a member of the union."""
+        if value is not None and "teacher" in info.data.get("models", {}):
+            raise ValueError("models.teacher names a teacher already; give one of the two")
+        match value:
+            case None | TeacherPlan():
+                return value
+            case str():
+                return readable(value)
+            case dict():
+                return TeacherPlan.model_validate(value)
+        raise ValueError("give the name of a model, or {train: …}, or {init: MODEL, finetune: …}")
+
     @property
     def queue(self) -> str:
         """The queue class this job is published on."""
+        task = TASKS.get(self.method)
+        if task is not None and task.gathers:
+            return "short"
         if self.resources.queue != "auto":
             return self.resources.queue
         if self.resources.device == "cuda":
             return "gpu"
-        return "short" if self.method in TASKS and not TASKS[self.method].trains else "cpu"
+        return "short" if task is not None and not task.trains else "cpu"
 
 
 def config_class(name: str) -> type[BaseModel]:

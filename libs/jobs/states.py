@@ -2,6 +2,8 @@
 
 waiting --> queued --> starting --> running --> succeeded | failed | cancelled
               ^            \\_ retry_wait, paused _/         (terminal: never left)
+
+A job that is paused while it waits goes back to `waiting`.
 """
 
 from enum import StrEnum
@@ -42,7 +44,7 @@ ACTIVE = frozenset({JobStatus.STARTING, JobStatus.RUNNING, JobStatus.CANCELLING,
 
 _S = JobStatus
 ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
-    _S.WAITING: frozenset({_S.QUEUED, _S.CANCELLED, _S.FAILED}),
+    _S.WAITING: frozenset({_S.QUEUED, _S.PAUSED, _S.CANCELLED, _S.FAILED}),
     _S.QUEUED: frozenset({_S.STARTING, _S.CANCELLED, _S.PAUSED, _S.FAILED}),
     _S.STARTING: frozenset(
         {
@@ -72,7 +74,7 @@ ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.SUCCEEDED, _S.FAILED}),
     _S.PAUSING: frozenset({_S.PAUSED, _S.CANCELLING, _S.CANCELLED, _S.SUCCEEDED, _S.FAILED, _S.RETRY_WAIT, _S.QUEUED}),
-    _S.PAUSED: frozenset({_S.QUEUED, _S.CANCELLED}),
+    _S.PAUSED: frozenset({_S.QUEUED, _S.WAITING, _S.CANCELLED}),
     _S.RETRY_WAIT: frozenset({_S.QUEUED, _S.CANCELLED, _S.PAUSED, _S.FAILED}),
     _S.SUCCEEDED: frozenset(),
     _S.FAILED: frozenset(),

@@ -1,21 +1,29 @@
-"""How jobs come into being: submitted, cloned, or retried by a user. Row, outbox and first event in one transaction."""
+"""How jobs come into being: accepted, cloned, or retried by a user. Row, outbox and first event in one transaction.
 
-from collections.abc import Sequence
+What a job needs first is written before it, in the same transaction: jobs it waits for are always older than it.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, bindparam, case, func, insert, literal, select
+from sqlalchemy import Select, bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.engine import execute_plainly
 from libs.database.tables import Job, JobCheckpoint, JobDependency, JobEvent, Json, Outbox
 from libs.jobs import dependencies, moves
+from libs.jobs.dependencies import RUNS
 from libs.jobs.errors import DependencyNotFound, InvalidMove
+from libs.jobs.plan import TEACHER, Planned, default_name, plan
+from libs.jobs.references import Upcoming
 from libs.jobs.reports import newest_checkpoint
 from libs.jobs.spec import JobSpec
-from libs.jobs.states import JobStatus
+from libs.jobs.states import TERMINAL, JobStatus
+from libs.jobs.teacher import TeacherPlan
+from libs.models.compare_config import CompareConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,28 +58,84 @@ class NewJob:
     last_event_seq: int = 1
 
 
+def accept(
+    session: Session,
+    project_id: UUID,
+    spec: JobSpec,
+    *,
+    upcoming: Upcoming | None = None,
+    depends_on: Sequence[UUID] = (),
+    group_id: UUID | None = None,
+    clone_of: UUID | None = None,
+    schedule: str | None = None,
+) -> NewJob:
+    """Pin a request and submit it, with the jobs it needs first.
+
+    Args:
+        upcoming: see `libs.jobs.references.pin`.
+        depends_on: what all of them come after.
+        schedule: the name of the schedule that asks for them.
+
+    Raises:
+        RequestRefused: a reference means nothing usable, or teacher, baselines and data do not fit each other.
+        DependencyNotFound: a job of `depends_on` does not exist in this project.
+    """
+    whole = plan(session, project_id, spec, upcoming)
+    root, ids = uuid4(), dict[int, UUID]()
+    for one in whole.first_to_last():
+        ids[id(one)] = root if one is whole else uuid4()
+        new = submit(
+            session,
+            project_id,
+            one.spec,
+            depends_on=depends_on,
+            needs={role: ids[id(other)] for role, other in one.needs.items()},
+            group_id=group_id if one is whole else _group_of(whole, root),
+            job_id=ids[id(one)],
+            clone_of=clone_of if one is whole else None,
+            schedule=schedule,
+        )
+    _adopt(session, root, [job_id for job_id in ids.values() if job_id != root])
+    return new
+
+
+def _group_of(whole: Planned, root: UUID) -> UUID | None:
+    """The runs of a comparison are a group too: one table shows them."""
+    return root if isinstance(whole.spec.config, CompareConfig) else None
+
+
+def _adopt(session: Session, parent: UUID, children: Sequence[UUID]) -> None:
+    """Note whom jobs were made for. The parent's row is the youngest, so this comes last."""
+    if children:
+        session.execute(update(Job).where(Job.id.in_(children)).values(parent_id=parent))
+
+
 def submit(
     session: Session,
     project_id: UUID,
     spec: JobSpec,
     *,
     depends_on: Sequence[UUID] = (),
+    needs: Mapping[str, UUID] | None = None,
     group_id: UUID | None = None,
     job_id: UUID | None = None,
     retry_of: UUID | None = None,
     clone_of: UUID | None = None,
     schedule: str | None = None,
 ) -> NewJob:
-    """Put a job into the queue; with dependencies it waits for them first.
+    """Put one job into the queue; with dependencies it waits for them first.
 
     Args:
+        spec: pinned, apart from the roles in `needs`.
+        needs: role → the job whose model takes it (`JobDependency.role`).
         schedule: the name of the schedule that asks for it.
 
     Raises:
-        DependencyNotFound: a job of `depends_on` does not exist in this project.
+        DependencyNotFound: a job that it should wait for does not exist in this project.
     """
-    _check_dependencies(session, project_id, depends_on)
-    status = JobStatus.WAITING if depends_on else JobStatus.QUEUED
+    roles = {**dict.fromkeys(depends_on), **{other: role for role, other in (needs or {}).items()}}
+    _check_dependencies(session, project_id, list(roles))
+    status = JobStatus.WAITING if roles else JobStatus.QUEUED
     row: dict[str, Any] = {
         "id": job_id or uuid4(),
         "project_id": project_id,
@@ -90,8 +154,8 @@ def submit(
     }
     first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
     created_at = execute_plainly(session, _NEW_JOB, {**row, "first_event": first_event}).scalar_one()
-    if depends_on:
-        return _settled(session, row["id"], depends_on)
+    if roles:
+        return _settled(session, row["id"], roles)
     return NewJob(**row, created_at=created_at)
 
 
@@ -118,9 +182,9 @@ def _new_job() -> Select[datetime]:
 _NEW_JOB = _new_job()
 
 
-def _settled(session: Session, job_id: UUID, depends_on: Sequence[UUID]) -> NewJob:
+def _settled(session: Session, job_id: UUID, roles: Mapping[UUID, str | None]) -> NewJob:
     """A new job that waits, once its dependencies are written; those that have ended may have moved it."""
-    session.add_all(JobDependency(job_id=job_id, depends_on=other) for other in set(depends_on))
+    session.add_all(JobDependency(job_id=job_id, depends_on=other, role=role) for other, role in roles.items())
     session.flush()
     job = session.get_one(Job, job_id)
     dependencies.settle(session, job)
@@ -128,41 +192,82 @@ def _settled(session: Session, job_id: UUID, depends_on: Sequence[UUID]) -> NewJ
     return NewJob(**{field.name: getattr(job, field.name) for field in fields(NewJob)})
 
 
-def default_name(spec: JobSpec) -> str:
-    """First data set or model, and method, as in `digits-frskd`."""
-    references = [*spec.datasets.values(), *spec.models.values()]
-    about = references[0].partition("@")[0] if references else ""
-    return f"{about[: 63 - len(spec.method)]}-{spec.method}".lstrip("-")
+def clone(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
+    """The same request as a new job, from its beginning.
 
-
-def clone(session: Session, project_id: UUID, job_id: UUID, spec: JobSpec | None = None) -> NewJob:
-    """The same request as a new job, from its beginning; `spec` replaces the stored one.
+    A teacher that was made for the old job is used again; one that is not there yet, and runs, are made anew.
 
     Raises:
         JobNotFound: there is no such job.
+        RequestRefused: what it needs first cannot be made any more.
     """
     old = moves.lock(session, job_id, project_id)
-    return submit(session, project_id, spec or JobSpec.model_validate(old.spec), clone_of=old.id)
+    spec = JobSpec.model_validate(old.spec)
+    if isinstance(spec.teacher, TeacherPlan) or isinstance(spec.config, CompareConfig):
+        return accept(session, project_id, spec, clone_of=old.id)
+    return submit(session, project_id, spec, clone_of=old.id)
 
 
 def retry(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
     """A failed or cancelled job as a new one that goes on from its newest checkpoint.
 
+    Jobs it needs first are used again if they have succeeded or run yet, and retried if they have not.
+
     Raises:
         JobNotFound: there is no such job.
-        InvalidMove: it has not failed and was not cancelled.
+        InvalidMove: it has not failed and was not cancelled, or a job it needs is being cancelled.
+        DependencyNotFound: a job it needs was deleted.
     """
     old = moves.lock(session, job_id, project_id)
+    made: dict[UUID, UUID] = {}
+    new = _retry(session, old, made, uuid4())
+    _adopt(session, new.id, [other for before, other in made.items() if before != old.id])
+    return new
+
+
+def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, group_id: UUID | None = None) -> NewJob:
+    """Retry a locked job after those it needs. `made`: job → the one that is its retry."""
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         hint = "Only a failed or cancelled job is retried; clone it to run it again."
         raise InvalidMove(old.id, JobStatus(old.status), JobStatus.QUEUED, hint)
     spec = JobSpec.model_validate(old.spec)
-    new = submit(session, project_id, spec, retry_of=old.id, group_id=old.group_id)
+    runs = new_id if isinstance(spec.config, CompareConfig) else None
+    needs: dict[str, UUID] = {}
+    after: list[UUID] = []
+    for other, role in dependencies.needed(session, old.id):
+        if role is None:
+            after += [other.id] if other.status not in TERMINAL else []
+        elif other.id in made:
+            needs[role] = made[other.id]
+        elif other.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            needs[role] = _retry(session, moves.lock(session, other.id), made, uuid4(), runs).id
+        elif other.status == JobStatus.CANCELLING:
+            raise InvalidMove(
+                other.id, JobStatus.CANCELLING, JobStatus.QUEUED, f"Job {old.id} needs it: wait a moment."
+            )
+        else:
+            needs[role] = other.id
+    _check_complete(old, spec, needs)
+    group = group_id or (None if old.group_id == old.parent_id else old.group_id)
+    new = submit(
+        session, old.project_id, spec, retry_of=old.id, group_id=group, job_id=new_id, needs=needs, depends_on=after
+    )
+    made[old.id] = new.id
     checkpoint = newest_checkpoint(session, old.id)
     if checkpoint is not None:
         session.add(JobCheckpoint(job_id=new.id, epoch=0, step=checkpoint.step, artifact_id=checkpoint.artifact.id))
         session.flush()
     return new
+
+
+def _check_complete(old: Job, spec: JobSpec, needs: Mapping[str, UUID]) -> None:
+    """Raises: DependencyNotFound: a job that `old` needs is not there any more."""
+    wanted = {TEACHER} if isinstance(spec.teacher, TeacherPlan) else set()
+    if isinstance(spec.config, CompareConfig):
+        wanted |= {f"{RUNS}{name}" for name in spec.config.runs()}
+    missing = sorted(wanted - needs.keys())
+    if missing:
+        raise DependencyNotFound(f"What job {old.id} needs as {missing[0]} was deleted; clone it to make all anew.")
 
 
 def _check_dependencies(session: Session, project_id: UUID, wanted: Sequence[UUID]) -> None:

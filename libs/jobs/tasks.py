@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.data.config import ValidationConfig
+from libs.models.compare_config import CompareConfig
 from libs.models.estimate_config import EstimateConfig
 from libs.models.update_config import UpdateConfig
 from libs.registry.import_config import ImportOnnxConfig, ImportWeightsConfig
@@ -45,6 +46,7 @@ class PlatformTask:
     Attributes:
         uses_gpu: device `auto` takes a GPU for it where there is one.
         trains: it takes as long as a training, and queues where trainings do.
+        gathers: what its job wants of a worker is for the jobs it waits for; itself it takes a place in `short`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class PlatformTask:
     entry: str
     uses_gpu: bool = False
     trains: bool = False
+    gathers: bool = False
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point."""
@@ -76,6 +79,13 @@ TASKS: dict[str, PlatformTask] = {
             EstimateConfig,
             "libs.models.estimate:run",
             uses_gpu=True,
+        ),
+        PlatformTask(
+            "compare",
+            "Set a method beside its baselines over several seeds, once their trainings have ended.",
+            CompareConfig,
+            "libs.serving.comparison.task:run",
+            gathers=True,
         ),
         PlatformTask("evaluate", "Measure a model on a data set.", EvaluateConfig, "libs.serving.evaluate:run"),
         PlatformTask("predict", "Predict every picture of a data set.", PredictConfig, "libs.serving.predict:run"),

@@ -1,4 +1,7 @@
-"""What a user may ask of a job that exists: cancel, pause, resume."""
+"""What a user may ask of a job that exists: cancel, pause, resume.
+
+Each passes on to the jobs that were made for it alone (its teacher, the runs it compares) and have not ended.
+"""
 
 from uuid import UUID
 
@@ -6,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job
-from libs.jobs.dependencies import end
-from libs.jobs.errors import GroupNotFound, InvalidMove
-from libs.jobs.moves import lock, move, queue_up
-from libs.jobs.states import ACTIVE, TERMINAL, JobStatus
+from libs.jobs import dependencies
+from libs.jobs.errors import GroupNotFound, InvalidMove, JobNotFound
+from libs.jobs.moves import move, queue_up
+from libs.jobs.states import TERMINAL, JobStatus
 
 
 def cancel(session: Session, project_id: UUID, job_id: UUID) -> Job:
@@ -19,9 +22,24 @@ def cancel(session: Session, project_id: UUID, job_id: UUID) -> Job:
         JobNotFound: there is no such job.
         InvalidMove: it has ended.
     """
-    job = lock(session, job_id, project_id)
-    _cancel(session, job)
+    job, others = _family(session, project_id, job_id)
+    dependencies.cancel(session, job)
+    for other in others:
+        if other.status not in TERMINAL:  # cancelling one cancels what waits for it
+            dependencies.cancel(session, other, f"job {job.id}, which it was made for, is cancelled")
     return job
+
+
+def _family(session: Session, project_id: UUID, job_id: UUID) -> tuple[Job, list[Job]]:
+    """A job and those that were made for it alone, locked."""
+    found = select(Job.id).where(Job.id == job_id, Job.project_id == project_id)
+    if session.scalar(found) is None:
+        raise JobNotFound(job_id)
+    jobs = dependencies.family(session, job_id)
+    mine = next((job for job in jobs if job.id == job_id), None)
+    if mine is None:
+        raise JobNotFound(job_id)
+    return mine, [job for job in jobs if job.id != job_id]
 
 
 def cancel_group(session: Session, project_id: UUID, group_id: UUID) -> int:
@@ -37,17 +55,8 @@ def cancel_group(session: Session, project_id: UUID, group_id: UUID) -> int:
     live = [job for job in jobs if job.status not in TERMINAL]
     for job in live:
         if job.status not in TERMINAL:  # cancelling one cancels what waits for it
-            _cancel(session, job)
+            dependencies.cancel(session, job)
     return len(live)
-
-
-def _cancel(session: Session, job: Job) -> None:
-    if job.status == JobStatus.CANCELLING:
-        return
-    if job.status in ACTIVE:
-        move(session, job, JobStatus.CANCELLING)
-    else:
-        end(session, job, JobStatus.CANCELLED)
 
 
 def pause(session: Session, project_id: UUID, job_id: UUID) -> Job:
@@ -55,25 +64,43 @@ def pause(session: Session, project_id: UUID, job_id: UUID) -> Job:
 
     Raises:
         JobNotFound: there is no such job.
-        InvalidMove: it has ended, is being cancelled, or waits for other jobs.
+        InvalidMove: it has ended, or is being cancelled.
     """
-    job = lock(session, job_id, project_id)
-    if job.status in (JobStatus.PAUSING, JobStatus.PAUSED):
-        return job
-    running = job.status in (JobStatus.STARTING, JobStatus.RUNNING)
-    move(session, job, JobStatus.PAUSING if running else JobStatus.PAUSED)
+    job, others = _family(session, project_id, job_id)
+    _pause(session, job)
+    for other in others:
+        if other.status != JobStatus.CANCELLING:
+            _pause(session, other)
     return job
 
 
+def _pause(session: Session, job: Job) -> None:
+    if job.status in (JobStatus.PAUSING, JobStatus.PAUSED):
+        return
+    running = job.status in (JobStatus.STARTING, JobStatus.RUNNING)
+    move(session, job, JobStatus.PAUSING if running else JobStatus.PAUSED)
+
+
 def resume(session: Session, project_id: UUID, job_id: UUID) -> Job:
-    """Queue a paused job again; it goes on from its newest checkpoint.
+    """Queue a paused job again: it goes on from its newest checkpoint, or waits for what it waited for.
 
     Raises:
         JobNotFound: there is no such job.
         InvalidMove: it is not paused.
     """
-    job = lock(session, job_id, project_id)
+    job, others = _family(session, project_id, job_id)
     if job.status != JobStatus.PAUSED:
         raise InvalidMove(job.id, JobStatus(job.status), JobStatus.QUEUED, "Only a paused job is resumed.")
-    queue_up(session, job)
+    for one in (*others, job):
+        if one.status == JobStatus.PAUSED:
+            _resume(session, one)
     return job
+
+
+def _resume(session: Session, job: Job) -> None:
+    if job.epoch or not dependencies.needed(session, job.id):
+        queue_up(session, job)
+        return
+    move(session, job, JobStatus.WAITING)
+    session.flush()
+    dependencies.settle(session, job)

@@ -2,8 +2,8 @@
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -44,6 +44,7 @@ class Method:
         module: its `train` and `estimate`, both `(config, inputs, run) -> Outcome`; imported only where they run.
         models: roles of the models it needs besides; any training may be given `init`.
         optional_datasets: roles of data sets it may be given beside `train`.
+        variants: name → settings that switch a part of the method off, to be compared with the whole.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Method:
     reference: str
     models: frozenset[str] = frozenset()
     optional_datasets: frozenset[str] = frozenset()
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point (this imports torch)."""

@@ -157,6 +157,19 @@ def resolve(session: Session, project_id: UUID, reference: str) -> ReadyVersion:
     return ReadyVersion._make(found)
 
 
+def classes_of(session: Session, project_id: UUID, reference: str) -> list[str]:
+    """The classes of a ready version of pictures, in its order; empty where it has no labels.
+
+    Raises:
+        RegistryError: see `resolve`.
+    """
+    name, number = parse_reference(reference).name, resolve(session, project_id, reference).version
+    version = select(DatasetVersion.manifest["classes"]).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    found = version.where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.name == name)
+    classes: list[str] | None = session.scalar(found.where(DatasetVersion.version == number))
+    return classes or []
+
+
 def _why_not_ready(session: Session, dataset: Dataset, number: int | None) -> DatasetVersionNotFound | NotReady:
     """Why there is no ready version of this number, or none at all."""
     versions = list_versions(session, dataset)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
 from libs.database.tables import Artifact, DatasetVersion, Job, ModelVersion
+from libs.jobs.dependencies import RUNS, needed
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import Checkpoint, newest_checkpoint
 from libs.jobs.spec import JobSpec
@@ -42,6 +43,7 @@ class Prepared:
 class _Wanted:
     datasets: dict[str, ReadyVersion]
     models: dict[str, ModelVersion]
+    runs: dict[str, ModelVersion]
     upload: DatasetVersion | None
     model_file: Artifact | None
     checkpoint: Checkpoint | None
@@ -71,7 +73,7 @@ class InputStore:
                 stored = leases.enter_context(self._cache.lease(dataset.digest, dataset.uri))
                 ready.datasets[role] = leases.enter_context(with_pictures(stored, self._cache, folder.path))
                 ready.dataset_digests[role] = dataset.digest
-            for role, model in wanted.models.items():
+            for role, model in (wanted.models | wanted.runs).items():
                 ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
                 ready.model_digests[role] = model.digest
             if wanted.upload is not None:
@@ -97,6 +99,7 @@ class InputStore:
             found = _Wanted(
                 datasets={role: datasets.resolve(session, job.project_id, name) for role, name in roles.items()},
                 models={role: models.resolve(session, job.project_id, name) for role, name in spec.models.items()},
+                runs=_runs(session, job),
                 upload=upload,
                 model_file=_model_file(session, job.project_id, spec),
                 checkpoint=newest_checkpoint(session, job.id),
@@ -114,6 +117,17 @@ class InputStore:
         target.mkdir()
         artifact = checkpoint.artifact
         return self._store.fetch_file(artifact.uri, target / artifact.name, artifact.digest)
+
+
+def _runs(session: Session, job: Job) -> dict[str, ModelVersion]:
+    """`afd/0` → the model that a run of a comparison made."""
+    found = {}
+    for other, role in needed(session, job.id):
+        if role is not None and role.startswith(RUNS):
+            made = (other.result or {})["model"]
+            name = role.removeprefix(RUNS)
+            found[name] = models.resolve(session, job.project_id, f"{made['name']}@{made['version']}")
+    return found
 
 
 def _model_file(session: Session, project_id: UUID, spec: JobSpec) -> Artifact | None:

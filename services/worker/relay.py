@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from types import FrameType
 from uuid import UUID
 
@@ -154,8 +155,8 @@ class Relay:
         with transaction(self._engine) as session:
             close_abandoned_versions(session)
             workers.forget_silent(session, max(_FORGET_WORKERS_S, 2 * self._settings.lease_s))
-        if reaped.lost or reaped.retried or reaped.settled:
-            log.info("reaped", lost=reaped.lost, retried=reaped.retried, settled=reaped.settled)
+        if any(asdict(reaped).values()):
+            log.info("reaped", **asdict(reaped))
         self._ring_again()
         note_alive(self._settings.alive_file)
         for what, days in self._kept_days.items():

@@ -245,7 +245,10 @@ class Supervisor:
 
 def wanted_resources(spec: JobSpec) -> Resources:
     """What the job asks for; a task that computes on the CPU takes no GPU it was not told to take."""
-    if spec.resources.device == "auto" and spec.method in TASKS and not TASKS[spec.method].uses_gpu:
+    task = TASKS.get(spec.method)
+    if task is not None and task.gathers:
+        return Resources(device="cpu")
+    if spec.resources.device == "auto" and task is not None and not task.uses_gpu:
         return spec.resources.model_copy(update={"device": "cpu"})
     return spec.resources
 

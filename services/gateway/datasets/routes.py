@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
 from libs.jobs.dataset_spec import DatasetRequest, VersionRequest
-from libs.jobs.spec import Name
+from libs.jobs.names import Name
 from libs.registry import datasets as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer

@@ -6,7 +6,7 @@ from fastapi import Path, Security
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from libs.jobs.spec import Name
+from libs.jobs.names import Name
 from libs.registry import deployments as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer

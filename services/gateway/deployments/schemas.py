@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from libs.jobs.spec import Name, Reference
+from libs.jobs.names import Name, Reference
 from libs.registry.deployments import DeploymentSettings
 
 Status = Literal["loading", "ready", "failed", "unloaded"]

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Security
 from starlette.responses import StreamingResponse
 
-from libs.jobs.spec import Name
+from libs.jobs.names import Name
 from libs.web.auth import Caller, Public, Scope, authenticate
 from libs.web.problems import problem_responses, responses
 from libs.web.routing import Router

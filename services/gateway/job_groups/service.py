@@ -11,10 +11,9 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Job
 from libs.jobs.errors import GroupNotFound, RequestRefused
-from libs.jobs.references import pin
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import JobStatus
-from libs.jobs.submit import submit
+from libs.jobs.submit import accept
 from libs.web.problems import FieldProblem, UnprocessableError
 from services.gateway.errors import below, refused
 from services.gateway.job_groups.schemas import MAX_JOBS, Group, GroupMember, GroupRequest
@@ -68,15 +67,11 @@ def submit_group(session: Session, project_id: UUID, jobs: Sequence[PlacedSpec])
     """Queue all of them, or none when a reference of one means nothing usable."""
     group_id = uuid4()
     for job in jobs:
-        submit(session, project_id, _pin(session, project_id, job), group_id=group_id)
+        try:
+            accept(session, project_id, job.spec, group_id=group_id)
+        except RequestRefused as error:
+            raise below(job.place, refused(error)) from None
     return table(session, project_id, group_id)
-
-
-def _pin(session: Session, project_id: UUID, job: PlacedSpec) -> JobSpec:
-    try:
-        return pin(session, project_id, job.spec)
-    except RequestRefused as error:
-        raise below(job.place, refused(error)) from None
 
 
 def table(session: Session, project_id: UUID, group_id: UUID) -> Group:

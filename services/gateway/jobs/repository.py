@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, Job, JobMetric, Worker
+from libs.database.tables import Artifact, Job, JobDependency, JobMetric, Worker
 from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
@@ -65,6 +65,21 @@ def status_of(session: Session, project_id: UUID, job_id: UUID) -> Row[str, int]
     """A job's state and the number of its last event."""
     query = select(Job.status, Job.last_event_seq).where(Job.id == job_id, Job.project_id == project_id)
     return session.execute(query).one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A job whose model another one needs, as a summary, and the role the model takes."""
+
+    role: str
+    job: Row[*tuple[Any, ...]]
+
+
+def children(session: Session, job_id: UUID) -> list[Child]:
+    """The jobs whose models a job needs, in the order they were submitted."""
+    query = select(JobDependency.role, *_SUMMARY).join(Job, Job.id == JobDependency.depends_on)
+    mine = query.where(JobDependency.job_id == job_id, JobDependency.role.is_not(None))
+    return [Child(row.role, row) for row in session.execute(mine.order_by(Job.created_at, Job.id))]
 
 
 def members(session: Session, project_id: UUID, group_id: UUID) -> Sequence[Job]:

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from fastapi import Body, Query, Security
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from libs.jobs import retention, submit, wishes
-from libs.jobs.spec import MethodName, Name
+from libs.jobs.names import Name
+from libs.jobs.spec import MethodName
 from libs.jobs.states import JobStatus
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer
@@ -49,8 +51,8 @@ def _accepted(job: JobDetail) -> Answer:
     return Answer(202, job.model_dump(mode="json"), {"Location": f"/v1/jobs/{job.id}"})
 
 
-def _new(job: submit.NewJob) -> Answer:
-    return _accepted(service.detail_of(job))
+def _new(session: Session, job: submit.NewJob) -> Answer:
+    return _accepted(service.made(session, job))
 
 
 @router.get("", responses=responses())
@@ -124,10 +126,10 @@ def resume_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
 @router.post("/{job_id}/retry", status_code=202, response_model=JobDetail, responses=responses(404, 409))
 def retry_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
     """A failed or cancelled job as a new job, which goes on from the newest checkpoint."""
-    return creation.once(caller, lambda session: _new(submit.retry(session, caller.project_id, job_id)))
+    return creation.once(caller, lambda session: _new(session, submit.retry(session, caller.project_id, job_id)))
 
 
 @router.post("/{job_id}/clone", status_code=202, response_model=JobDetail, responses=responses(404, 409))
 def clone_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
     """The same request as a new job, from its beginning."""
-    return creation.once(caller, lambda session: _new(submit.clone(session, caller.project_id, job_id)))
+    return creation.once(caller, lambda session: _new(session, submit.clone(session, caller.project_id, job_id)))

@@ -43,6 +43,12 @@ class Attempt(BaseModel):
     error: dict[str, Any] | None
 
 
+class JobChild(JobSummary):
+    """A job whose model another one needs."""
+
+    role: str = Field(description="What for: `models/teacher`, or `runs/afd/0`, a run that is compared.")
+
+
 class JobDetail(JobSummary):
     """A job with its request, its result and its attempts."""
 
@@ -61,6 +67,12 @@ class JobDetail(JobSummary):
         description="What a job that waits lacks: no live worker takes its queue. Only in answers to `GET`.",
     )
     attempts: list[Attempt] = []
+    teacher_job: UUID | None = Field(default=None, description="The job that makes its teacher, or made it.")
+    children: list[JobChild] = Field(
+        default=[],
+        description="Jobs whose models it needs: its teacher's, the runs it compares. Cancel, pause and resume pass on "
+        "to those that no other job waits for.",
+    )
 
 
 class Event(BaseModel):
@@ -117,10 +129,18 @@ class ArtifactList(BaseModel):
     items: list[Artifact]
 
 
-class DryRun(BaseModel):
-    """What a submission would do."""
+class PlannedJob(BaseModel):
+    """A job as it would be stored."""
 
     name: str
     queue: str
     spec: dict[str, Any]
+
+
+class DryRun(PlannedJob):
+    """What a submission would do."""
+
     workers: int = Field(description="Workers that take jobs of this queue now.")
+    first: list[PlannedJob] = Field(
+        default=[], description="Jobs that would be made first: its teacher's, the runs it compares."
+    )

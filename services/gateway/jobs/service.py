@@ -13,10 +13,10 @@ from libs.database.tables import Artifact as ArtifactRow
 from libs.database.tables import Job
 from libs.jobs import events, reports
 from libs.jobs.errors import JobNotFound
-from libs.jobs.references import pin
+from libs.jobs.plan import TEACHER, default_name, plan
 from libs.jobs.spec import JobSpec, config_class, parse_spec
 from libs.jobs.states import TERMINAL, JobStatus
-from libs.jobs.submit import NewJob, default_name, submit
+from libs.jobs.submit import NewJob, accept
 from libs.web.field_errors import Path, names_in
 from libs.web.json_text import check_storable
 from libs.web.paging import Page, decode_cursor
@@ -30,9 +30,11 @@ from services.gateway.jobs.schemas import (
     DryRun,
     Event,
     EventPage,
+    JobChild,
     JobDetail,
     JobSummary,
     MetricSeries,
+    PlannedJob,
     Series,
 )
 from services.gateway.paging import page_of
@@ -83,12 +85,17 @@ def _field_names(body: dict[str, Any], path: Path) -> Sequence[str]:
 
 
 def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
-    """Pin the references of a spec and queue it.
+    """Pin the references of a spec and queue it, after the jobs it needs first.
 
     Raises:
         RequestRefused: a reference means nothing usable.
     """
-    return detail_of(submit(session, project_id, pin(session, project_id, spec)))
+    return made(session, accept(session, project_id, spec))
+
+
+def made(session: Session, job: NewJob) -> JobDetail:
+    """A job that was just submitted, with those that were made for it."""
+    return detail_of(job, children=repository.children(session, job.id))
 
 
 def dry_run(session: Session, project_id: UUID, spec: JobSpec) -> DryRun:
@@ -97,13 +104,16 @@ def dry_run(session: Session, project_id: UUID, spec: JobSpec) -> DryRun:
     Raises:
         RequestRefused: a reference means nothing usable.
     """
-    pinned = pin(session, project_id, spec)
+    *first, last = plan(session, project_id, spec).first_to_last()
     return DryRun(
-        name=pinned.name or default_name(pinned),
-        queue=pinned.queue,
-        spec=pinned.model_dump(mode="json"),
-        workers=repository.live_workers(session, pinned.queue),
+        **_as_planned(last.spec).model_dump(),
+        workers=repository.live_workers(session, last.spec.queue),
+        first=[_as_planned(one.spec) for one in first],
     )
+
+
+def _as_planned(spec: JobSpec) -> PlannedJob:
+    return PlannedJob(name=spec.name or default_name(spec), queue=spec.queue, spec=spec.model_dump(mode="json"))
 
 
 def listing(
@@ -132,7 +142,7 @@ def detail(session: Session, project_id: UUID, job_id: UUID) -> JobDetail:
     """A job with its attempts."""
     job = find_job(session, project_id, job_id)
     attempts = [Attempt.model_validate(row) for row in reports.attempts(session, job_id)]
-    return detail_of(job, attempts, _hint(session, job))
+    return detail_of(job, attempts, _hint(session, job), repository.children(session, job_id))
 
 
 def _hint(session: Session, job: Job) -> str | None:
@@ -143,10 +153,27 @@ def _hint(session: Session, job: Job) -> str | None:
     return f"No worker that is alive takes jobs of the queue {job.queue!r}; the job waits until one does: {advice}."
 
 
-def detail_of(job: Job | NewJob, attempts: Sequence[Attempt] = (), hint: str | None = None) -> JobDetail:
+def detail_of(
+    job: Job | NewJob,
+    attempts: Sequence[Attempt] = (),
+    hint: str | None = None,
+    children: Sequence[repository.Child] = (),
+) -> JobDetail:
     """A job over HTTP."""
-    fields = {name: getattr(job, name) for name in JobDetail.model_fields.keys() - {"attempts", "hint"}}
-    return JobDetail(**fields, attempts=list(attempts), hint=hint)
+    return JobDetail(
+        **{name: getattr(job, name) for name in _OF_THE_ROW},
+        attempts=list(attempts),
+        hint=hint,
+        teacher_job=next((child.job.id for child in children if child.role == TEACHER), None),
+        children=[JobChild(role=child.role, **_summary(child.job)) for child in children],
+    )
+
+
+_OF_THE_ROW = JobDetail.model_fields.keys() - {"attempts", "hint", "teacher_job", "children"}
+
+
+def _summary(job: Any) -> dict[str, Any]:
+    return JobSummary.model_validate(job).model_dump()
 
 
 def has_ended(session: Session, project_id: UUID, job_id: UUID) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query, Security
 from starlette.responses import StreamingResponse
 
-from libs.jobs.spec import Name, Reference
+from libs.jobs.names import Name, Reference
 from libs.registry import models as registry
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.paging import CursorText, Limit, Page

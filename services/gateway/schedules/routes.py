@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from libs.jobs import schedules
-from libs.jobs.spec import Name
+from libs.jobs.names import Name
 from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
 from libs.web.problems import responses

@@ -7,9 +7,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs.jobs.dataset_spec import DatasetRequest
+from libs.jobs.names import Name
 from libs.jobs.schedule_times import LONGEST_S, MOST_CRON_CHARS, SHORTEST_S, check_cron, check_zone
 from libs.jobs.schedules import Misfire, Overlap
-from libs.jobs.spec import Name
 from libs.jobs.states import JobStatus
 
 Cron = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CRON_CHARS), AfterValidator(check_cron)]

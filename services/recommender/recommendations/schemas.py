@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from libs.jobs.spec import Name
+from libs.jobs.names import Name
 from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback
 from libs.web.field_errors import names_in
 from libs.web.problems import FieldProblem, UnprocessableError, validation_problem

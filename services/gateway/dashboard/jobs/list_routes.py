@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from libs.jobs.spec import MethodName, Name
+from libs.jobs.names import Name
+from libs.jobs.spec import MethodName
 from libs.jobs.states import TERMINAL, JobStatus
 from libs.web.paging import CursorText, Page
 from libs.web.problems import validation_problem

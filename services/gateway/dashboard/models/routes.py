@@ -6,7 +6,7 @@ from fastapi import Query, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from libs.jobs.spec import Reference
+from libs.jobs.names import Reference
 from libs.registry import models as registry
 from libs.web.etags import etag
 from libs.web.paging import CursorText

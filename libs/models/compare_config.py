@@ -1,0 +1,123 @@
+"""What a comparison is asked for. Imports no torch: the gateway serves the schema."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from libs.models.catalog import METHODS, Method, method
+from libs.models.estimate_config import EstimateConfig
+
+MOST_SEEDS = 10
+MOST_BASELINES = 4
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+BaselineName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Compare(BaseModel):
+    """Train a method and its baselines on the same data with the same settings, once for each seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeds: list[Seed] = Field(
+        default=[0, 1, 2],
+        min_length=2,
+        max_length=MOST_SEEDS,
+        description="Every run is made with each of them; with one alone there is no spread to compare with.",
+    )
+    baselines: list[BaselineName] = Field(
+        default=["supervised"],
+        min_length=1,
+        max_length=MOST_BASELINES,
+        description="Other methods of the same task, or the method itself with a part switched off (`kd` of afd).",
+    )
+
+    @field_validator("seeds", "baselines")
+    @classmethod
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        if len(set(value)) != len(value):
+            raise ValueError("name each once")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing that is compared: a method with its hyper-parameters, trained once for each seed."""
+
+    name: str
+    method: str
+    config: BaseModel
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be compared with; `index` is its place in the list."""
+
+    def __init__(self, index: int, message: str) -> None:
+        self.index = index
+        super().__init__(message)
+
+
+class CompareConfig(EstimateConfig, Compare):
+    """A method with its hyper-parameters, and its baselines. Data sets and models are those of the job."""
+
+    def arms(self) -> list[Arm]:
+        """The method itself, then each baseline.
+
+        A baseline that is another method takes the settings that both have from a common ancestor: model, data,
+        optimisation and length of the training. Its own hyper-parameters stay at their defaults.
+
+        Raises:
+            BaselineError: there is no such baseline, it does something else, or it cannot take the settings.
+        """
+        first = Arm(self.of, self.of, self.parsed())
+        return [first, *(self._baseline(index, name, first.config) for index, name in enumerate(self.baselines))]
+
+    def _baseline(self, index: int, name: str, config: BaseModel) -> Arm:
+        mine = method(self.of)
+        if name == self.of:
+            raise BaselineError(index, f"{name} is what is compared; name something else to compare it with.")
+        try:
+            if name in mine.variants:
+                return Arm(name, mine.name, mine.config.model_validate({**config.model_dump(), **mine.variants[name]}))
+            other = _comparable(index, name, mine)
+            return Arm(name, name, other.config.model_validate(shared_settings(config, other.config)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(step) for step in first["loc"])
+            raise BaselineError(index, f"{name} cannot take these settings: {place}: {first['msg']}.") from None
+
+    def runs(self) -> Mapping[str, tuple[Arm, int]]:
+        """`afd/0` → arm and seed, in the order they are run: seed by seed.
+
+        Raises:
+            BaselineError: see `arms`.
+        """
+        arms = self.arms()
+        return {run_name(arm.name, seed): (arm, seed) for seed in self.seeds for arm in arms}
+
+
+def run_name(arm: str, seed: int) -> str:
+    """What one training of a comparison is called: `afd/0`."""
+    return f"{arm}/{seed}"
+
+
+def shared_settings(config: BaseModel, other: type[BaseModel]) -> dict[str, Any]:
+    """Values of the fields that a config and another class have from their nearest common ancestor."""
+    ancestor = next(kind for kind in type(config).__mro__ if issubclass(other, kind) and issubclass(kind, BaseModel))
+    return {name: getattr(config, name) for name in ancestor.model_fields}
+
+
+def _comparable(index: int, name: str, mine: Method) -> Method:
+    others = {other.name: other for other in METHODS.values() if other.task == mine.task and other.data == mine.data}
+    if name in others:
+        return others[name]
+    known = sorted(others.keys() - {mine.name} | mine.variants.keys())
+    if name in METHODS:
+        message = f"{name} does another task ({METHODS[name].task}) than {mine.name} ({mine.task})."
+    else:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        message = f"There is no baseline {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    raise BaselineError(index, f"{message} Baselines of {mine.name}: {', '.join(known) or 'none'}.")
