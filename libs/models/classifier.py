@@ -1,11 +1,13 @@
 """The classifier a training starts from: built by name, or taken from a bundle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from libs.data.errors import DataError
 from libs.models.backbones.build import build_classifier
+from libs.serving.bundle import ClassifierBundle
 from libs.training.bundles import read_bundle_weights, read_classifier_bundle
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
@@ -29,8 +31,11 @@ def architecture_of(config: ImageTrainingConfig, data: ClassificationData) -> st
 def initial_classifier(config: ImageTrainingConfig, data: ClassificationData, inputs: Inputs) -> tuple[str, nn.Module]:
     """Architecture and network to train: the weights of `inputs.models["init"]`, or new ones.
 
+    Where the bundle has other classes than the data set its last layer is new, but for what belongs to classes of the
+    same names.
+
     Raises:
-        WarmStartError: the bundle is of another architecture, or has other classes or channels.
+        WarmStartError: the bundle is of another architecture or has other channels.
         UnknownClassifierError: no network of that name.
         WeightsError: published weights were asked for and are not there.
     """
@@ -54,15 +59,39 @@ def _warm_start(folder: Path, config: ImageTrainingConfig, data: ClassificationD
             f"the model to start from is a {bundle.architecture}, the config asks for {config.model}; "
             "leave `model` at auto to take the architecture of the model"
         )
-    if len(bundle.labels) != len(data.classes):
-        raise WarmStartError(
-            f"the model to start from has {len(bundle.labels)} classes, the data set {len(data.classes)}"
-        )
     if bundle.recipe.channels != data.recipe.channels:
         raise WarmStartError(
             f"the model to start from reads {bundle.recipe.channels} channels, the data set has {data.recipe.channels}"
         )
-    return bundle.architecture, load_classifier(folder)
+    classifier = load_classifier(folder)
+    if list(bundle.labels) != list(data.classes):
+        classifier = _with_classes(classifier, bundle, data.classes)
+    return bundle.architecture, classifier
+
+
+def _with_classes(classifier: nn.Module, bundle: ClassifierBundle, classes: Sequence[str]) -> nn.Module:
+    """The same network for other classes, in evaluation mode.
+
+    The last layer is what changes its shape with the number of classes; its first dimension is theirs.
+    """
+    old = classifier.state_dict()
+    more = _network(bundle, len(bundle.labels) + 1).state_dict()
+    changed = _network(bundle, len(classes))
+    state = changed.state_dict()
+    kept = [(classes.index(label), index) for index, label in enumerate(bundle.labels) if label in classes]
+    to, of = [new for new, _ in kept], [index for _, index in kept]
+    for name, tensor in old.items():
+        if more[name].shape == tensor.shape:
+            state[name] = tensor
+        else:
+            state[name][to] = tensor[of]
+    changed.load_state_dict(state)
+    return changed.eval()
+
+
+def _network(bundle: ClassifierBundle, classes: int) -> nn.Module:
+    recipe = bundle.recipe
+    return build_classifier(bundle.architecture, classes, recipe.channels, image_size=max(recipe.height, recipe.width))
 
 
 def load_classifier(folder: Path) -> nn.Module:
@@ -73,9 +102,7 @@ def load_classifier(folder: Path) -> nn.Module:
         WarmStartError: the weights do not fit the architecture.
     """
     bundle, state = read_classifier_bundle(folder), read_bundle_weights(folder)
-    recipe = bundle.recipe
-    side = max(recipe.height, recipe.width)
-    classifier = build_classifier(bundle.architecture, len(bundle.labels), recipe.channels, image_size=side)
+    classifier = _network(bundle, len(bundle.labels))
     expected = {name: tuple(tensor.shape) for name, tensor in classifier.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != found:

@@ -38,6 +38,10 @@ def waiting(db: Session) -> Job:
     return submitted(db, depends_on=(submitted(db).id,))
 
 
+def paused_while_waiting(db: Session) -> Job:
+    return wishes.pause(db, DEFAULT_PROJECT_ID, waiting(db).id)
+
+
 def succeeded(db: Session) -> Job:
     return queue.succeed(db, claimed(db).id, 1, {})
 
@@ -64,10 +68,11 @@ CASES = [
     (wishes.pause, running, "pausing"),
     (wishes.pause, pausing, "pausing"),
     (wishes.pause, paused, "paused"),
-    (wishes.pause, waiting, REFUSED),
+    (wishes.pause, waiting, "paused"),
     (wishes.pause, cancelling, REFUSED),
     (wishes.pause, succeeded, REFUSED),
     (wishes.resume, paused, "queued"),
+    (wishes.resume, paused_while_waiting, "waiting"),
     (wishes.resume, submitted, REFUSED),
     (wishes.resume, running, REFUSED),
     (wishes.resume, retry_wait, REFUSED),

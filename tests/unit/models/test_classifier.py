@@ -54,18 +54,34 @@ def test_a_bundle_gives_its_weights_and_architecture(data: ClassificationData, t
 
 
 @pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"classes": 5}, "has 3 classes, the data set 5"),
-        ({"channels": 3}, "reads 1 channels, the data set has 3"),
-    ],
+    "classes", [["class 2", "new", "class 0", "newer"], ["class 1", "class 2", "class 0"], ["x", "y", "z"]]
 )
-def test_a_bundle_for_other_data_is_refused_with_both_figures(
-    other: dict[str, int], message: str, data: ClassificationData, tmp_path: Path
+def test_other_classes_get_a_head_that_keeps_those_of_the_same_name(
+    classes: list[str], data: ClassificationData, tmp_path: Path
+) -> None:
+    trained = write_bundle(tmp_path / "bundle", data).state_dict()
+    pictures = np.zeros((30, 8, 8, 1), np.uint8)
+    write_arrays_dataset(tmp_path / "other", pictures, np.arange(30) % len(classes), classes)
+    other = open_classification_data(tmp_path / "other", CONFIG)
+    _, classifier = initial_classifier(CONFIG, other, Inputs(models={"init": tmp_path / "bundle"}))
+    state = classifier.state_dict()
+    body = [name for name in trained if not name.startswith("fc.")]
+    assert all(torch.equal(state[name], trained[name]) for name in body)
+    assert classifier(torch.zeros(2, 1, 8, 8)).shape == (2, len(classes))
+    for name in ("fc.weight", "fc.bias"):
+        for index, label in enumerate(classes):
+            if label in data.classes:
+                assert torch.equal(state[name][index], trained[name][data.classes.index(label)])
+
+
+def test_a_bundle_for_pictures_of_other_channels_is_refused_with_both_figures(
+    data: ClassificationData, tmp_path: Path
 ) -> None:
     write_bundle(tmp_path / "bundle", data)
-    with pytest.raises(WarmStartError, match=message):
-        initial_classifier(CONFIG, dataset(tmp_path / "other", **other), Inputs(models={"init": tmp_path / "bundle"}))
+    with pytest.raises(WarmStartError, match="reads 1 channels, the data set has 3"):
+        initial_classifier(
+            CONFIG, dataset(tmp_path / "other", channels=3), Inputs(models={"init": tmp_path / "bundle"})
+        )
 
 
 def test_a_bundle_of_another_architecture_is_refused(data: ClassificationData, tmp_path: Path) -> None:
