@@ -39,6 +39,9 @@ class Job(Record):
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     group_id: str | None
+    teacher_job: str | None
+    children: list[dict[str, Any]] | None
+    """Jobs whose models it needs: summaries, each with the `role` of its model. Only of a job read by itself."""
     schedule: str | None
     jobs: Optional["Jobs"] = field(default=None, repr=False, compare=False)
     """Where it was read; None for a record made by hand."""
@@ -101,6 +104,9 @@ class Jobs:
     def submit(self, method: str, *, idempotency_key: str | None = None, **spec: Any) -> Job:
         """Submit a job: `submit("frskd", datasets={"train": "cats"}, config={"epochs": 20}, seed=1)`.
 
+        With `teacher={"train": {"model": "wrn-40-2"}}` its teacher is trained first; with
+        `compare={"seeds": [0, 1, 2], "baselines": ["supervised"]}` it becomes a comparison.
+
         Raises:
             InvalidRequestError: with a pointer to each wrong field.
         """
@@ -121,7 +127,7 @@ class Jobs:
             WaitTimeoutError: no answer after `timeout_s`.
         """
         wanted = {"of": method, "config": spec.get("config", {})}
-        passed = {name: spec[name] for name in ("datasets", "models", "resources", "seed") if name in spec}
+        passed = {name: spec[name] for name in ("datasets", "models", "teacher", "resources", "seed") if name in spec}
         job = self.submit("estimate", config=wanted, priority=10, max_attempts=1, **passed)
         details: dict[str, Any] = (self.wait(job.id, timeout_s).result or {})["details"]
         return details

@@ -161,10 +161,11 @@ def _check_classes(
     else:
         return
     classes = datasets.classes_of(session, project_id, spec.datasets["train"])
-    if sorted(known) != sorted(classes):
+    if known != classes:
+        order = " in another order" if sorted(known) == sorted(classes) else ""
         message = (
-            f"The teacher knows {_counted(known)}, the data set has {_counted(classes)}. Its answers teach nothing "
-            "about other classes: adapt it with {init: MODEL, finetune: …}, or set kd_weight to 0."
+            f"The teacher knows {_counted(known)}, the data set has {_counted(classes)}{order}. Its answers teach "
+            "nothing about other classes: adapt it with {init: MODEL, finetune: …}, or set kd_weight to 0."
         )
         raise RequestRefused([Fault(path, message)], "classes_differ")
 

@@ -24,6 +24,19 @@ def submit(
         list[str] | None, typer.Option("--model", "-m", help="NAME[@version or alias]; ROLE=NAME as --dataset.")
     ] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", "-s", help="Hyper-parameter: lr=0.05.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model that teaches: NAME[@version or alias].")] = None,
+    train_teacher: Annotated[
+        str | None, typer.Option(metavar="NETWORK", help="Train a teacher first: wrn-40-2, or auto.")
+    ] = None,
+    tune_teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Tune this model on the job's data first; it teaches then.")
+    ] = None,
+    teacher_set: Annotated[
+        list[str] | None, typer.Option(help="Setting of the teacher's training: epochs=30, or dataset=NAME.")
+    ] = None,
+    compare_with: Annotated[
+        str | None, typer.Option(metavar="BASELINES", help="Compare over --seeds with these: supervised,kd.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the job and its model; else DATASET-METHOD.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -41,11 +54,28 @@ def submit(
 ) -> None:
     """Submit a job. Options win over what stands in --file."""
     given = submission.Given(
-        method, dataset or [], model or [], setting or [], seed, name, device, gpus, timeout_s, priority
+        method,
+        dataset or [],
+        model or [],
+        setting or [],
+        seed,
+        name,
+        device,
+        gpus,
+        timeout_s,
+        priority,
+        submission.GivenTeacher(teacher, train_teacher, tune_teacher, teacher_set or []),
+        compare_with,
     )
     with connect() as octavo:
         spec = submission.build(octavo, given, file)
-        specs = submission.vary(octavo, spec, seeds, grid or []) if seeds is not None or grid else None
+        specs = None
+        if "compare" in spec:
+            if grid:
+                raise typer.BadParameter("A comparison varies the seed alone; submit one for each value of --grid.")
+            spec = submission.compare(spec, seeds)
+        elif seeds is not None or grid:
+            specs = submission.vary(octavo, spec, seeds, grid or [])
         if dry_run:
             _dry_run(octavo, specs or [spec], as_json)
         elif specs is not None:
@@ -105,7 +135,7 @@ def _dry_run(octavo: "Octavo", specs: list[dict[str, Any]], as_json: bool) -> No
     """Check every job; the first one is tried for three steps if it is a training that some worker could take."""
     answers = [octavo.jobs.dry_run(**spec) for spec in specs]
     answer, spec = answers[0], specs[0]
-    is_training = octavo.methods.get(spec["method"]).kind == "method"
+    is_training = octavo.methods.get(spec["method"]).kind == "method" and not isinstance(spec.get("teacher"), dict)
     if as_json:
         estimate = _estimate(octavo, spec) if is_training and answer["workers"] else None
         print_json({**answer, "jobs": len(answers), "estimate": estimate})
@@ -113,7 +143,9 @@ def _dry_run(octavo: "Octavo", specs: list[dict[str, Any]], as_json: bool) -> No
     _show_dry_run(answer, len(answers))
     if is_training and answer["workers"]:
         console().print("Trying three steps, as soon as a worker is free …", style="dim")
-        _show_estimate(_estimate(octavo, spec), len(answers))
+        _show_estimate(_estimate(octavo, spec), max(len(answers), len(answer.get("first", []))))
+    elif isinstance(spec.get("teacher"), dict):
+        console().print("Its teacher is not there yet, so three steps cannot be tried.", style="yellow")
 
 
 def _estimate(octavo: "Octavo", spec: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +162,8 @@ def _show_dry_run(answer: dict[str, Any], count: int) -> None:
 
     others = f" and {count - 1} more" if count > 1 else ""
     console().print(f"[bold]{answer['name']}[/]{others} would be queued on {answer['queue']}; nothing was.")
+    for one in answer.get("first", []):
+        console().print(f"Before it: {one['name']}, seed {one['spec']['seed']}, on {one['queue']}.", markup=False)
     if answer.get("workers") == 0:
         console().print(f"No worker takes jobs of queue {answer['queue']} now: it would wait.", style="yellow")
     console().print(yaml.safe_dump(answer["spec"], sort_keys=False, allow_unicode=True), markup=False)

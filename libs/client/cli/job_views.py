@@ -81,11 +81,19 @@ def _show(job: "Job") -> None:
     reason = f": {job.reason}" if job.reason else ""
     screen.print(f"{job.status}{reason}", style=_STYLES.get(job.status), markup=False, soft_wrap=True)
     print_facts(_facts(job))
+    _show_children(job)
     print_metrics((job.result or {}).get("metrics", {}))
     print_settings((job.spec or {}).get("config", {}))
     error = job.error or {}
     if error.get("traceback") and not error.get("user_error"):
         screen.print(f"\n{str(error['traceback']).rstrip()}", style="dim", markup=False, soft_wrap=True)
+
+
+def _show_children(job: "Job") -> None:
+    """The jobs whose models it needs: its teacher's, the runs it compares."""
+    if job.children:
+        rows = [(one["id"][:8], one["role"], one["status"], f"{one['progress']:.0%}") for one in job.children]
+        print_table(("needs job", "as", "status", "done"), rows)
 
 
 _STYLES = {"succeeded": "green", "failed": "red", "retry_wait": "yellow"}

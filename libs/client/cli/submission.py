@@ -1,7 +1,7 @@
 """From options and files to the request of a job."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,36 @@ _PINNED = ("dataset_digests", "model_digests", "digests")
 
 
 @dataclass(frozen=True, slots=True)
+class GivenTeacher:
+    """The options of `jobs submit` about the teacher: a model's name, the network of one to be trained first, or the
+    model that is tuned first; and settings of that training."""
+
+    name: str | None = None
+    train: str | None = None
+    tune: str | None = None
+    setting: Sequence[str] = ()
+
+    def request(self, octavo: "Octavo") -> str | dict[str, Any] | None:
+        """What stands under `teacher` in a job request."""
+        given = [option for option, value in self._options() if value is not None]
+        if len(given) > 1:
+            raise typer.BadParameter(f"Give one of {' and '.join(given)}.")
+        if self.setting and self.train is None and self.tune is None:
+            raise typer.BadParameter("--teacher-set goes with --train-teacher or --tune-teacher.")
+        if self.train is None and self.tune is None:
+            return self.name
+        schema = octavo.methods.get("supervised").config_schema or {}
+        fields = {**schema.get("properties", {}), "dataset": {"type": "string"}, "seed": {"type": "integer"}}
+        settings = parameters.parse_settings(self.setting, {**schema, "properties": fields})
+        if self.train is not None:
+            return {"train": {"model": self.train, **settings}}
+        return {"init": self.tune, "finetune": settings}
+
+    def _options(self) -> list[tuple[str, str | None]]:
+        return [("--teacher", self.name), ("--train-teacher", self.train), ("--tune-teacher", self.tune)]
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """The options of `jobs submit`."""
 
@@ -32,6 +62,8 @@ class Given:
     gpus: int | None = None
     timeout_s: float | None = None
     priority: int | None = None
+    teacher: "GivenTeacher" = field(default_factory=lambda: GivenTeacher())
+    baselines: str | None = None
 
 
 def build(octavo: "Octavo", given: Given, file: Path | None) -> dict[str, Any]:
@@ -58,6 +90,11 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     if given.setting:
         settings = parameters.parse_settings(given.setting, method.config_schema or {})
         spec["config"] = {**spec.get("config", {}), **settings}
+    if (teacher := given.teacher.request(octavo)) is not None:
+        spec["teacher"] = teacher
+        spec["models"].pop("teacher", None)
+    if given.baselines is not None:
+        spec["compare"] = {**spec.get("compare", {}), "baselines": _names(given.baselines)}
     simple = {"seed": given.seed, "name": given.name, "timeout_s": given.timeout_s, "priority": given.priority}
     spec |= {key: value for key, value in simple.items() if value is not None}
     resources = {"device": given.device, "gpus": given.gpus}
@@ -65,6 +102,11 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     if wanted:
         spec["resources"] = {**spec.get("resources", {}), **wanted}
     return {key: value for key, value in spec.items() if value not in (None, {})}
+
+
+def _names(text: str) -> list[str]:
+    """`supervised,kd` → its parts."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _by_role(texts: Sequence[str], method: "Method", option: str, roles: Sequence[str]) -> dict[str, str]:
@@ -116,6 +158,12 @@ def _where(error: Exception) -> str:
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
     problem = getattr(error, "problem", None)
     return f"{place}: {problem}" if problem else place
+
+
+def compare(spec: dict[str, Any], seeds: str | None) -> dict[str, Any]:
+    """A request of a comparison, with the seeds that were given."""
+    chosen = parameters.parse_seeds(seeds)
+    return {**spec, "compare": {**spec["compare"], **({"seeds": chosen} if chosen else {})}}
 
 
 def vary(octavo: "Octavo", spec: dict[str, Any], seeds: str | None, grid: Sequence[str]) -> list[dict[str, Any]]:
