@@ -39,7 +39,7 @@ def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) ->
     job.finished_at = func.clock_timestamp()
     session.flush()
     for waiting in _waiting_for(session, job):
-        if not settle(session, waiting):
+        if waiting.status == JobStatus.WAITING and not settle(session, waiting):  # one before it may have ended it
             _note_progress(session, waiting)
 
 

@@ -40,7 +40,7 @@ class Roles:
     @property
     def all_datasets(self) -> frozenset[str]:
         """Roles of data sets, needed or not."""
-        return self.datasets
+        return self.datasets | self.optional_datasets
 
     @property
     def all_models(self) -> frozenset[str]:

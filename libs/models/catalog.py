@@ -87,6 +87,7 @@ METHODS: dict[str, Method] = {
             reference="Ji, Heo and Park, AAAI 2021, arXiv 2102.02973",
             models=frozenset({"teacher"}),
             optional_datasets=frozenset({"unlabelled"}),
+            variants={"kd": {"beta": 0.0}},
         ),
         Method(
             name="bpr-mf",
