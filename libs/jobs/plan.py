@@ -66,7 +66,8 @@ def _planned_one(
         raise RequestRefused([Fault(("teacher",), message)], "invalid_request")
     pinned = _pin(session, project_id, spec, upcoming)
     made = (teacher or _teacher(session, project_id, spec, pinned, upcoming)) if pinned.teacher is not None else None
-    _check_classes(session, project_id, pinned, made, upcoming)
+    named = ("teacher",) if spec.teacher is not None else ("models", "teacher")
+    _check_classes(session, project_id, pinned, named, made, upcoming)
     return Planned(pinned, {} if made is None else {TEACHER: made})
 
 
@@ -143,9 +144,12 @@ def default_name(spec: JobSpec) -> str:
 
 
 def _check_classes(
-    session: Session, project_id: UUID, spec: JobSpec, made: Planned | None, upcoming: Upcoming | None
+    session: Session, project_id: UUID, spec: JobSpec, named: Path, made: Planned | None, upcoming: Upcoming | None
 ) -> None:
     """Refuse a teacher of other classes where its answers are distilled; features alone need not agree on them.
+
+    Args:
+        named: where the request names the teacher.
 
     Raises:
         RequestRefused: the classes differ, as far as they are known now.
@@ -154,10 +158,8 @@ def _check_classes(
         return
     if made is not None:
         known = datasets.classes_of(session, project_id, made.spec.datasets["train"])
-        path: Path = ("teacher",)
     elif "teacher" in spec.models:
         known = models.resolve(session, project_id, spec.models["teacher"]).bundle["labels"]
-        path = ("models", "teacher")
     else:
         return
     classes = datasets.classes_of(session, project_id, spec.datasets["train"])
@@ -167,7 +169,7 @@ def _check_classes(
             f"The teacher knows {_counted(known)}, the data set has {_counted(classes)}{order}. Its answers teach "
             "nothing about other classes: adapt it with {init: MODEL, finetune: …}, or set kd_weight to 0."
         )
-        raise RequestRefused([Fault(path, message)], "classes_differ")
+        raise RequestRefused([Fault(named, message)], "classes_differ")
 
 
 def _counted(classes: list[str]) -> str:

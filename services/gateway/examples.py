@@ -60,6 +60,8 @@ _JOB_DETAIL: Json = {
     "last_event_seq": 1,
     "hint": None,
     "attempts": [],
+    "teacher_job": None,
+    "children": [],
 }
 _METHOD: Json = {
     "name": "frskd",
@@ -160,7 +162,7 @@ EXAMPLES: dict[type[BaseModel], Json] = {
     },
     jobs.JobSummary: _JOB,
     jobs.JobDetail: _JOB_DETAIL,
-    jobs.DryRun: {"name": "cats-frskd", "queue": "cpu", "spec": _JOB_SPEC, "workers": 1},
+    jobs.DryRun: {"name": "cats-frskd", "queue": "cpu", "spec": _JOB_SPEC, "workers": 1, "first": []},
     jobs.EventPage: {
         "items": [{"seq": 1, "kind": "status", "data": {"from": None, "to": "queued"}, "at": _AT}],
         "next_after": 1,

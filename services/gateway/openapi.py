@@ -31,12 +31,24 @@ _UPLOAD = {
 }
 _CONFIG_EXAMPLES: dict[str, dict[str, Any]] = {
     **{name: {"epochs": 5} for name in METHODS},
+    "compare": {"of": "frskd", "config": {"epochs": 5}, "seeds": [0, 1, 2], "baselines": ["supervised"]},
     "estimate": {"of": "frskd", "config": {"epochs": 5}},
     "evaluate": {"split": "test"},
     "predict": {"top_k": 3},
     "import-onnx": _UPLOAD,
     "import-safetensors": {**_UPLOAD, "architecture": "resnet20"},
 }
+_DISTILLATION = {"method": "afd", "datasets": {"train": "digits"}, "config": {"model": "wrn-16-1", "epochs": 5}}
+_MORE_JOBS: dict[str, dict[str, Any]] = {
+    "a teacher trained first": {**_DISTILLATION, "teacher": {"train": {"model": "wrn-40-2", "epochs": 10}}},
+    "a teacher tuned first": {**_DISTILLATION, "teacher": {"init": "cats-frskd@production", "finetune": {"epochs": 5}}},
+    "a comparison": {
+        **_DISTILLATION,
+        "teacher": {"train": {"model": "wrn-40-2", "epochs": 10}},
+        "compare": {"seeds": [0, 1, 2], "baselines": ["supervised", "kd"]},
+    },
+}
+"""Job requests of more than one job."""
 _BY_NAME = {model.__name__: example for model, example in EXAMPLES.items()}
 _REFS = "#/components/schemas/{model}"
 
@@ -72,7 +84,8 @@ def _describe_job_body(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
     base = document["components"]["schemas"]["JobSpec"]
     content["schema"] = {"oneOf": [_spec_schema(base, name, config.__name__) for name, config in _CONFIGS.items()]}
-    content["examples"] = {name: {"value": {"method": name, **_job_example(name)}} for name in _CONFIGS}
+    examples = {name: {"method": name, **_job_example(name)} for name in _CONFIGS} | _MORE_JOBS
+    content["examples"] = {name: {"value": example} for name, example in examples.items()}
 
 
 def _job_example(name: str) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def submit_job(
 ) -> JSONResponse:
     """Submit a job. References to data sets and models are resolved now and pinned to a version and its digest.
 
+    With `teacher: {train: …}` or `{init: MODEL, finetune: …}` a second job makes the teacher first, and with `compare`
+    there is one job for each run; all of them are queued, or none, and are listed in `children`.
+
     The answer comes at once, with the job's address in `Location`; follow the job at `/v1/jobs/{id}/events`, or
     wait for its end with `/v1/jobs/{id}?wait=60`.
     """
@@ -52,7 +55,7 @@ def _accepted(job: JobDetail) -> Answer:
 
 
 def _new(session: Session, job: submit.NewJob) -> Answer:
-    return _accepted(service.made(session, job))
+    return _accepted(service.with_children(session, job))
 
 
 @router.get("", responses=responses())
@@ -104,32 +107,36 @@ def delete_job(caller: Writer, gateway: Gw, job_id: UUID) -> None:
 
 @router.post("/{job_id}/cancel", status_code=202, responses=responses(404, 409))
 def cancel_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
-    """Cancel a job. A running one writes its last checkpoint first; asking twice is harmless."""
+    """Cancel a job, and those that were made for it alone. A running one writes its last checkpoint first; asking twice
+    is harmless."""
     with gateway.writing() as session:
-        return service.detail_of(wishes.cancel(session, caller.project_id, job_id))
+        return service.with_children(session, wishes.cancel(session, caller.project_id, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=responses(404, 409))
 def pause_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
-    """Pause a job: it writes a checkpoint and gives its slot back until it is resumed."""
+    """Pause a job, and those that were made for it alone: each writes a checkpoint and gives its slot back."""
     with gateway.writing() as session:
-        return service.detail_of(wishes.pause(session, caller.project_id, job_id))
+        return service.with_children(session, wishes.pause(session, caller.project_id, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=responses(404, 409))
 def resume_job(caller: Writer, gateway: Gw, job_id: UUID) -> JobDetail:
-    """Queue a paused job again; it goes on from its newest checkpoint."""
+    """Queue a paused job again, with those that were paused with it; it goes on from its newest checkpoint."""
     with gateway.writing() as session:
-        return service.detail_of(wishes.resume(session, caller.project_id, job_id))
+        return service.with_children(session, wishes.resume(session, caller.project_id, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobDetail, responses=responses(404, 409))
 def retry_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
-    """A failed or cancelled job as a new job, which goes on from the newest checkpoint."""
+    """A failed or cancelled job as a new job, which goes on from the newest checkpoint.
+
+    A teacher or runs that it needs are used again where they succeeded or run yet, and retried where they did not.
+    """
     return creation.once(caller, lambda session: _new(session, submit.retry(session, caller.project_id, job_id)))
 
 
 @router.post("/{job_id}/clone", status_code=202, response_model=JobDetail, responses=responses(404, 409))
 def clone_job(caller: Writer, job_id: UUID, creation: Creates) -> JSONResponse:
-    """The same request as a new job, from its beginning."""
+    """The same request as a new job, from its beginning; a teacher that was made for the old one is used again."""
     return creation.once(caller, lambda session: _new(session, submit.clone(session, caller.project_id, job_id)))

@@ -90,11 +90,11 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
     Raises:
         RequestRefused: a reference means nothing usable.
     """
-    return made(session, accept(session, project_id, spec))
+    return with_children(session, accept(session, project_id, spec))
 
 
-def made(session: Session, job: NewJob) -> JobDetail:
-    """A job that was just submitted, with those that were made for it."""
+def with_children(session: Session, job: Job | NewJob) -> JobDetail:
+    """A job that was just written, with those whose models it needs."""
     return detail_of(job, children=repository.children(session, job.id))
 
 

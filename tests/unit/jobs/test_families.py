@@ -290,7 +290,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"method": "evaluate", "datasets": {"d": "pets"}, "compare": {}}, ("compare",), "trains nothing"),
     ({**AFD}, ("models", "teacher"), "needs a reference"),
     ({**AFD, "teacher": "nobody"}, ("teacher",), "no model 'nobody'"),
-    ({**AFD, "datasets": BIRDS, "teacher": "vet"}, ("models", "teacher"), r"2 classes \(cat, dog\).* 3 classes \(owl"),
+    ({**AFD, "datasets": BIRDS, "teacher": "vet"}, ("teacher",), r"2 classes \(cat, dog\).* 3 classes \(owl"),
     ({**TRAINED, "teacher": {"train": {"dataset": "birds"}}}, ("teacher",), "3 classes.* 2 classes"),
     ({**TRAINED, "teacher": {"train": {"dataset": "bats"}}}, ("teacher", "train", "dataset"), "no data set 'bats'"),
     ({**TRAINED, "teacher": {"init": "nobody"}}, ("teacher", "init"), "no model 'nobody'"),
