@@ -240,6 +240,8 @@ class _Comparison:
             faults = [Fault((*self._place, "baselines", index - 1), f"{arm.name}: {refused}")]
             raise RequestRefused(faults, refused.code) from None
         self._teacher = one.needs.get(TEACHER, self._teacher)
+        digests = {**self._request.digests, **one.spec.digests}  # what a name means must not change between two arms
+        self._request = self._request.model_copy(update={"digests": digests})
         return one
 
     def _given_models(self) -> set[str]:

@@ -205,10 +205,10 @@ def scripted_training(steps: int = 6, **changes: Any) -> JobSpec:
     return parse_spec({"method": "supervised", "name": "scripted", "config": {"max_steps": steps}, **changes})
 
 
-def assert_ended_once(platform: Platform, job_id: UUID, steps: int = 6) -> None:
+def assert_ended_once(platform: Platform, job_id: UUID, steps: int = 6, seed: int = 0) -> None:
     """One version, whose file is what an uninterrupted run makes; events without a gap; nothing left running."""
     (version,) = platform.versions(job_id)
-    assert platform.model_file(version).decode() == chain_after(steps)
+    assert platform.model_file(version).decode() == chain_after(steps, seed)
     events = platform.events(job_id)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert [event.data["to"] for event in events if event.kind == "status"].count("succeeded") == 1

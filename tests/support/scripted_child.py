@@ -1,4 +1,4 @@
-"""`services.worker.child` in which `supervised` is the scripted method.
+"""`services.worker.child` in which `supervised` and `frskd` are the scripted method, and `compare` looks at its models.
 
 With `OCTAVO_TEST_CHECKPOINTS=torch` in the environment its checkpoints are the product's own, else plain JSON. With
 `OCTAVO_TEST_PUBLISHED` fashion-mnist's publisher is said to have published the small files in that folder.
@@ -10,11 +10,14 @@ import os
 import sys
 from pathlib import Path
 
+from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS
 from services.worker.child import run_and_exit
 from tests.support import json_checkpoint
 
-METHODS["supervised"] = dataclasses.replace(METHODS["supervised"], entry="tests.support.scripted_method:train")
+for name in ("supervised", "frskd"):
+    METHODS[name] = dataclasses.replace(METHODS[name], entry="tests.support.scripted_method:train")
+TASKS["compare"] = dataclasses.replace(TASKS["compare"], entry="tests.support.scripted_method:gather")
 if os.environ.get("OCTAVO_TEST_CHECKPOINTS") != "torch":
     sys.modules["libs.training.checkpoint"] = json_checkpoint
 

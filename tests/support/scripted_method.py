@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from libs.data.recipe import Recipe
+from libs.models.compare_config import CompareConfig
 from libs.models.supervised.config import SupervisedConfig
 from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
 from libs.training.run import Inputs, Outcome, Run, Stopped
@@ -48,6 +49,15 @@ def train(config: SupervisedConfig, inputs: Inputs, run: Run) -> Outcome:
     if not is_main_rank():  # as in real methods, whose ranks share the folder
         return Outcome()
     return Outcome(metrics={"val/accuracy": 0.5}, bundle=write_bundle(run.folder, state["chain"]))
+
+
+def gather(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
+    """Stands for the task `compare`: for each run, whether its model is what an uninterrupted training makes."""
+    steps = config.config["max_steps"]
+    made = {name: (inputs.models[name] / "model.onnx").read_text() for name in config.runs()}
+    return Outcome(
+        metrics={name: float(made[name] == chain_after(steps, seed)) for name, (_, seed) in config.runs().items()}
+    )
 
 
 def wait_until_allowed(step: int, run: Run) -> None:

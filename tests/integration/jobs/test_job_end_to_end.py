@@ -11,7 +11,7 @@ from sqlalchemy import select
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, DatasetVersion, JobMetric
 from libs.jobs.spec import JobSpec, parse_spec
-from libs.jobs.submit import submit
+from libs.jobs.submit import accept, submit
 from libs.registry.datasets import create_version, mark_uploaded
 from services.local.plan import SHORT_WORKER
 from tests.support.platform import Platform, add_digits, scripted_training
@@ -181,3 +181,16 @@ def test_request_that_cannot_be_met_fails_at_once_and_says_why(octavo: Platform,
     job = octavo.wait_for(octavo.submit(training(**changes)), "failed")
     assert message in job.error["message"]
     assert job.attempts_used == 1
+
+
+def test_a_teacher_is_trained_first_and_the_student_learns_from_that_version(octavo: Platform):
+    add_digits(octavo)
+    start(octavo)
+    plan = {"train": {**TINY, "epochs": 3}}
+    spec = parse_spec({"method": "afd", "datasets": {"train": "digits"}, "teacher": plan, "config": TINY})
+    with transaction(octavo.engine) as session:
+        job_id = accept(session, DEFAULT_PROJECT_ID, spec).id
+    job = octavo.wait_for(job_id, "succeeded")
+    assert job.spec["models"] == {"teacher": "digits-afd-teacher@1"}
+    (student,) = octavo.versions(job_id)
+    assert student.lineage["parent_digests"]["teacher"] == job.spec["digests"]["models/teacher"]
