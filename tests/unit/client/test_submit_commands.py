@@ -109,3 +109,63 @@ def test_following_a_group_shows_each_job_and_fails_when_one_did(octavo, answeri
     assert ended.lines[:2] == ["1 of 2: cats-frskd, seed 0, lr 0.2", "2 of 2: cats-frskd, seed 1, lr 0.2"]
     assert ended.code == 1
     assert "1 of 2 jobs did not succeed: j4." in ended.err
+
+
+AFD = {**METHOD, "name": "afd", "models": ["teacher"]}
+SUPERVISED = {**METHOD, "name": "supervised", "config_schema": {"properties": {"epochs": {"type": "integer"}}}}
+DISTIL = ("jobs", "submit", "afd", "-d", "cats")
+
+
+@pytest.fixture
+def distilling(answering):
+    answering.answers |= {"GET /v1/methods/afd": AFD, "GET /v1/methods/supervised": SUPERVISED}
+    return answering
+
+
+@pytest.mark.parametrize(
+    ("options", "teacher"),
+    [
+        (("--teacher", "cats-wrn@2"), "cats-wrn@2"),
+        (
+            ("--train-teacher", "wrn-40-2", "--teacher-set", "epochs=9", "--teacher-set", "dataset=more-cats"),
+            {"train": {"model": "wrn-40-2", "epochs": 9, "dataset": "more-cats"}},
+        ),
+        (("--tune-teacher", "dogs-wrn"), {"init": "dogs-wrn", "finetune": {}}),
+    ],
+)
+def test_a_teacher_is_named_trained_or_tuned(octavo, distilling, options: tuple[str, ...], teacher: object):
+    ended = octavo(*DISTIL, *options)
+    assert ended.code == 0, ended.err
+    assert [spec["teacher"] for spec in distilling.sent("POST", "/v1/jobs")] == [teacher]
+
+
+def test_a_comparison_is_one_job_with_the_seeds(octavo, distilling):
+    ended = octavo(*DISTIL, "--teacher", "t", "--seeds", "0-2", "--compare-with", "supervised,kd")
+    assert ended.code == 0, ended.err
+    (spec,) = distilling.sent("POST", "/v1/jobs")
+    assert spec["compare"] == {"seeds": [0, 1, 2], "baselines": ["supervised", "kd"]}
+    assert "seed" not in spec
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--teacher", "a", "--train-teacher", "auto"), "--teacher and --train-teacher"),
+        (("--teacher", "a", "--teacher-set", "epochs=3"), "--teacher-set goes with"),
+        (("--compare-with", "kd", "--grid", "lr=0.1,0.2"), "varies the seed alone"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(octavo, distilling, options: tuple[str, ...], message: str):
+    ended = octavo(*DISTIL, *options)
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split())
+    assert distilling.sent("POST", "/v1/jobs") == []
+
+
+def test_a_dry_run_names_the_jobs_that_come_first(octavo, distilling):
+    first = [{"name": "cats-afd-teacher", "queue": "cpu", "spec": {"seed": 0}}]
+    distilling.answers["POST /v1/jobs"] = {**PLAN, "first": first}
+    ended = octavo(*DISTIL, "--train-teacher", "auto", "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "Before it: cats-afd-teacher, seed 0, on cpu." in ended.lines
+    assert len(distilling.sent("POST", "/v1/jobs")) == 1, "nothing is tried without its teacher"
