@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, or_, select
 from sqlalchemy.dialects.postgresql import array
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import CONTENT, PARENTS, Dataset, DatasetVersion, Job, Model, ModelVersion
 
@@ -30,7 +30,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`source` went into `target` in a role, such as `dataset:train`, `model:init` or `made by`."""
+    """`source` went into `target` in a role, such as `dataset:train`, `model:init`, `made by` or `made for`."""
 
     source: str
     target: str
@@ -85,6 +85,10 @@ def _walk(
     graph.complete = graph.complete and not frontier
 
 
+def _job(job_id: UUID, name: str) -> Node:
+    return Node(f"job:{job_id}", "job", name)
+
+
 class _Reader:
     """Reads one level of a project's graph at a time, and joins it to the one before."""
 
@@ -119,7 +123,10 @@ class _Reader:
         for version in level:
             own = _node(version).id
             if version.job_id in jobs:
-                graph.join(jobs[version.job_id], own, "made by")
+                job, asked_for = jobs[version.job_id]
+                graph.join(job, own, "made by")
+                if asked_for is not None:
+                    graph.join(asked_for, job.id, "made for")
             for role, digest in _digests(version, "dataset").items():
                 graph.join(datasets.get(digest) or _unknown(digest), own, f"dataset:{role}")
             for role, digest in _digests(version, "parent").items():
@@ -139,9 +146,15 @@ class _Reader:
                     graph.join(own[digest], node.id, f"model:{role}")
         return found
 
-    def _jobs(self, ids: list[UUID]) -> dict[UUID, Node]:
-        named = self._session.execute(select(Job.id, Job.name).where(Job.id.in_(ids)))
-        return {row.id: Node(f"job:{row.id}", "job", row.name) for row in named}
+    def _jobs(self, ids: list[UUID]) -> dict[UUID, tuple[Node, Node | None]]:
+        """Jobs, and the ones that some were made for: a distillation of its teacher's, a comparison of its runs."""
+        parent = aliased(Job)
+        both = select(Job.id, Job.name, parent.id.label("parent_id"), parent.name.label("parent_name"))
+        rows = self._session.execute(both.outerjoin(parent, parent.id == Job.parent_id).where(Job.id.in_(ids)))
+        return {
+            row.id: (_job(row.id, row.name), None if row.parent_id is None else _job(row.parent_id, row.parent_name))
+            for row in rows
+        }
 
     def _datasets(self, digests: Iterable[str]) -> dict[str, Node]:
         """Data-set versions by the digest of their folder, and by that of their pictures or events."""

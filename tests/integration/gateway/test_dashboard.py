@@ -334,6 +334,17 @@ def test_a_job_is_steered_by_its_buttons(browser: Browser, client: TestClient, j
     assert browser.get(f"/jobs/{job_id}").status_code == 404
 
 
+def test_a_job_shows_those_it_needs_and_they_lead_back(browser: Browser, client: TestClient, digits: str):
+    request = {"method": "afd", "datasets": {"train": "digits"}, "teacher": {"train": {}}}
+    job = client.post("/v1/jobs", json=request).json()
+    page = browser.get(f"/jobs/{job['id']}").text
+    assert f'<a href="/jobs/{job["teacher_job"]}">digits-afd-teacher</a></td><td>models/teacher</td>' in page
+    assert (
+        f'<a href="/jobs/{job["id"]}">that one</a> waits for its model'
+        in browser.get(f"/jobs/{job['teacher_job']}").text
+    )
+
+
 def test_a_failed_job_says_why_and_shows_its_log_by_pages(browser: Browser, engine: Engine, job_id: str):
     with transaction(engine) as session:
         job = queue.claim(session, UUID(job_id), uuid4(), 30.0)

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.orm import Session
 
-from libs.database.tables import DEFAULT_PROJECT_ID, Dataset, DatasetVersion, ModelVersion
+from libs.database.tables import DEFAULT_PROJECT_ID, Dataset, DatasetVersion, Job, ModelVersion
 from libs.registry.lineage import Edge, compare, lineage_graph
 from libs.registry.models import delete_model
 from libs.serving.bundle import Lineage
@@ -34,12 +34,13 @@ def test_a_graph_has_origins_and_what_was_derived(db: Session) -> None:
     teacher = derived(db, "teacher", dataset_digests={"train": "d" * 64})
     student = derived(db, "student", parent_digests={"init": teacher.digest}, dataset_digests={"train": "f" * 64})
     derived(db, "pruned", parent_digests={"model": student.digest})
+    db.get_one(Job, student.job_id).parent_id = add_job(db, "comparison").id
 
     graph = lineage_graph(db, student)
 
     named = {node.name: node for node in graph.nodes.values()}
     assert set(named) == {
-        "student@1", "teacher@1", "pruned@1", "digits@1", "f" * 12, "train-teacher", "train-student",
+        "student@1", "teacher@1", "pruned@1", "digits@1", "f" * 12, "train-teacher", "train-student", "comparison",
     }  # fmt: skip
     assert named["f" * 12].kind == "unknown"
     said = {(graph.nodes[e.source].name, graph.nodes[e.target].name, e.role) for e in graph.edges}
@@ -49,6 +50,7 @@ def test_a_graph_has_origins_and_what_was_derived(db: Session) -> None:
         ("teacher@1", "student@1", "model:init"),
         ("f" * 12, "student@1", "dataset:train"),
         ("train-student", "student@1", "made by"),
+        ("comparison", "train-student", "made for"),
         ("student@1", "pruned@1", "model:model"),
     }
     assert graph.complete
