@@ -90,7 +90,8 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec) -> JobDetail:
     Raises:
         RequestRefused: a reference means nothing usable.
     """
-    return with_children(session, accept(session, project_id, spec))
+    new = accept(session, project_id, spec)
+    return with_children(session, new) if new.status == JobStatus.WAITING else detail_of(new)
 
 
 def with_children(session: Session, job: Job | NewJob) -> JobDetail:
