@@ -34,11 +34,11 @@ class Planned:
 
     def first_to_last(self) -> "Iterator[Planned]":
         """All jobs of the plan, each once, after those it needs."""
-        seen: set[int] = set()
+        seen: set[Planned] = set()
         for other in self.needs.values():
             for one in other.first_to_last():
-                if id(one) not in seen:
-                    seen.add(id(one))
+                if one not in seen:
+                    seen.add(one)
                     yield one
         yield self
 
@@ -156,6 +156,8 @@ def _check_classes(
     """
     if getattr(spec.config, "kd_weight", 0) == 0 or upcoming is not None or "train" not in spec.datasets:
         return
+    if made is not None and made.spec.datasets["train"] == spec.datasets["train"]:
+        return
     if made is not None:
         known = datasets.classes_of(session, project_id, made.spec.datasets["train"])
     elif "teacher" in spec.models:
@@ -221,7 +223,8 @@ class _Comparison:
         takes = roles[arm.name].all_datasets, roles[arm.name].all_models
         others = {role for name, one in roles.items() if name != arm.name for role in one.all_datasets | one.all_models}
         if index == 0:  # what no arm reads is refused with the method itself
-            takes = takes[0] | (self._request.datasets.keys() - others), takes[1] | (self._given_models() - others)
+            given = {*self._given_models(), *self._request.datasets, *(_role(place) for place in self._request.digests)}
+            takes = takes[0] | (given - others), takes[1] | (given - others)
         spec = self._request.model_copy(
             update={
                 "method": arm.method,
@@ -229,7 +232,9 @@ class _Comparison:
                 "datasets": {role: name for role, name in self._request.datasets.items() if role in takes[0]},
                 "models": {role: name for role, name in self._request.models.items() if role in takes[1]},
                 "teacher": self._request.teacher if "teacher" in takes[1] else None,
-                "digests": {place: d for place, d in self._request.digests.items() if _is_read(place, *takes)},
+                "digests": {
+                    place: d for place, d in self._request.digests.items() if _role(place) in takes[0] | takes[1]
+                },
             }
         )
         try:
@@ -285,6 +290,6 @@ def _asked(spec: JobSpec) -> tuple[Path, CompareConfig]:
     return ("compare",), CompareConfig.model_validate(asked)
 
 
-def _is_read(place: str, dataset_roles: frozenset[str], model_roles: frozenset[str]) -> bool:
-    kind, _, role = place.partition("/")
-    return role in (dataset_roles if kind == "datasets" else model_roles)
+def _role(place: str) -> str:
+    """`datasets/train` → `train`."""
+    return place.partition("/")[2]

@@ -81,17 +81,17 @@ def accept(
         DependencyNotFound: a job of `depends_on` does not exist in this project.
     """
     whole = plan(session, project_id, spec, upcoming)
-    root, ids = uuid4(), dict[int, UUID]()
+    root, ids = uuid4(), dict[Planned, UUID]()
     for one in whole.first_to_last():
-        ids[id(one)] = root if one is whole else uuid4()
+        ids[one] = root if one is whole else uuid4()
         new = submit(
             session,
             project_id,
             one.spec,
             depends_on=depends_on,
-            needs={role: ids[id(other)] for role, other in one.needs.items()},
+            needs={role: ids[other] for role, other in one.needs.items()},
             group_id=group_id if one is whole else _group_of(whole, root),
-            job_id=ids[id(one)],
+            job_id=ids[one],
             clone_of=clone_of if one is whole else None,
             schedule=schedule,
         )

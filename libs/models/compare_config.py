@@ -86,8 +86,8 @@ class CompareConfig(EstimateConfig, Compare):
             return Arm(name, name, other.config.model_validate(shared_settings(config, other.config)))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(step) for step in first["loc"])
-            raise BaselineError(index, f"{name} cannot take these settings: {place}: {first['msg']}.") from None
+            said = [*(str(step) for step in first["loc"]), first["msg"].removeprefix("Value error, ")]
+            raise BaselineError(index, f"{name} cannot take these settings: {': '.join(said)}.") from None
 
     def runs(self) -> Mapping[str, tuple[Arm, int]]:
         """`afd/0` → arm and seed, in the order they are run: seed by seed.

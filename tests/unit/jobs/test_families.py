@@ -284,6 +284,12 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "compare": {"baselines": ["supervised", "sasrec"]}}, ("compare", "baselines", 1), "another task"),
     ({**FRSKD, "compare": {"baselines": ["afd"]}}, ("compare", "baselines", 0), "afd needs .* 'teacher'"),
     ({**FRSKD, "compare": {"baselines": ["frskd"]}}, ("compare", "baselines", 0), "is what is compared"),
+    (
+        {**COMPARED, "config": {"kd_weight": 0}},
+        ("compare", "baselines", 1),
+        "kd cannot take these settings: kd_weight and beta are both 0",
+    ),
+    ({**FRSKD, "digests": {"models/none": "d" * 64}}, ("digests", "models/none"), "no such reference"),
     ({**FRSKD, "models": {"tutor": "vet"}}, ("models", "tutor"), "no role 'tutor'"),
     ({**FRSKD, "teacher": "vet"}, ("teacher",), "no role 'teacher'"),
     ({**FRSKD, "method": "gru4rec", "datasets": {"train": "clicks"}}, ("method",), "classify pictures"),
