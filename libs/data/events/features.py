@@ -44,7 +44,7 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
         watch: progress and stop.
 
     Raises:
-        DataError: too many columns, a reserved name, a nested column, or more than 2 GB of text.
+        DataError: no rows, too many columns, a reserved name, a nested column, or more than 2 GB of text.
     """
     item = table.roles["item"]
     names = [name for name in table.columns if name != item]
@@ -59,7 +59,9 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
         if size_bytes > _LARGEST_BYTES:
             raise DataError(f"{table.name!r} describes items by more than 2 GB; leave out what no model needs.")
         parts.append(part)
-    frame = pl.concat(parts) if parts else pl.DataFrame({name: [] for name in (item, *names)})
+    if not rows:
+        raise DataError(f"{table.name!r} has no rows; leave it out, or describe some items.")
+    frame = pl.concat(parts)
     unique = frame.unique(item, keep="first", maintain_order=True)
     if twice := len(frame) - len(unique):
         problems.warn(

@@ -33,7 +33,7 @@ _WRONG = {
     "missing-time": "has no time",
     "not-utf8": "has an id that is not UTF-8",
     "long-id": "has an id of more than 512 bytes",
-    "unreadable-time": "has a time that cannot be read",
+    "unreadable-time": "has a time that cannot be read, or not of the years 1900 to 2199",
     "future-time": "lies in the future",
 }
 
@@ -195,6 +195,8 @@ def _built_report(built: Built, problems: Problems) -> dict[str, Any]:
     for split, targets in (("train", built.vocabulary.training_counts.sum()), ("test", leakage["test_targets"])):
         if not targets:
             problems.warn("empty-split", f"The split {split} has no events; nothing can be measured on it.")
+    if (built.store.ends[:, 0] - built.store.offsets[:-1]).max() < 2:
+        problems.warn("no-sequences", "No user has two training events, so no next item can be learned from it.")
     return {
         "filtered": filtered,
         "cold_items": {"items": cold.items, "events": cold.events, "users_without_target": cold.users},

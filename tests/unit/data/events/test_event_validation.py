@@ -72,6 +72,7 @@ def test_a_table_becomes_a_data_set(events_of):
     assert report["leakage"]["events_out_of_order"] == 0
     assert report["rows"] == 36
     assert report["bad_rows"] == {}
+    assert "no-sequences" not in by_code(report)
 
 
 def test_items_are_numbered_by_training_events(events_of):
@@ -135,12 +136,29 @@ def test_events_and_item_features_in_an_archive(upload, validated):
     assert report["ignored"] == {"other endings": 1, "neither events nor items": 1}
 
 
+def test_a_table_of_items_without_rows_is_named(upload, validated):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("events.csv", table())
+        archive.writestr("items.csv", "item,price\n")
+    with pytest.raises(InvalidDatasetError, match=r"'items.csv' has no rows"):
+        validated(upload(content.getvalue(), "shop.zip"))
+
+
+def test_events_without_anything_to_follow_are_told(events_of):
+    _, report = events_of(table(length=1))
+    assert "two training events" in by_code(report)["no-sequences"]["message"]
+
+
 def test_one_bad_row_is_left_out_and_named(events_of):
     lines = table(users=40).splitlines()
     lines[100] = "u3,i1,yesterday"
     data, report = events_of("\n".join(lines))
     bad = by_code(report)["unreadable-time"]
-    assert (bad["row"], bad["message"]) == (99, "Line 101 of 'events.csv' has a time that cannot be read.")
+    assert bad["row"] == 99
+    assert bad["message"] == (
+        "Line 101 of 'events.csv' has a time that cannot be read, or not of the years 1900 to 2199."
+    )
     assert data.manifest.events == 239
     assert report["bad_rows"] == {"unreadable-time": 1}
 
