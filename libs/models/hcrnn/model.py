@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from libs.models.hcrnn.ends import HcrnnEnds
 from libs.models.hcrnn.network import HCRNN
+from libs.models.sequences.ends import EndReader
 from libs.models.sequences.step import Features
 from libs.training.session import Phases
 
@@ -42,6 +44,10 @@ class HcrnnModel(nn.Module):
         encoded = self.network.encode_causally(items, lengths)
         real = torch.arange(items.shape[1], device=items.device) < lengths.unsqueeze(1)
         return Features(encoded.features, {"topic_divergence": encoded.divergence[real].mean()})
+
+    def ends(self) -> EndReader:
+        """`HcrnnEnds` of the weights of now."""
+        return HcrnnEnds(self.network, causal=self.train_mode == "causal")
 
     def two_phases(self) -> Phases:
         """The topic encoder first, then everything else, items and global contexts included (hcrnn section 2)."""

@@ -40,6 +40,10 @@ class TopicEncoder(nn.Module):
         sample = location if noise is None else location + deviation * noise
         return torch.softmax(sample, -1), standard_normal_divergence(location, deviation)
 
+    def mode(self, bag: Tensor) -> Tensor:
+        """theta without noise alone, [..., K]: what `forward` gives in evaluation, without the divergence."""
+        return torch.softmax(self.location(F.elu(self.hidden(bag))), -1)
+
 
 def standard_normal_divergence(location: Tensor, deviation: Tensor) -> Tensor:
     """KL of a diagonal Gaussian [..., K] from N(0, I), summed over K."""

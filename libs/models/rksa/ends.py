@@ -1,8 +1,11 @@
-"""The plain network (SASRec) read after each row's last item alone; see `libs.models.sequences.ends`.
+"""The network read after each row's last item alone; see `libs.models.sequences.ends`.
 
-A key's projection goes into the query: q . (W x + b) = (W' q) . x + q . b, and the softmax does not see a term that all
-keys of a query share. The last block has one query a row, whose values are projected after they are summed. In the
-first block, values are linear in the item's vector and in the place.
+With relations the blocks but the last are as they are, and rows go by their lengths, as what they cost grows with the
+square of it: counts, correlations and latent logits are of pairs. The last block has the latent logits of one row.
+
+Without relations (SASRec), a key's projection goes into the query: q . (W x + b) = (W' q) . x + q . b, and the softmax
+does not see a term that all keys of a query share. The last block has one query a row, whose values are projected after
+they are summed. In the first block, values are linear in the item's vector and in the place.
 """
 
 import math
@@ -13,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from libs.models.rksa.network import RKSA, Block
-from libs.models.sequences.ends import LinearOfItems
+from libs.models.rksa.attention import Correlation, Noise, mean_logits, sample_logits
+from libs.models.rksa.network import RKSA, Block, PairData
+from libs.models.sequences.ends import LinearOfItems, longest_first
 
 _ROWS = 32
 """At a time: what a block makes of them stays in the processor's cache."""
@@ -36,8 +40,8 @@ class SasrecEnds:
         self._item_values = LinearOfItems(self._vectors, self._scale * first.weight, torch.zeros_like(first.bias))
         self._place_values: Tensor = first(self._places)
 
-    def __call__(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """[B, d]."""
+    def __call__(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """[B, d]; `users` do not matter."""
         parts = zip(torch.split(items, _ROWS), torch.split(lengths, _ROWS), strict=True)
         return torch.cat([self._read(some[:, : int(until.max())], until) for some, until in parts])
 
@@ -83,6 +87,61 @@ class _PlainBlock:
     def _rest(self, read: Tensor) -> Tensor:
         attended = self._norms[1](read)
         return self._outer(self._inner(attended).relu_()).add_(attended)
+
+
+class RksaEnds:
+    """Features [B, d] of ids [B, n], lengths [B] and users [B].
+
+    Args:
+        network: with relations, in evaluation mode.
+        pairs_of: `RksaModel.pairs_of`. known: `RksaModel.known`.
+    """
+
+    def __init__(
+        self, network: RKSA, pairs_of: Callable[[Tensor, Tensor], PairData], known: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._network, self._pairs_of, self._known = network, pairs_of, known
+        *self._whole, self._last = (block for block in network.blocks if isinstance(block, Block))
+
+    def __call__(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """[B, d]."""
+        return longest_first(self._read, items, lengths, users, rows=_ROWS)
+
+    def _read(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        network, pairs = self._network, self._pairs_of(items, users)
+        correlation = network.correlation(items, self._known(users), pairs)
+        assert correlation is not None
+        x = network.inputs(items)
+        for block in self._whole:
+            x, _ = block(x, correlation, pairs)
+        features: Tensor = network.norm(_latent_at_ends(self._last, x, lengths - 1, correlation, pairs))
+        return features
+
+
+def _latent_at_ends(block: Block, x: Tensor, ends: Tensor, correlation: Correlation, pairs: PairData) -> Tensor:
+    """[B, d] of a block's inputs [B, n, d], each row at its place `ends` [B]."""
+    attention, rows = block.attention, torch.arange(len(x))
+    queries = block.attention_norm(x[rows, ends]).unsqueeze(1)
+    latent = attention.latent(queries, x, PairData(pairs.factors, pairs.shape[rows, ends].unsqueeze(1)))
+    parameters = latent.location, latent.scale, latent.shape
+    if attention.draws is None:
+        logits = [mean_logits(*parameters, correlation)]
+    else:
+        noises = (_of_rows(noise, ends) for noise in attention.draws.draws(x.shape[1]))
+        logits = [sample_logits(*parameters, correlation, noise) for noise in noises]
+    behind = (torch.arange(x.shape[1]) > ends.unsqueeze(1)).unsqueeze(1)
+    drawn = [torch.softmax(some.masked_fill(behind, -math.inf), -1) for some in logits]
+    read = attention.value(torch.stack(drawn).mean(0) @ x)
+    attended = block.network_norm(queries + read)
+    result: Tensor = (attended + block.network(attended)).squeeze(1)
+    return result
+
+
+def _of_rows(noise: Noise, ends: Tensor) -> Noise:
+    """The draws [1, ...] or [n, ...] of a sequence's rows for one row of each sequence, [B, 1, ...]."""
+    rows = ends if len(noise.switch) > 1 else torch.zeros_like(ends)
+    assert noise.rest is not None
+    return Noise(noise.factors[rows].unsqueeze(1), noise.rest[rows].unsqueeze(1), noise.switch[rows].unsqueeze(1))
 
 
 def _affine(linear: nn.Linear) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from libs.data.events.relations import RelationTables
 from libs.models.rksa.attention import skewness
 from libs.models.rksa.divergence import row_divergence
-from libs.models.rksa.ends import SasrecEnds
+from libs.models.rksa.ends import RksaEnds, SasrecEnds
 from libs.models.rksa.kernels import cooccurrence_cosine
 from libs.models.rksa.network import RKSA, Kernels, PairData, Read
 from libs.models.rksa.shape import cooccurrence_shape
@@ -144,6 +144,10 @@ class RksaModel(nn.Module):
         keys = torch.arange(1, rows.shape[-1] + 1, device=rows.device)
         real = keys <= lengths.unsqueeze(1)
         return (rows / keys * real).sum() / (real.sum() * len(rows))
+
+    def ends(self) -> EndReader:
+        """`RksaEnds` of the weights of now."""
+        return RksaEnds(self.network, self.pairs_of, self.known)
 
     @torch.no_grad()
     def observe(self, items: Tensor, lengths: Tensor, users: Tensor) -> dict[str, float]:

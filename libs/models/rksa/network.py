@@ -306,14 +306,15 @@ class RKSA(nn.Module):
 
     def read(self, items: Tensor, users: Tensor, pairs: PairData | None = None) -> Read:
         """Features, and what the network saw on the way; arguments as of `forward`."""
-        x, correlation = self._inputs(items), self.correlation(items, users, pairs)
+        x, correlation = self.inputs(items), self.correlation(items, users, pairs)
         latents = []
         for block in self.blocks:
             x, latent = block(x, correlation, pairs)
             latents.append(latent)
         return Read(self.norm(x), correlation, [latent for latent in latents if latent is not None])
 
-    def _inputs(self, items: Tensor) -> Tensor:
+    def inputs(self, items: Tensor) -> Tensor:
+        """What the first block reads of ids [B, n], [B, n, d]."""
         embedded = self.items(items)
         places = torch.arange(items.shape[1], device=items.device)
         inputs: Tensor = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(places))

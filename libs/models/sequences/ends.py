@@ -10,11 +10,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EndReader = Callable[[Tensor, Tensor], Tensor]
-"""Ids [B, n], right-padded with 0, and lengths [B], at least 1, to features [B, d]."""
+EndReader = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Ids [B, n], right-padded with 0, lengths [B], at least 1, and users [B] to features [B, d]."""
 
 _MOST_ITEMS = 1 << 16
 """With more, a table of all would cost more than the events of most splits."""
+
+
+def longest_first(read: EndReader, items: Tensor, lengths: Tensor, users: Tensor, *, rows: int) -> Tensor:
+    """What `read` makes of all rows, [B, d]: so many at a time, by falling length and without padding of no use."""
+    order = torch.argsort(lengths, descending=True)
+    parts = []
+    for some in torch.split(order, rows):
+        longest = int(lengths[some[0]])
+        parts.append(read(items[some, :longest], lengths[some], users[some]))
+    found = torch.cat(parts)
+    ends = torch.empty_like(found)
+    ends[order] = found
+    return ends
 
 
 class LinearOfItems:
@@ -61,8 +74,8 @@ class GruEnds:
         self._candidate_bias = state_bias[gates:] * 2.0
         self._width = width
 
-    def __call__(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """[B, d]."""
+    def __call__(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """[B, d]; `users` do not matter."""
         width, gates = self._width, 2 * self._width
         order = torch.argsort(lengths, descending=True)
         places = torch.arange(items.shape[1]).unsqueeze(1)

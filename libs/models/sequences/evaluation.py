@@ -117,7 +117,7 @@ class ModelScorer:
         table = encoder.item_vectors
         # a window's last row is always a target
         if self._reads_ends is not None and np.count_nonzero(batch.targets) == len(batch.targets):
-            ends = self._ends(items, lengths)
+            ends = self._ends(items, lengths, users)
             return lambda rows, places: ends[rows] @ table.T
         with self.precision.autocast():
             features = encoder.encode(items, lengths, users).features

@@ -52,7 +52,7 @@ class Observed(Protocol):
 
 @runtime_checkable
 class ReadsEnds(Protocol):
-    """A next-item model, not of the users, that can be read after each row's last item by less work than `encode`."""
+    """A next-item model that can be read after each row's last item by less work than `encode`."""
 
     def ends(self) -> EndReader:
         """The features there, of the weights of now, in evaluation mode and full precision on a CPU."""
