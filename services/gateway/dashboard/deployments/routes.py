@@ -70,9 +70,10 @@ def _fields(session: Session, visitor: Visitor, schema: dict[str, Any], typed: T
     known = [*followed, *ready_models(session, project_id, None, _LISTED)]
     named = next((one for one in known if one.partition("@")[0] == given), given)
     options = tuple(known if named in known or not named else [named, *known])
+    fields = [replace(field, label=field.label.removeprefix("settings: ")) for field in fields_of(schema, typed)]
     return [
         replace(field, kind="choice", options=options, value=named) if field.name == "model" else field
-        for field in fields_of(schema, typed)
+        for field in fields
     ]
 
 

@@ -22,6 +22,7 @@ from services.gateway.dashboard.schema_fields import (
     Typed,
     about,
     by_field,
+    every,
     fields_of,
     json_of,
     shown_values,
@@ -39,7 +40,7 @@ _SHARED: dict[type[BaseModel], str] = {
     ClassifierConfig: "Classifier",
     SequenceTrainingConfig: "Sequences",
 }
-_OF_JOB = ("name", "output_model", "seed", "resources", "priority", "timeout_s", "max_attempts")
+_NOT_OF_JOB = ("method", "datasets", "models", "digests", "config")
 
 
 _detail = cache(methods.detail)
@@ -50,7 +51,8 @@ _detail = cache(methods.detail)
 def _job_schema() -> dict[str, Any]:
     """The fields of a job beside its method, what it reads and its configuration."""
     schema = JobSpec.model_json_schema()
-    return {**schema, "properties": {name: schema["properties"][name] for name in _OF_JOB}, "required": ()}
+    properties = {name: below for name, below in schema["properties"].items() if name not in _NOT_OF_JOB}
+    return {**schema, "properties": properties, "required": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
     references = _references(session, project_id, method, typed)
     config = fields_of(detail.config_schema, typed, "config/")
     groups = [*_config_groups(method, detail, config), _job_group(typed)]
-    every = [*references, *(field for group in groups for field in group.fields)]
-    return NewJob(detail, references, groups, [about(error, every) for error in given.errors])
+    fields = [*references, *(field for group in groups for field in group.fields)]
+    return NewJob(detail, references, groups, [about(error, fields) for error in given.errors])
 
 
 def _references(session: Session, project_id: UUID, method: str, typed: Typed) -> list[Field]:
@@ -160,7 +162,7 @@ def _first(field: Field) -> str:
 
 
 def _needs_a_look(fields: list[Field]) -> bool:
-    return any(field.errors or (field.value and field.kind != "switch") for field in fields)
+    return any(field.errors or (field.value and field.kind != "switch") for field in every(fields))
 
 
 def _job_group(typed: Typed) -> Group:
@@ -175,7 +177,8 @@ def _job_fields(typed: Typed) -> list[Field]:
         "priority": "Higher ones are taken first.",
         "timeout_s": "Seconds an attempt may take. Empty: as long as it takes.",
     }
-    return [replace(field, help=field.help or helps.get(field.name, "")) for field in fields]
+    shown = [replace(field, help=field.help or helps.get(field.name, "")) for field in fields]
+    return [replace(field, label=field.label.removeprefix("resources: ")) for field in shown]
 
 
 def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, str]]:
