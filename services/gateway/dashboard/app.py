@@ -6,6 +6,7 @@ from services.gateway.dashboard.datasets.routes import beginning as new_dataset_
 from services.gateway.dashboard.datasets.routes import router as datasets_router
 from services.gateway.dashboard.deployments.routes import router as deployments_router
 from services.gateway.dashboard.deployments.statistics import Readings
+from services.gateway.dashboard.feedback.routes import router as feedback_router
 from services.gateway.dashboard.jobs.list_routes import router as jobs_router
 from services.gateway.dashboard.jobs.new_routes import router as new_job_router
 from services.gateway.dashboard.jobs.routes import router as job_router
@@ -13,6 +14,8 @@ from services.gateway.dashboard.keys.routes import router as keys_router
 from services.gateway.dashboard.models.routes import router as models_router
 from services.gateway.dashboard.overview.routes import router as overview_router
 from services.gateway.dashboard.pages import show_missing
+from services.gateway.dashboard.schedules.routes import beginning as new_schedule_router
+from services.gateway.dashboard.schedules.routes import router as schedules_router
 from services.gateway.dashboard.session.routes import router as session_router
 from services.gateway.dashboard.session.service import WrongKeys
 from services.gateway.dashboard.templating import Assets, compile_all
@@ -26,10 +29,13 @@ _ROUTERS = (
     jobs_router,
     new_job_router,
     job_router,
+    schedules_router,
+    new_schedule_router,
     datasets_router,
     new_dataset_router,
     models_router,
     deployments_router,
+    feedback_router,
     try_router,
     workers_router,
     keys_router,

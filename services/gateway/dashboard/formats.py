@@ -1,5 +1,6 @@
 """How values read on a page: times, spans, sizes, figures."""
 
+import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,12 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
 
 
+def pretty(value: Any) -> str:
+    """JSON for people; what is null in an object is left out."""
+    kept = {name: part for name, part in value.items() if part is not None} if isinstance(value, dict) else value
+    return json.dumps(kept, indent=2, ensure_ascii=False)
+
+
 FILTERS: dict[str, Callable[..., object]] = {
     "when": when,
     "span": span,
@@ -101,5 +108,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "figure": figure,
     "percent": percent,
     "prose": prose,
+    "pretty": pretty,
     "zip": zip,
 }

@@ -37,10 +37,12 @@ HEADERS = {
 NAVIGATION = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
+    ("/schedules", "Schedules"),
     ("/datasets", "Data sets"),
     ("/models", "Models"),
     ("/deployments", "Deployments"),
     ("/try", "Try it"),
+    ("/feedback", "Feedback"),
     ("/workers", "Workers"),
     ("/keys", "Keys"),
     ("/docs", "API docs"),

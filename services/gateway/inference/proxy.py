@@ -76,14 +76,15 @@ async def forward(
     return StreamingResponse(_body(answer), answer.status_code, headers=_headers_back(answer))
 
 
-async def ask(upstream: Upstream, path: str, key: str, body: Any) -> httpx2.Response:
-    """The service's whole answer to a question of our own, for the holder of a key.
+async def ask(upstream: Upstream, path: str, key: str, body: Any = None) -> httpx2.Response:
+    """The service's whole answer to a question of our own, for the holder of a key: a GET, or with a body a POST.
 
     Raises:
         UnavailableError, UpstreamTimeoutError, BadGatewayError: as `forward`.
     """
     headers = {"Authorization": f"Bearer {key}", "X-Request-ID": current_request_id()}
-    answer = await _send(upstream, upstream.client.build_request("POST", path, json=body, headers=headers))
+    method = "GET" if body is None else "POST"
+    answer = await _send(upstream, upstream.client.build_request(method, path, json=body, headers=headers))
     await answer.aread()
     return answer
 

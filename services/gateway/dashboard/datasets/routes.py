@@ -3,14 +3,12 @@
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
-from libs.jobs.dataset_spec import DatasetRequest
 from libs.web.paging import CursorText
-from libs.web.problems import ConflictError, validation_problem
+from libs.web.problems import ConflictError
 from services.gateway.context import Gw
-from services.gateway.dashboard.datasets import view
+from services.gateway.dashboard.datasets import new, view
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.session.visit import Form, ReadsDatasets, WritesDatasets
@@ -23,7 +21,6 @@ from services.gateway.downloads import download_of, stream_file
 router = Pages(prefix="/datasets")
 beginning = Pages(prefix="/new-dataset")  # not below /datasets: a data set may be called "new"
 _A_PAGE = 50
-_SOURCES = ("public", "path", "upload")
 
 
 @router.page("")
@@ -35,32 +32,26 @@ def datasets_page(request: Request, gateway: Gw, visitor: ReadsDatasets, cursor:
 
 
 @beginning.page("")
-def new_dataset(request: Request, _: WritesDatasets) -> Response:
+def new_dataset(request: Request, gateway: Gw, visitor: WritesDatasets) -> Response:
     """The form of a new data set."""
-    return render(request, "datasets/new.html", typed=FormData(), problems=[])
+    with gateway.reading() as session:
+        form = new.form_of(session, visitor.caller.project_id, FormData())
+    return render(request, "datasets/new.html", form=form, typed=form.typed, problems=form.problems)
 
 
 @beginning.action("")
 def create_dataset(request: Request, gateway: Gw, visitor: WritesDatasets, form: Form) -> Response:
     """Begin a data set and show it, or show what is wrong."""
+    project_id = visitor.caller.project_id
     try:
-        wanted = _request_of(form)
+        wanted = new.read_form(form)
         with gateway.writing() as session:
-            roots = gateway.settings.platform.data_roots
-            made = service.begin(session, visitor.caller.project_id, wanted.name, wanted, roots)
+            made = service.begin(session, project_id, wanted.name, wanted, gateway.settings.platform.data_roots)
     except REFUSALS as error:
-        return render(request, "datasets/new.html", 422, typed=form, problems=problems_of(error))
+        with gateway.reading() as session:
+            shown = new.form_of(session, project_id, form, problems_of(error))
+        return render(request, "datasets/new.html", 422, form=shown, typed=form, problems=shown.problems)
     return done(f"/datasets/{made.dataset}?version={made.version}", request)
-
-
-def _request_of(form: FormData) -> DatasetRequest:
-    source = form.get("source")
-    given = {source: form.get(f"source/{source}")} if source in _SOURCES else {}
-    body = {"name": form.get("name"), "description": form.get("description"), "source": given}
-    try:
-        return DatasetRequest.model_validate(body)
-    except ValidationError as error:
-        raise validation_problem(error) from None
 
 
 @router.page("/{name}")

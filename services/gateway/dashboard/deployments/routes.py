@@ -12,10 +12,13 @@ from starlette.responses import Response
 
 from libs.registry import deployments as registry
 from libs.registry.deployments import DeploymentSettings
+from libs.web.auth import Scope
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem, validation_problem
 from services.gateway.context import Gateway, Gw
 from services.gateway.dashboard.deployments.statistics import Readings
+from services.gateway.dashboard.deployments.traffic import arms_of, read_shares
+from services.gateway.dashboard.feedback.summary import summary_of
 from services.gateway.dashboard.jobs.repository import ready_models
 from services.gateway.dashboard.models.repository import followable
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
@@ -74,6 +77,7 @@ def _fields(session: Session, visitor: Visitor, schema: dict[str, Any], typed: T
     return [
         replace(field, kind="choice", options=options, value=named) if field.name == "model" else field
         for field in fields
+        if field.name != "settings/traffic"  # has a part of its own on the page of a deployment
     ]
 
 
@@ -122,6 +126,37 @@ def _change_schema(deployment: Deployment) -> dict[str, Any]:
     properties = {name: {**below, "default": now[name]} for name, below in settings["properties"].items()}
     model = {"type": "string", "description": "Empty: as it is.", "default": None}
     return {**settings, "properties": {"model": model, "settings": {**settings, "properties": properties}}}
+
+
+@router.page("/{name}/traffic")
+async def traffic_part(request: Request, gateway: Gw, visitor: ReadsDeployments, name: DeploymentName) -> Response:
+    """Which deployments answer its requests, and how their answers were taken."""
+    deployment, others = await run_in_threadpool(_read_all, gateway, visitor, name)
+    may_read = visitor.caller.may(Scope.EVENTS_READ)
+    summary, problem = None, ""
+    if may_read:
+        summary, problem = await summary_of(gateway, visitor, "deployment", name, days=30, k=10)
+    arms = arms_of(deployment, others, summary["variants"] if summary else ())
+    shown: dict[str, Any] = {"deployment": deployment, "arms": arms, "problem": problem, "may_read": may_read}
+    return await run_in_threadpool(render, request, "deployments/traffic.html", **shown, known=summary is not None)
+
+
+def _read_all(gateway: Gateway, visitor: Visitor, name: str) -> tuple[Deployment, list[Deployment]]:
+    with gateway.reading() as session:
+        deployment = service.detail(session, visitor.caller.project_id, name)
+        return deployment, service.listing(session, visitor.caller.project_id, None, _LISTED).items
+
+
+@router.action("/{name}/traffic")
+def share(request: Request, gateway: Gw, visitor: WritesDeployments, name: DeploymentName, form: Form) -> Response:
+    """Have other deployments answer so much of its requests, and no others."""
+    try:
+        wanted = _parsed(DeploymentChange, {"settings": {"traffic": read_shares(form)}})
+        with gateway.writing() as session:
+            service.change(session, visitor.caller.project_id, name, wanted)
+    except REFUSALS as error:
+        return _page(request, gateway, visitor, name, Typed(), problems_of(error))
+    return done(f"/deployments/{name}", request)
 
 
 @router.page("/{name}/now")

@@ -45,6 +45,7 @@ class Wanted:
     state: str
     method: str
     name: str
+    schedule: str
 
     def filter(self) -> JobFilter:
         """The filter of the list.
@@ -53,17 +54,26 @@ class Wanted:
             UnprocessableError: there is no such method, or no job can have that name.
         """
         return JobFilter(
-            STATES[self.state], _checked(_method, "method", self.method), _checked(_name, "name", self.name)
+            STATES[self.state],
+            _checked(_method, "method", self.method),
+            _checked(_name, "name", self.name),
+            schedule=_checked(_name, "schedule", self.schedule),
         )
 
     def address(self, path: str, cursor: str | None = None) -> str:
         """The address of this filter's list."""
-        given = {"state": self.state, "method": self.method, "name": self.name, "cursor": cursor}
+        given = {
+            "state": self.state,
+            "method": self.method,
+            "name": self.name,
+            "schedule": self.schedule,
+            "cursor": cursor,
+        }
         query = urlencode({key: value for key, value in given.items() if value})
         return f"{path}?{query}" if query else path
 
     def __bool__(self) -> bool:
-        return bool(self.state or self.method or self.name)
+        return bool(self.state or self.method or self.name or self.schedule)
 
 
 def _checked(kind: TypeAdapter[str], field: str, value: str) -> str | None:
@@ -79,8 +89,9 @@ def _wanted(
     state: Annotated[str, Query(pattern="^(" + "|".join(STATES) + ")$")] = "",
     method: Annotated[str, Query(max_length=100)] = "",
     name: Annotated[str, Query(max_length=100)] = "",
+    schedule: Annotated[str, Query(max_length=100)] = "",
 ) -> Wanted:
-    return Wanted(state, method, name.strip())
+    return Wanted(state, method, name.strip(), schedule.strip())
 
 
 WantedJobs = Annotated[Wanted, Depends(_wanted)]

@@ -87,8 +87,11 @@ class Given:
     errors: Sequence[FieldProblem] = ()
 
 
-def form_of(session: Session, project_id: UUID, method: str, given: Given) -> NewJob:
+def form_of(session: Session, project_id: UUID, method: str, given: Given, *, pinned: bool = True) -> NewJob:
     """The form of a method or task.
+
+    Args:
+        pinned: references are chosen among versions; else anything may be typed in, such as a name without one.
 
     Raises:
         UnknownMethodError: there is none of that name.
@@ -96,6 +99,8 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
     detail = _detail(method)
     typed = Typed(given.values, by_field(given.errors))
     references = _references(session, project_id, method, typed)
+    if not pinned:
+        references = [_open(field, typed) for field in references]
     config = fields_of(detail.config_schema, typed, "config/")
     groups = [*_config_groups(method, detail, config), _job_group(typed)]
     fields = [*references, *(field for group in groups for field in group.fields)]
@@ -129,6 +134,13 @@ def _reference(kind: str, role: str, options: Sequence[str], typed: Typed, *, re
         value=value,
         errors=typed.errors.get(name, ()),
     )
+
+
+def _open(reference: Field, typed: Typed) -> Field:
+    """The choice of a reference as a text, with names and versions to pick from."""
+    names = dict.fromkeys(option.partition("@")[0] for option in reference.options)
+    value = typed.values.get(reference.name) or reference.value.partition("@")[0]
+    return replace(reference, kind="text", options=(*names, *reference.options), value=value)
 
 
 def _config_groups(method: str, detail: MethodDetail, fields: list[Field]) -> list[Group]:
