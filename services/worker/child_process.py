@@ -55,6 +55,12 @@ class ChildProcess:
         self._listen(self._process.stdout, self._on_output)
         Thread(target=self._wait, args=(self._process.pid,), name="octavo-wait", daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        """Of the started process."""
+        assert self._process is not None
+        return self._process.pid
+
     def _listen(self, stream: IO[bytes], handle: Callable[[bytes], None]) -> None:
         def read() -> None:
             with stream:

@@ -6,7 +6,7 @@ when the lease is lost it says so and writes nothing more.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 
 import structlog
@@ -117,6 +117,11 @@ class AttemptReporter:
         """A line of the worker's own."""
         with self._lock:
             self._entries += self._budget.admit(level, message)
+
+    def on_usage(self, step: int, values: Mapping[str, float]) -> None:
+        """What the attempt uses: metrics, and no events, which are for what the run itself says."""
+        with self._lock:
+            self._metrics += [MetricPoint(name, step, value) for name, value in values.items()]
 
     def _take(self, message: Message) -> None:
         with self._lock:

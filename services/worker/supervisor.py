@@ -35,6 +35,7 @@ from services.worker.oom import OutOfMemoryWatch
 from services.worker.outcomes import OutcomeRecorder
 from services.worker.reporter import AttemptReporter
 from services.worker.settings import WorkerSettings, code_version
+from services.worker.usage import UsageMeter
 
 log = structlog.get_logger()
 _TICK_S = 0.1
@@ -153,15 +154,15 @@ class Supervisor:
         command = self._launcher(attempt.folder.path, assignment.processes)
         child.start(command, child_environment(os.environ, assignment, self._slots))
         try:
-            self._watch(attempt, child)
+            self._watch(attempt, child, UsageMeter(child.pid, assignment.gpus, attempt.job.started_at))
         finally:
             if not child.exited.is_set():
                 child.kill()
             attempt.exit_code = child.finish()
         attempt.uploader.close()
 
-    def _watch(self, attempt: _Attempt, child: ChildProcess) -> None:
-        """Until the child has ended: pass on the first wish to stop, and kill it when it does not obey in time."""
+    def _watch(self, attempt: _Attempt, child: ChildProcess, meter: UsageMeter) -> None:
+        """Until the child has ended: note what it uses, pass on the first wish to stop, kill it when it is too slow."""
         timeout_at = time.monotonic() + (attempt.job.timeout_s or float("inf"))
         kill_at = float("inf")
         while not child.exited.wait(_TICK_S):
@@ -169,6 +170,8 @@ class Supervisor:
                 child.kill()
                 child.exited.wait()
                 raise LeaseLost(attempt.job.id, attempt.job.epoch)
+            if meter.due():
+                attempt.reporter.on_usage(*meter.read())
             if attempt.stop_reason is None:
                 attempt.stop_reason = self._reason_to_stop(attempt, timeout_at)
                 if attempt.stop_reason is not None:

@@ -73,15 +73,18 @@ class Statistics:
 
 
 def _bars(cumulative: dict[float, int], words: Callable[[float], str]) -> list[Bar]:
+    """From one bar before the first that counts something to one after the last."""
     bounds = sorted(cumulative)
     below = [0, *(cumulative[bound] for bound in bounds)]
     counts = [after - before for before, after in pairwise(below)]
     highest = max(counts, default=0) or 1
     last = len(bounds) - 1
-    return [
+    bars = [
         Bar("more" if place == last else words(bound), count, count / highest)
         for place, (bound, count) in enumerate(zip(bounds, counts, strict=True))
     ]
+    filled = [place for place, count in enumerate(counts) if count]
+    return bars[max(filled[0] - 1, 0) : filled[-1] + 2] if filled else bars
 
 
 ByDeployment = dict[tuple[str, str], Statistics]

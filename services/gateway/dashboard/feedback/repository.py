@@ -10,8 +10,8 @@ from libs.database.tables import Deployment, Model, ModelVersion
 _TASK = "next-item"
 
 
-def recommenders(session: Session, project_id: UUID, count: int) -> list[tuple[str, str]]:
-    """(`deployment` or `model`, name) of what recommends in the project, the newest first."""
+def recommenders(session: Session, project_id: UUID, count: int) -> list[str]:
+    """`deployment/NAME` and `model/NAME` of what recommends in the project, the newest first."""
     models = (
         select(Model.name)
         .where(Model.project_id == project_id, Model.deleted_at.is_(None), _recommends())
@@ -24,7 +24,7 @@ def recommenders(session: Session, project_id: UUID, count: int) -> list[tuple[s
         .order_by(Deployment.created_at.desc(), Deployment.id.desc())
     )
     found = (("deployment", deployments), ("model", models))
-    return [(kind, name) for kind, query in found for name in session.scalars(query.limit(count))]
+    return [f"{kind}/{name}" for kind, query in found for name in session.scalars(query.limit(count))]
 
 
 def _recommends() -> Exists:

@@ -1,6 +1,6 @@
 """/feedback: how recommendations were taken, by version and by arm"""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -16,31 +16,24 @@ from services.gateway.dashboard.templating import render
 
 router = Pages(prefix="/feedback")
 _LISTED = 200
-Name = Annotated[str, Query(max_length=200)]
+Of = Annotated[str, Query(max_length=220, pattern=r"^(deployment|model)/.+$")]
 Days = Annotated[int, Query(ge=1, le=366)]
 K = Annotated[int, Query(ge=1, le=200)]
 
 
 @router.page("")
 async def feedback_page(
-    request: Request,
-    gateway: Gw,
-    visitor: ReadsFeedback,
-    model: Name = "",
-    deployment: Name = "",
-    days: Days = 30,
-    k: K = 10,
+    request: Request, gateway: Gw, visitor: ReadsFeedback, of: Of | None = None, days: Days = 30, k: K = 10
 ) -> Response:
-    """Impressions, clicks, conversions, hits of a model or of a deployment; unless named, of the newest one."""
+    """Impressions, clicks, conversions, hits of `deployment/NAME` or `model/NAME`; unless named, of the newest one."""
     choices = await run_in_threadpool(_choices, gateway, visitor)
-    of: Literal["model", "deployment"] = "model" if model else "deployment"
-    first = next((name for kind, name in choices if kind == "deployment"), "")
-    name = model or deployment or first
-    shown: dict[str, Any] = {"choices": choices, "of": of, "name": name, "days": days, "k": k}
-    summary, problem = await summary_of(gateway, visitor, of, name, days, k) if name else (None, "")
+    chosen = of or (choices[0] if choices else "")
+    kind, _, name = chosen.partition("/")
+    shown: dict[str, Any] = {"choices": choices, "chosen": chosen, "kind": kind, "name": name, "days": days, "k": k}
+    summary, problem = await summary_of(gateway, visitor, kind, name, days, k) if name else (None, "")
     return await run_in_threadpool(render, request, "feedback/page.html", **shown, summary=summary, problem=problem)
 
 
-def _choices(gateway: Gateway, visitor: Visitor) -> list[tuple[str, str]]:
+def _choices(gateway: Gateway, visitor: Visitor) -> list[str]:
     with gateway.reading() as session:
         return repository.recommenders(session, visitor.caller.project_id, _LISTED)

@@ -1,7 +1,7 @@
 """What became of recommendations, as the recommender sums it up for the holder of a key."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from libs.web.problems import ProblemError
@@ -14,9 +14,9 @@ Summary = Mapping[str, Any]
 
 
 async def summary_of(
-    gateway: Gateway, visitor: Visitor, of: Literal["model", "deployment"], name: str, days: int, k: int
+    gateway: Gateway, visitor: Visitor, of: str, name: str, days: int, k: int
 ) -> tuple[Summary | None, str]:
-    """The figures of a model's or a deployment's answers; where there are none, why."""
+    """The figures of the answers of a `model` or a `deployment`; where there are none, why."""
     path = f"/v1/feedback/summary?{of}={quote(name, safe='')}&days={days}&k={k}"
     try:
         answer = await ask(gateway.recommender, path, visitor.key_text)

@@ -1,7 +1,7 @@
 """The form of a new schedule: when, what is made first, and the form of a job."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,11 @@ from services.gateway.dashboard.schema_fields import Field, Typed, about, by_fie
 from services.gateway.schedules import service
 from services.gateway.schedules.schemas import Schedule, ScheduleRequest
 
+_LABELS = {
+    "schedule/every_s": "or every so many seconds",
+    "schedule/timezone": "time zone",
+    "schedule/dataset": "Make a version of a data set",
+}
 _WHEN = ("name", "cron", "every_s", "timezone", "overlap", "misfire")
 
 
@@ -55,7 +60,8 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
         UnknownMethodError: there is none of that name.
     """
     of_job, own = _split(given.errors)
-    *when, dataset = fields_of(_SCHEMA, Typed(given.values, by_field(own)), "schedule/")
+    fields = fields_of(_SCHEMA, Typed(given.values, by_field(own)), "schedule/")
+    *when, dataset = (replace(field, label=_LABELS.get(field.name, field.label)) for field in fields)
     job = new.form_of(session, project_id, method, Given(given.values, of_job), pinned=False)
     problems = [about(error, [*when, dataset]) for error in own]
     return NewSchedule(when, dataset, job, [*problems, *job.problems])

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -99,7 +100,7 @@ def schedule_page(
 
 
 def next_times(schedule: Schedule, count: int) -> list[datetime]:
-    """When it is due next; never while it is paused."""
+    """When it is due next, by the clock that it goes by; never while it is paused."""
     if schedule.next_run_at is None:
         return []
     times = [schedule.next_run_at]
@@ -108,7 +109,8 @@ def next_times(schedule: Schedule, count: int) -> list[datetime]:
             times.append(next_cron(schedule.cron, schedule.timezone, times[-1]))
         else:
             times.append(times[-1] + timedelta(seconds=schedule.every_s or 0))
-    return times
+    zone = ZoneInfo(schedule.timezone)
+    return [time.astimezone(zone) for time in times]
 
 
 @router.action("/{name}/pause")

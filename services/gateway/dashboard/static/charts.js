@@ -18,8 +18,9 @@ window.octavoCharts = (() => {
   }
 
   class Chart {
-    constructor(place, title) {
+    constructor(place, title, axis) {
       this.title = title;
+      this.axis = axis;
       this.curves = new Map();
       this.box = document.createElement("div");
       this.box.className = "chart";
@@ -49,7 +50,7 @@ window.octavoCharts = (() => {
 
     describe() {
       const last = [...this.curves].map(([name, curve]) => `${name} ${figure([...curve.values()].at(-1))}`);
-      this.plot.setAttribute("aria-label", `Curve of ${this.title} over steps. Last: ${last.join(", ")}.`);
+      this.plot.setAttribute("aria-label", `Curve of ${this.title} over ${this.axis}s. Last: ${last.join(", ")}.`);
     }
 
     draw() {
@@ -75,7 +76,7 @@ window.octavoCharts = (() => {
         height: 210,
         scales: { x: { time: false } },
         axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(figure) }],
-        series: [{ label: "step", value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
+        series: [{ label: this.axis, value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
         cursor: { points: { size: 7 } },
       };
       this.drawn = new uPlot(options, this.data(), this.plot);
@@ -87,24 +88,28 @@ window.octavoCharts = (() => {
   }
 
   class Charts {
-    constructor(place) {
+    // `titles`: of metrics whose names do not say enough; `axis`: what the steps are.
+    constructor(place, titles = {}, axis = "step") {
       this.place = place;
+      this.titles = titles;
+      this.axis = axis;
       this.byTitle = new Map();
       new ResizeObserver(() => this.byTitle.forEach((chart) => chart.fit())).observe(place);
       dark.addEventListener("change", () => { this.byTitle.forEach((chart) => { chart.names = null; }); this.draw(); });
     }
 
     chartOf(name) {
-      const [title] = quantity(name);
+      const title = this.titles[name] ?? quantity(name)[0];
       if (!this.byTitle.has(title)) {
         if (this.byTitle.size === 0) this.place.replaceChildren();
-        this.byTitle.set(title, new Chart(this.place, title));
+        this.byTitle.set(title, new Chart(this.place, title, this.axis));
       }
       return this.byTitle.get(title);
     }
 
-    set(name, steps, values) { this.chartOf(name).set(quantity(name)[1], steps, values); }
-    add(name, step, value) { this.chartOf(name).add(quantity(name)[1], step, value); }
+    curveOf(name) { return name in this.titles ? "used" : quantity(name)[1]; }
+    set(name, steps, values) { this.chartOf(name).set(this.curveOf(name), steps, values); }
+    add(name, step, value) { this.chartOf(name).add(this.curveOf(name), step, value); }
 
     // Charts of several curves first: loss and accuracy of training and validation are what people look for.
     draw() {

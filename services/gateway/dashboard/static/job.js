@@ -7,13 +7,18 @@
   const box = events.closest(".log");
   const mostLines = 1000;
   const charts = new octavoCharts.Charts(document.getElementById("curves"));
+  const used = { "resources/cpu": "CPU in cores", "resources/memory": "Memory in MB", "resources/gpu": "GPU in percent", "resources/gpu_memory": "GPU memory in MB" };
+  const usage = new octavoCharts.Charts(document.getElementById("usage"), used, "second");
   let asked = 0;
 
   async function loadCurves() {
     const answer = await fetch(`${address}/curves`);
     if (!answer.ok) return;
-    for (const one of (await answer.json()).items) charts.set(one.name, one.steps, one.values);
+    const items = (await answer.json()).items;
+    document.getElementById("usage-panel").hidden = !items.some((one) => one.name in used);
+    for (const one of items) (one.name in used ? usage : charts).set(one.name, one.steps, one.values);
     charts.draw();
+    usage.draw();
   }
 
   // Several events in a row are one look.
@@ -71,7 +76,9 @@
       charts.draw();
     });
     for (const kind of ["status", "checkpoint", "model", "dataset"]) on(kind, lookAgain);
+    const again = setInterval(loadCurves, 15000); // of what is used there are no events
     source.addEventListener("end", async () => {
+      clearInterval(again);
       source.close();
       await loadCurves();
       lookAgain();
