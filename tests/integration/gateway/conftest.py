@@ -19,12 +19,15 @@ from starlette.testclient import TestClient
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, ApiKey, Project
 from libs.registry.artifacts import ArtifactStore
+from libs.serving.bundle import Lineage
 from libs.settings import PlatformSettings
 from libs.web.auth import Scope, make_key
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from services.local.process import free_port
+from tests.support.dashboard import Browser
 from tests.support.datasets import add_dataset
+from tests.support.registry import add_job, add_version, bundle
 from tests.support.waiting import until
 
 KeyMaker = Callable[..., dict[str, str]]
@@ -156,3 +159,25 @@ def remote(server_url: str, admin: dict[str, str]) -> Iterator[httpx2.Client]:
     """A client of the gateway process, with an admin key."""
     with httpx2.Client(base_url=server_url, headers=admin, timeout=20) as opened:
         yield opened
+
+
+@pytest.fixture
+def browser(settings: GatewaySettings, make_headers: KeyMaker) -> Iterator[Browser]:
+    """Logged in with an admin key."""
+    with Browser(create_app(settings), raise_server_exceptions=False, follow_redirects=False) as opened:
+        opened.headers["accept"] = "text/html"
+        key = make_headers(Scope.ADMIN)["Authorization"].removeprefix("Bearer ")
+        assert opened.post("/login", data={"key": key}).status_code == 303
+        yield opened
+
+
+@pytest.fixture
+def cats(engine: Engine, digits: str) -> None:
+    """A model with two ready versions, the second made from the first, and a third that was rejected."""
+    with transaction(engine) as session:
+        job = add_job(session, "the-training")
+        lineage = Lineage(method="frskd", config={"lr": 0.1}, dataset_digests={"train": digits})
+        first = add_version(session, bundle=bundle(lineage=lineage), job_id=job.id)
+        lineage = Lineage(method="frskd", config={"lr": 0.2}, parent_digests={"init": first.digest})
+        add_version(session, bundle=bundle(lineage=lineage), metrics={"test/accuracy": 0.75})
+        add_version(session, bundle=bundle(parity=None))

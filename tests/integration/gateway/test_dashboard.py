@@ -3,10 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
 from uuid import UUID, uuid4
 
-import httpx2
 import pytest
 from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
@@ -21,19 +19,9 @@ from libs.web.auth import Scope
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import KeyMaker
+from tests.support.dashboard import HOSTILE, Browser
 
-HOSTILE = "<script>alert(1)</script>"
 LogIn = Callable[..., TestClient]
-
-
-class Browser(TestClient):
-    """A browser: it keeps cookies, says that it wants pages, and follows redirects only when told."""
-
-    def submit(self, path: str, fields: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
-        """Send a form as a page of this session would."""
-        page = self.get("/jobs/new").text
-        token = re.findall(r'name="csrf-token" content="([0-9a-f]{64})"', page)[0]
-        return self.post(path, data={"csrf_token": token, **(fields or {})}, headers=headers)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The dashboard's pages of data sets, models, deployments, workers and keys."""
 
 import re
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -14,40 +13,17 @@ from libs.jobs import queue, workers
 from libs.jobs.spec import parse_spec
 from libs.jobs.submit import submit
 from libs.registry import datasets
-from libs.serving.bundle import Lineage
-from libs.web.auth import Scope
-from services.gateway.app import create_app
+from libs.registry.deployments import DeploymentSettings, create_deployment
 from services.gateway.dashboard.deployments.statistics import parsed
+from services.gateway.dashboard.deployments.traffic import arms_of
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.trying.pictures import bars_of
 from services.gateway.dashboard.trying.routes import picks
-from services.gateway.settings import GatewaySettings
+from services.gateway.deployments.schemas import Deployment
 from tests.integration.gateway.conftest import KeyMaker
-from tests.integration.gateway.test_dashboard import HOSTILE, Browser
+from tests.support.dashboard import HOSTILE, Browser
 from tests.support.datasets import EVENTS_MANIFEST, add_dataset
-from tests.support.registry import add_job, add_version, bundle, next_item_bundle
-
-
-@pytest.fixture
-def browser(settings: GatewaySettings, make_headers: KeyMaker) -> Iterator[Browser]:
-    """Logged in with an admin key."""
-    with Browser(create_app(settings), raise_server_exceptions=False, follow_redirects=False) as opened:
-        opened.headers["accept"] = "text/html"
-        key = make_headers(Scope.ADMIN)["Authorization"].removeprefix("Bearer ")
-        assert opened.post("/login", data={"key": key}).status_code == 303
-        yield opened
-
-
-@pytest.fixture
-def cats(engine: Engine, digits: str) -> None:
-    """A model with two ready versions, the second made from the first, and a third that was rejected."""
-    with transaction(engine) as session:
-        job = add_job(session, "the-training")
-        lineage = Lineage(method="frskd", config={"lr": 0.1}, dataset_digests={"train": digits})
-        first = add_version(session, bundle=bundle(lineage=lineage), job_id=job.id)
-        lineage = Lineage(method="frskd", config={"lr": 0.2}, parent_digests={"init": first.digest})
-        add_version(session, bundle=bundle(lineage=lineage), metrics={"test/accuracy": 0.75})
-        add_version(session, bundle=bundle(parity=None))
+from tests.support.registry import add_version, next_item_bundle
 
 
 def test_empty_pages_say_what_to_do_next(browser: Browser):
@@ -102,6 +78,31 @@ def test_a_data_set_is_made_and_deleted_by_forms(browser: Browser):
     assert (refused.status_code, "used by jobs that have not ended" in refused.text) == (409, True)
     assert browser.submit(f"{job}/cancel").status_code == 303
     assert browser.submit("/datasets/cats/delete").headers["location"] == "/datasets"
+
+
+def test_a_data_set_is_made_of_recorded_events_and_checked_as_asked(
+    browser: Browser, client: TestClient, engine: Engine
+):
+    with transaction(engine) as session:
+        add_dataset(session, "films", manifest=EVENTS_MANIFEST)
+    form = browser.get("/new-dataset").text
+    assert '<option value="films"></option>' in form
+    assert 'placeholder="0.1"' in form
+    typed = {
+        "name": "clicks", "source": "recorded", "source/recorded/base": "films", "source/recorded/types": "view, buy",
+        "validation/val_fraction": "0.2", "validation/events/min_user_events": "3",
+        "validation/near_duplicates": "true", "validation/events/header": "true",
+    }  # fmt: skip
+    assert browser.submit("/new-dataset", typed).headers["location"] == "/datasets/clicks?version=1"
+    source = client.get("/v1/datasets/clicks/versions/1").json()["source"]
+    assert source["recorded"] == {"base": "films", "types": ["view", "buy"], "since_days": None}
+    with transaction(engine) as session:
+        stored = datasets.list_versions(session, datasets.find_dataset(session, DEFAULT_PROJECT_ID, "clicks"))[0].source
+    assert (stored["val_fraction"], stored["events"]["min_user_events"]) == (0.2, 3)
+    wrong = browser.submit("/new-dataset", {**typed, "source/recorded/since_days": "0", "validation/val_fraction": "2"})
+    assert 'id="source-recorded-since_days-error"' in wrong.text
+    assert 'id="validation-val_fraction-error"' in wrong.text
+    assert wrong.text.count("greater than or equal to 1") == 1
 
 
 def test_a_version_is_promoted_and_rolled_back_where_the_page_saw_the_alias(browser: Browser, cats: None):
@@ -226,6 +227,85 @@ def test_a_recommender_is_told_where_to_be_asked(browser: Browser, engine: Engin
         add_version(session, "films", bundle=next_item_bundle())
     assert browser.submit("/deployments", {"name": "films", "model": "films@1"}).status_code == 303
     assert "next-item" in browser.get("/deployments").text
+
+
+def test_requests_are_shared_between_recommenders(browser: Browser, client: TestClient, engine: Engine):
+    with transaction(engine) as session:
+        for name in ("films", "films-new", "films-old"):
+            add_version(session, name, bundle=next_item_bundle())
+            create_deployment(session, DEFAULT_PROJECT_ID, name, f"{name}@1")
+    part = browser.get("/deployments/films/traffic").text
+    assert "does not answer" in part  # the recommender, and so there are no figures
+    assert re.search(r"100 % <span", part)
+    assert part.count('name="share/') == 2
+    shared = browser.submit("/deployments/films/traffic", {"share/films-new": "30", "share/films-old": " 2.5 % "})
+    assert shared.headers["location"] == "/deployments/films"
+    settings = client.get("/v1/deployments/films").json()["settings"]
+    assert settings["traffic"] == {"films-new": 30.0, "films-old": 2.5}
+    part = browser.get("/deployments/films/traffic").text
+    assert re.search(r"67.5 % <span", part)
+    assert 'name="share/films-new" value="30"' in part
+    for shares, words in (
+        ({"share/films-new": "some"}, "is no number"),
+        ({"share/films-new": "90", "share/films-old": "20"}, "100 % is all there is"),
+        ({"share/cats": "1"}, "There is no deployment"),
+    ):
+        wrong = browser.submit("/deployments/films/traffic", shares)
+        assert (wrong.status_code, words in wrong.text) == (422, True), wrong.text
+    assert browser.submit("/deployments/films/traffic", {"share/films-new": "0"}).status_code == 303
+    assert client.get("/v1/deployments/films").json()["settings"]["traffic"] == {}
+
+
+def test_answers_of_arms_are_told_apart():
+    settings = DeploymentSettings(traffic={"new": 30.0, "gone": 10.0})
+    of = dict.fromkeys(Deployment.model_fields) | {"task": "next-item", "settings": settings}
+    asked, new, other, cats = (
+        Deployment.model_construct(**of | {"name": name, "model": f"m-{name}", "task": task})
+        for name, task in (("shop", "next-item"), ("new", "next-item"), ("other", "next-item"), ("cats", "images"))
+    )
+    variants = [
+        {"arm": "new", "stands_in_for": None, "requests": 7},
+        {"arm": "shop", "stands_in_for": "new", "requests": 3},
+    ]
+    arms = arms_of(asked, [asked, new, other, cats], variants)
+    assert [(arm.name, arm.share, arm.itself, (arm.taken or {}).get("requests")) for arm in arms] == [
+        ("shop", 60, True, None), ("new", 30, False, 7), ("gone", 10, False, None), ("other", 0, False, None),
+    ]  # fmt: skip
+
+
+def test_feedback_says_what_it_needs(browser: Browser, engine: Engine):
+    assert "Nothing recommends yet" in browser.get("/feedback").text
+    with transaction(engine) as session:
+        add_version(session, "films", bundle=next_item_bundle())
+    page = browser.get("/feedback").text
+    assert '<option value="model/films" selected>films</option>' in page
+    assert "does not answer" in page
+    assert browser.get("/feedback?of=cats").status_code == 422
+
+
+def test_a_version_that_is_not_served_is_served_by_a_click(browser: Browser, cats: None, client: TestClient):
+    page = browser.get("/try?deployment=cats@2&other=cats@1").text
+    assert page.count("is not served, so it cannot be asked yet") == 2
+    asked = {"version": "cats@2", "deployment": "cats@2", "other": "cats@1"}
+    for _ in range(2):  # a second click finds what the first one made
+        served = browser.submit("/try/serve", asked)
+        assert served.headers["location"] == "/try?deployment=cats-v2&other=cats%401"
+    assert client.get("/v1/deployments/cats-v2").json()["version"] == 2
+    page = browser.get(served.headers["location"]).text
+    assert "It is being loaded" in page
+    assert page.count("is not served, so it cannot be asked yet") == 1
+    assert browser.get("/try/waiting/cats-v2").status_code == 204
+    assert "cats@3 cannot be asked" in browser.get("/try?deployment=cats@3").text  # it was rejected
+    assert browser.submit("/try/serve", {"version": "cats@3"}).status_code in (409, 422)
+    assert browser.submit("/try/serve", {"version": "nothing@1"}).status_code == 404
+
+
+def test_a_key_that_may_not_serve_is_told_what_to_do(browser: Browser, cats: None, make_headers: KeyMaker):
+    key = make_headers("infer", "deployments:read")["Authorization"].removeprefix("Bearer ")
+    assert browser.post("/login", data={"key": key}).status_code == 303
+    page = browser.get("/try?deployment=cats@2").text
+    assert "octavo deploy cats@2" in page
+    assert "/try/serve" not in page
 
 
 def test_trying_something_says_what_is_missing(browser: Browser, cats: None, engine: Engine):

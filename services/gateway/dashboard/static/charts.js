@@ -1,6 +1,9 @@
 // Curves by uPlot, in the page's own colours, light or dark.
 window.octavoCharts = (() => {
   "use strict";
+  const most = 6;
+  const first = ["loss", "accuracy", "ndcg@10", "hr@10", "nll"];
+  const height = 180;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const number = (text) => (typeof text === "number" ? text : null); // NaN and infinities come as words: a gap
@@ -73,7 +76,7 @@ window.octavoCharts = (() => {
       }));
       const options = {
         width: this.plot.clientWidth || 400,
-        height: 210,
+        height,
         scales: { x: { time: false } },
         axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(figure) }],
         series: [{ label: this.axis, value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
@@ -83,7 +86,7 @@ window.octavoCharts = (() => {
     }
 
     fit() {
-      this.drawn?.setSize({ width: this.plot.clientWidth, height: 210 });
+      if (this.plot.clientWidth) this.drawn?.setSize({ width: this.plot.clientWidth, height });
     }
   }
 
@@ -111,12 +114,33 @@ window.octavoCharts = (() => {
     set(name, steps, values) { this.chartOf(name).set(this.curveOf(name), steps, values); }
     add(name, step, value) { this.chartOf(name).add(this.curveOf(name), step, value); }
 
-    // Charts of several curves first: loss and accuracy of training and validation are what people look for.
+    // What people look for comes first: loss and accuracy, then what has several curves; the rest waits until it is
+    // asked for.
     draw() {
       const charts = [...this.byTitle.values()];
-      charts.sort((a, b) => b.curves.size - a.curves.size);
-      if (charts.some((chart, index) => this.place.children[index] !== chart.box)) this.place.append(...charts.map((chart) => chart.box));
-      charts.forEach((chart) => chart.draw());
+      const place = (chart) => (first.includes(chart.title) ? first.indexOf(chart.title) - 100 : -chart.curves.size);
+      charts.sort((a, b) => place(a) - place(b));
+      const shown = charts.slice(0, most);
+      const boxes = shown.map((chart) => chart.box);
+      if (boxes.some((box, index) => this.place.children[index] !== box)) this.place.append(...boxes);
+      shown.forEach((chart) => chart.draw());
+      this.drawRest(charts.slice(most));
+    }
+
+    drawRest(charts) {
+      if (charts.length === 0) return;
+      if (!this.rest) {
+        this.rest = document.createElement("details");
+        this.rest.className = "fold rest";
+        this.rest.append(document.createElement("summary"), document.createElement("div"));
+        this.rest.lastChild.className = "charts";
+        this.rest.addEventListener("toggle", () => this.draw());
+        this.place.after(this.rest);
+      }
+      this.rest.firstChild.textContent = `${charts.length} more`;
+      const boxes = charts.map((chart) => chart.box);
+      if (boxes.some((box, index) => this.rest.lastChild.children[index] !== box)) this.rest.lastChild.append(...boxes);
+      if (this.rest.open) charts.forEach((chart) => chart.draw());
     }
   }
 

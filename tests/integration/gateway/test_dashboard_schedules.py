@@ -1,0 +1,93 @@
+"""The dashboard's pages of schedules."""
+
+import re
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from libs.database.engine import transaction
+from services.gateway.dashboard.schedules.routes import next_times
+from services.gateway.schedules.schemas import Schedule
+from tests.support.dashboard import HOSTILE, Browser
+from tests.support.datasets import EVENTS_MANIFEST, add_dataset
+from tests.support.registry import add_version, next_item_bundle
+
+NIGHTLY = {"schedule/name": "nightly", "schedule/cron": "0 3 * * *", "schedule/timezone": "Europe/Berlin"}
+
+
+def test_a_schedule_is_made_by_its_form_and_steered(browser: Browser, client: TestClient, digits: str):
+    assert "No schedules yet" in browser.get("/schedules").text
+    form = browser.get("/new-schedule?method=frskd").text
+    assert re.search('id="datasets-train" name="datasets/train" value="digits"', form)
+    typed = {**NIGHTLY, "datasets/train": "digits", "config/epochs": "3"}
+    made = browser.submit("/new-schedule?method=frskd", typed)
+    assert made.headers["location"] == "/schedules/nightly", made.text
+    job = client.get("/v1/schedules/nightly").json()["job"]
+    assert (job["method"], job["datasets"], job["config"]["epochs"]) == ("frskd", {"train": "digits"}, 3)
+    page = browser.get("/schedules/nightly").text
+    assert page.count("03:00 CE") == 5
+    assert "It has not fired yet" in page
+    taken = browser.submit("/new-schedule?method=frskd", typed)
+    assert re.search('id="schedule-name-error">There is a schedule', taken.text)
+    ran = browser.submit("/schedules/nightly/run").headers["location"]
+    assert '<a href="/schedules/nightly">nightly</a>' in browser.get(ran).text
+    assert f'<a href="{ran}">digits-frskd</a>' in browser.get("/schedules/nightly").text
+    assert "digits-frskd" in browser.get("/jobs?schedule=nightly").text
+    assert "No job fits" in browser.get("/jobs?schedule=weekly").text
+    busy = browser.submit("/schedules/nightly/run")
+    assert (busy.status_code, "has not ended" in busy.text) == (409, True)
+    assert browser.submit("/schedules/nightly/pause").status_code == 303
+    assert "None while it is paused" in browser.get("/schedules/nightly").text
+    assert browser.submit("/schedules/nightly/resume").status_code == 303
+    copied = browser.get(f"/new-schedule?from={ran.removeprefix('/jobs/')}").text
+    assert re.search('name="config/epochs" value="3"', copied)
+    assert re.search('name="datasets/train" value="digits"', copied)
+    assert browser.submit("/schedules/nightly/delete").headers["location"] == "/schedules"
+    assert browser.get("/schedules/nightly").status_code == 404
+
+
+def test_what_is_wrong_stands_beside_its_field(browser: Browser, digits: str):
+    typed = {"schedule/name": "A b", "schedule/cron": "often", "config/epochs": "0", "datasets/train": "digits"}
+    answer = browser.submit("/new-schedule?method=frskd", typed)
+    assert answer.status_code == 422
+    assert 'id="schedule-name-error"' in answer.text
+    assert re.search('id="schedule-cron-error">A cron expression has five fields', answer.text)
+    answer = browser.submit("/new-schedule?method=frskd", {**typed, **NIGHTLY})
+    assert 'id="config-epochs-error"' in answer.text
+    assert "Nothing was sent" in answer.text
+    answer = browser.submit("/new-schedule?method=frskd", {**NIGHTLY, "datasets/train": HOSTILE})
+    assert "<script>" not in answer.text
+    assert 'id="datasets-train-error"' in answer.text
+
+
+def test_a_schedule_makes_a_data_set_of_recorded_events_first(browser: Browser, client: TestClient, engine: Engine):
+    with transaction(engine) as session:
+        add_dataset(session, "films", manifest=EVENTS_MANIFEST)
+        add_version(session, "shop", bundle=next_item_bundle())
+    dataset = "schedule/dataset#1/"
+    typed = {
+        **NIGHTLY, "schedule/dataset": "1", f"{dataset}name": "clicks", f"{dataset}source/recorded": "1",
+        f"{dataset}source/recorded#1/base": "films", f"{dataset}source/recorded#1/since_days": "30",
+        "datasets/train": "clicks", "models/init": "shop",
+    }  # fmt: skip
+    made = browser.submit("/new-schedule?method=update", typed)
+    assert made.headers["location"] == "/schedules/nightly", made.text
+    recorded = {"base": "films", "since_days": 30}
+    stored = client.get("/v1/schedules/nightly").json()["dataset"]
+    assert stored == {"name": "clicks", "source": {"recorded": recorded}}
+    assert ">clicks</a>, of recorded" in browser.get("/schedules/nightly").text
+    wrong = browser.submit(
+        "/new-schedule?method=update", {**typed, "schedule/name": "x", f"{dataset}source/recorded#1/since_days": "0"}
+    )
+    assert 'id="schedule-dataset_1-source-recorded_1-since_days-error"' in wrong.text
+
+
+def test_next_times_go_by_the_clock_of_the_schedule():
+    at = datetime(2026, 3, 28, 2, 0, tzinfo=UTC)
+    fields = dict.fromkeys(Schedule.model_fields)
+    berlin = Schedule.model_construct(**fields | {"cron": "0 3 * * *", "timezone": "Europe/Berlin", "next_run_at": at})
+    assert [time.hour for time in next_times(berlin, 3)] == [3, 3, 3]
+    hourly = Schedule.model_construct(**fields | {"every_s": 3600, "timezone": "UTC", "next_run_at": at})
+    assert [time.hour for time in next_times(hourly, 3)] == [2, 3, 4]
+    assert next_times(Schedule.model_construct(**fields | {"timezone": "UTC"}), 3) == []
