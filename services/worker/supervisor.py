@@ -154,7 +154,8 @@ class Supervisor:
         command = self._launcher(attempt.folder.path, assignment.processes)
         child.start(command, child_environment(os.environ, assignment, self._slots))
         try:
-            self._watch(attempt, child, UsageMeter(child.pid, assignment.gpus, attempt.job.started_at))
+            every_s = self._settings.worker_usage_every_s
+            self._watch(attempt, child, UsageMeter(child.pid, assignment.gpus, attempt.job.started_at, every_s))
         finally:
             if not child.exited.is_set():
                 child.kill()

@@ -12,7 +12,6 @@ import psutil
 from services.worker.devices import Gpu
 
 PREFIX = "resources/"
-_EVERY_S = 5.0
 _SHARE = 0.01
 """Readings come at most every 1 % of the time an attempt has run: some 500 in ten hours."""
 _ANSWER_WITHIN_S = 2.0
@@ -27,11 +26,11 @@ class UsageMeter:
     each), and of the job's GPUs `resources/gpu`, their mean use in percent, and `resources/gpu_memory` in MB.
     """
 
-    def __init__(self, pid: int, gpus: Sequence[Gpu], job_began: datetime | None) -> None:
-        self._pid, self._gpus = pid, gpus
+    def __init__(self, pid: int, gpus: Sequence[Gpu], job_began: datetime | None, every_s: float) -> None:
+        self._pid, self._gpus, self._every_s = pid, gpus, every_s
         self._before_s = max(0.0, (datetime.now(UTC) - job_began).total_seconds()) if job_began else 0.0
         self._began = self._last_read = time.monotonic()
-        self._next = self._began + _EVERY_S
+        self._next = self._began + every_s
         self._cpu_s: dict[int, float] = {}
 
     def due(self) -> bool:
@@ -41,7 +40,7 @@ class UsageMeter:
     def read(self) -> tuple[int, dict[str, float]]:
         """Seconds since the job began, and the figures by name; none when the process is gone."""
         now = time.monotonic()
-        self._next = now + max(_EVERY_S, (now - self._began) * _SHARE)
+        self._next = now + max(self._every_s, (now - self._began) * _SHARE)
         found = {**self._of_processes(now), **self._of_gpus()}
         return round(self._before_s + now - self._began), {f"{PREFIX}{name}": value for name, value in found.items()}
 

@@ -70,6 +70,7 @@ def _fill(octavo: Platform, folder: Path) -> None:
     bundles = [
         ("shades", make_bundle(folder / "one", labels=("dark", "bright")), folder / "one"),
         ("shades", make_bundle(folder / "two", labels=("dark", "bright"), temperature=4.0), folder / "two"),
+        ("darks", make_bundle(folder / "three", labels=("dark", "bright")), folder / "three"),
         ("films", make_recommender(folder / "films").model_copy(update={"parity": PASSED}), folder / "films"),
     ]
     add_digits(octavo)
@@ -78,14 +79,19 @@ def _fill(octavo: Platform, folder: Path) -> None:
         for name, bundle, place in bundles:
             stored = octavo.store.put_folder(place)
             register_version(session, project_id=DEFAULT_PROJECT_ID, model_name=name, bundle=bundle, folder=stored)
-        for name, model in (("shades", "shades@1"), ("shades-soft", "shades@2"), ("films", "films@1")):
+        for name, model in (
+            ("shades", "shades@1"),
+            ("shades-soft", "shades@2"),
+            ("films", "films@1"),
+            ("films-new", "films@1"),
+        ):
             create_deployment(session, DEFAULT_PROJECT_ID, name, model)
 
 
 def _start(octavo: Platform) -> str:
     gateway, model_server, recommender = (free_port() for _ in range(3))
     octavo.start_relay()
-    octavo.start_scripted_worker()
+    octavo.start_scripted_worker(OCTAVO_WORKER_USAGE_EVERY_S="0.2")
     octavo.start("model_server", "services.model_server", OCTAVO_MODEL_SERVER_PORT=str(model_server))
     octavo.start("recommender", "services.recommender", OCTAVO_RECOMMENDER_PORT=str(recommender))
     octavo.start(
@@ -131,6 +137,15 @@ def test_a_job_is_submitted_by_its_form_and_its_curve_moves(running: Running) ->
         expect(page.locator("h1 .status")).to_have_text("succeeded")
         expect(page.locator("#events")).to_contain_text("running → succeeded")
         expect(page.get_by_role("link", name="by-form@1")).to_be_visible()
+        expect(page.get_by_role("img", name="Curve of Memory in MB over seconds")).to_be_visible()
+        assert tab.faults() == []
+        page.get_by_role("link", name="Schedule it").click()
+        page.locator("#schedule-name").fill("again")
+        page.locator("#schedule-every_s").fill("86400")
+        page.get_by_role("button", name="Begin the schedule").click()
+        expect(page.locator("h1 .status")).to_have_text("active")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("h1 .status")).to_have_text("paused")
         assert tab.faults() == []
 
 
@@ -191,6 +206,41 @@ def test_a_picture_is_dropped_and_two_versions_answer_side_by_side(running: Runn
         expect(page.locator(".tiles")).to_contain_text("2 requests since")
 
 
+def test_a_version_that_is_not_served_is_served_and_then_answers(running: Running) -> None:
+    with running.tab() as tab:
+        page = tab.page
+        page.goto("/try?deployment=shades&other=darks@1")
+        page.get_by_role("button", name="Serve darks@1").click()
+        expect(page.locator('.answer[data-deployment="darks-v1"]')).to_be_visible()  # it was loaded, and the page again
+        page.set_input_files("#picture", {"name": "p.png", "mimeType": "image/png", "buffer": picture(250)})
+        expect(page.locator(".answer .latency")).to_have_count(2)
+        assert tab.faults() == []
+
+
+def test_requests_are_shared_with_another_recommender(running: Running) -> None:
+    with running.tab() as tab:
+        page = tab.page
+        page.goto("/deployments/films")
+        page.get_by_label("Share of films-new in percent").fill("25")
+        page.get_by_role("button", name="Share them so").click()
+        expect(page.get_by_role("row", name="films films")).to_contain_text("75 %")
+        assert tab.faults() == []
+        page.get_by_role("link", name="Feedback").last.click()
+        expect(page.get_by_role("heading", name="By version")).to_be_visible()
+        assert tab.faults() == []
+
+
+def test_a_choice_of_a_form_shows_what_belongs_to_it(running: Running) -> None:
+    with running.tab() as tab:
+        page = tab.page
+        page.goto("/new-schedule?method=update")
+        name = page.locator("#schedule-dataset_1-name")
+        expect(name).to_be_hidden()
+        page.get_by_label("Make a version of a data set", exact=True).select_option("1")
+        expect(name).to_be_visible()
+        assert tab.faults() == []
+
+
 def test_a_recommendation_session_goes_on_click_by_click(running: Running) -> None:
     with running.tab(PHONE, "dark") as tab:
         page = tab.page
@@ -218,7 +268,7 @@ def test_every_page_is_without_serious_faults(running: Running) -> None:
             "/", "/jobs", "/jobs?state=failed", "/jobs/new", "/jobs/new?method=rksa", "/datasets", "/new-dataset",
             "/datasets/watched", "/models", "/models/shades", "/models/shades/versions/2",
             "/models/compare?version=shades@1&version=shades@2", "/deployments", "/deployments/films", "/try",
-            "/workers", "/keys",
+            "/workers", "/keys", "/schedules", "/new-schedule", "/feedback", "/new-schedule?method=frskd",
         ):  # fmt: skip
             tab.look(WIDE, "light")
             tab.page.goto(path)

@@ -95,10 +95,11 @@ def test_a_data_set_is_made_of_recorded_events_and_checked_as_asked(
     }  # fmt: skip
     assert browser.submit("/new-dataset", typed).headers["location"] == "/datasets/clicks?version=1"
     source = client.get("/v1/datasets/clicks/versions/1").json()["source"]
-    assert source["recorded"] == {"base": "films", "types": ["view", "buy"], "since_days": None}
+    assert source["recorded"] == {"base": "films@1", "types": ["view", "buy"]}
     with transaction(engine) as session:
         stored = datasets.list_versions(session, datasets.find_dataset(session, DEFAULT_PROJECT_ID, "clicks"))[0].source
-    assert (stored["val_fraction"], stored["events"]["min_user_events"]) == (0.2, 3)
+    validation = stored["validation"]
+    assert (validation["val_fraction"], validation["events"]["min_user_events"]) == (0.2, 3)
     wrong = browser.submit("/new-dataset", {**typed, "source/recorded/since_days": "0", "validation/val_fraction": "2"})
     assert 'id="source-recorded-since_days-error"' in wrong.text
     assert 'id="validation-val_fraction-error"' in wrong.text
