@@ -247,10 +247,34 @@ def test_the_form_is_made_of_the_methods_schema(browser: Browser, digits: str):
     assert "≥ 0, ≤ 1\u202f000" in page
     assert re.search(r'id="config-calibrate" name="config/calibrate" value="true" checked', page)
     assert re.findall(r"<legend>(.+)</legend>", page) == [
-        "What it reads", "The usual", "Of frskd", "Optimisation and bookkeeping", "Pictures", "The job itself",
+        "What it reads", "The usual", "Of frskd", "Optimisation and bookkeeping", "Pictures", "Comparison", "compare",
+        "The job itself",
     ]  # fmt: skip
     for method in re.findall(r'href="(/jobs/new\?method=[^"]+)"', browser.get("/jobs/new").text):
         assert browser.get(method).status_code == 200
+
+
+def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser, client: TestClient, digits: str):
+    page = browser.get("/jobs/new?method=afd").text
+    assert [label in page for label in ("Data set: unlabelled", "one that is made first", "Model: teacher")] == [
+        True, True, False,
+    ]  # fmt: skip
+    typed = {"datasets/train": "digits@1", "config/max_steps": "1"}
+    without = browser.submit("/jobs/new?method=afd", typed)
+    assert re.search(r'<p class="error" id="teacher-error">afd needs a reference', without.text)
+    trained = {**typed, "teacher": "2", "teacher#2/train": "1", "teacher#2/train#1/max_steps": "0"}
+    wrong = browser.submit("/jobs/new?method=afd", trained)
+    assert 'id="teacher_2-train_1-max_steps-error"' in wrong.text
+    assert 'id="teacher-error"' not in wrong.text
+    compared = {"compare": "1", "compare#1/seeds": "0, 1", "compare#1/baselines": "supervised, kd"}
+    made = browser.submit("/jobs/new?method=afd", {**trained, **compared, "teacher#2/train#1/max_steps": "2"})
+    job = client.get(f"/v1{made.headers['location']}").json()
+    assert (job["method"], job["spec"]["config"]["seeds"]) == ("compare", [0, 1])
+    alone = browser.submit("/jobs/new?method=afd", {**trained, "teacher#2/train#1/max_steps": "2"})
+    job = client.get(f"/v1{alone.headers['location']}").json()
+    assert job["spec"]["teacher"]["train"]["max_steps"] == 2
+    copy = browser.get(f"/jobs/new?from={job['id']}").text
+    assert re.search('name="teacher#2/train#1/max_steps" value="2"', copy)
 
 
 def test_what_is_typed_becomes_the_request(browser: Browser, client: TestClient, digits: str):

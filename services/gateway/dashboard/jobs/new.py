@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from libs.jobs.references import roles_of
 from libs.jobs.spec import JobSpec, config_class
+from libs.models.catalog import METHODS
 from libs.models.classifier_config import ClassifierConfig
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.training.config import ImageTrainingConfig, TrainingConfig
@@ -40,6 +41,7 @@ _SHARED: dict[type[BaseModel], str] = {
     ClassifierConfig: "Classifier",
     SequenceTrainingConfig: "Sequences",
 }
+_TEACHER, _COMPARE = "teacher", "compare"
 _NOT_OF_JOB = ("method", "datasets", "models", "digests", "config")
 
 
@@ -48,11 +50,17 @@ _detail = cache(methods.detail)
 
 
 @cache
-def _job_schema() -> dict[str, Any]:
+def _job_schema(method: str) -> dict[str, Any]:
     """The fields of a job beside its method, what it reads and its configuration."""
     schema = JobSpec.model_json_schema()
-    properties = {name: below for name, below in schema["properties"].items() if name not in _NOT_OF_JOB}
+    left_out = {*_NOT_OF_JOB, *(() if _learns(method) else (_TEACHER,)), *(() if method in METHODS else (_COMPARE,))}
+    properties = {name: below for name, below in schema["properties"].items() if name not in left_out}
     return {**schema, "properties": properties, "required": ()}
+
+
+def _learns(method: str) -> bool:
+    """Whether it takes a teacher, which may be made first."""
+    return _TEACHER in roles_of(method).all_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +105,28 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given, *, pi
         UnknownMethodError: there is none of that name.
     """
     detail = _detail(method)
-    typed = Typed(given.values, by_field(given.errors))
+    errors = [_of_teacher(error) if _learns(method) else error for error in given.errors]
+    typed = Typed(given.values, by_field(errors))
     references = _references(session, project_id, method, typed)
     if not pinned:
         references = [_open(field, typed) for field in references]
     config = fields_of(detail.config_schema, typed, "config/")
-    groups = [*_config_groups(method, detail, config), _job_group(typed)]
+    teacher, of_job = _job_groups(session, project_id, method, typed)
+    groups = [*teacher, *_config_groups(method, detail, config), *of_job]
     fields = [*references, *(field for group in groups for field in group.fields)]
-    return NewJob(detail, references, groups, [about(error, fields) for error in given.errors])
+    return NewJob(detail, references, groups, [about(error, fields) for error in errors])
 
 
 def _references(session: Session, project_id: UUID, method: str, typed: Typed) -> list[Field]:
     roles = roles_of(method)
-    datasets = repository.ready_datasets(session, project_id, roles.data, _LISTED) if roles.datasets else ()
-    takes_models = roles.models or roles.optional_models
-    models = repository.ready_models(session, project_id, roles.task, _LISTED) if takes_models else ()
+    datasets = repository.ready_datasets(session, project_id, roles.data, _LISTED) if roles.all_datasets else ()
+    models = repository.ready_models(session, project_id, roles.task, _LISTED) if roles.all_models else ()
+    elsewhere = {_TEACHER}  # has a choice of its own: it may be made first
     wanted = [
         *(("datasets", role, datasets, True) for role in sorted(roles.datasets)),
         *(("datasets", role, datasets, False) for role in sorted(roles.optional_datasets)),
-        *(("models", role, models, True) for role in sorted(roles.models)),
-        *(("models", role, models, False) for role in sorted(roles.optional_models)),
+        *(("models", role, models, True) for role in sorted(roles.models - elsewhere)),
+        *(("models", role, models, False) for role in sorted(roles.optional_models - elsewhere)),
     ]
     return [_reference(kind, role, options, typed, required=needed) for kind, role, options, needed in wanted]
 
@@ -177,13 +187,36 @@ def _needs_a_look(fields: list[Field]) -> bool:
     return any(field.errors or (field.value and field.kind != "switch") for field in every(fields))
 
 
-def _job_group(typed: Typed) -> Group:
-    fields = _job_fields(typed)
-    return Group("The job itself", fields, open=_needs_a_look(fields))
+def _of_teacher(error: FieldProblem) -> FieldProblem:
+    """A problem of the role `teacher` stands beside the choice of a teacher."""
+    pointer = error.pointer.replace(f"/models/{_TEACHER}", f"/{_TEACHER}", 1)
+    return error.model_copy(update={"pointer": pointer})
 
 
-def _job_fields(typed: Typed) -> list[Field]:
-    fields = fields_of(_job_schema(), typed)
+def _job_groups(session: Session, project_id: UUID, method: str, typed: Typed) -> tuple[list[Group], list[Group]]:
+    """The teacher, where there is one, and the rest: comparison, and the job itself."""
+    by_title: dict[str, list[Field]] = {"The teacher": [], "Comparison": [], "The job itself": []}
+    titles = {_TEACHER: "The teacher", _COMPARE: "Comparison"}
+    for field in _job_fields(method, typed):
+        by_title[titles.get(field.name, "The job itself")].append(field)
+    models = repository.ready_models(session, project_id, roles_of(method).task, _LISTED) if _learns(method) else ()
+    teacher = [Group("The teacher", [_teacher(one, models)], open=True) for one in by_title.pop("The teacher")]
+    rest = [Group(title, fields, open=_needs_a_look(fields)) for title, fields in by_title.items() if fields]
+    return teacher, rest
+
+
+def _teacher(field: Field, models: Sequence[str]) -> Field:
+    """The choice of a teacher: a model that is there, with those that fit to pick from, or one that is made first."""
+    named, made = field.variants
+    (reference,) = named.fields
+    named = replace(
+        named, title="a model that is there", fields=(replace(reference, label="model", options=tuple(models)),)
+    )
+    return replace(field, required=True, variants=(named, replace(made, title="one that is made first")))
+
+
+def _job_fields(method: str, typed: Typed) -> list[Field]:
+    fields = fields_of(_job_schema(method), typed)
     helps = {
         "seed": "Of every random choice; the same seed gives the same weights.",
         "priority": "Higher ones are taken first.",
@@ -200,7 +233,7 @@ def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, st
         UnknownMethodError: there is no such method or task.
     """
     detail = _detail(method)
-    fields = [*fields_of(detail.config_schema, Typed(), "config/"), *_job_fields(Typed())]
+    fields = [*fields_of(detail.config_schema, Typed(), "config/"), *_job_fields(method, Typed())]
     body: dict[str, Any] = {"method": method, "config": {}, **json_of(fields, form)}
     texts = shown_values(fields, form)
     for kind in ("datasets", "models"):
@@ -212,8 +245,10 @@ def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, st
 def texts_of_spec(spec: Mapping[str, Any]) -> dict[str, str]:
     """What a form shows that makes a job like one that exists: its values, where they are not the defaults."""
     config = typed_values(config_class(spec["method"]).model_json_schema(), spec["config"], "config/")
-    job = typed_values(_job_schema(), spec)
+    job = typed_values(_job_schema(spec["method"]), spec)
     references = {
         f"{kind}/{role}": text_of(text) for kind in ("datasets", "models") for role, text in spec.get(kind, {}).items()
     }
-    return {**config, **job, **references}
+    named = references.pop(f"models/{_TEACHER}", "") if _learns(spec["method"]) else ""
+    teacher = {_TEACHER: "1", f"{_TEACHER}#1": named} if named else {}
+    return {**config, **references, **teacher, **job}
