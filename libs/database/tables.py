@@ -141,6 +141,7 @@ class Job(_Owned, Base):
     lease_expires_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
+    queued_at: Mapped[datetime | None]  # since when it could be claimed, the last time
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     progress: Mapped[float] = mapped_column(default=0.0)
@@ -148,6 +149,8 @@ class Job(_Owned, Base):
     result: Mapped[Json | None]
     error: Mapped[Json | None]
     last_event_seq: Mapped[int] = mapped_column(default=0)
+    request_id: Mapped[str | None]  # of the request that submitted it; see libs.origin
+    traceparent: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in JobStatus)})", name="status_known"),
@@ -162,8 +165,9 @@ class Job(_Owned, Base):
             "ix_jobs_open",
             "status",
             "queue",
-            postgresql_where=text("status IN ('queued','retry_wait','waiting')"),
+            postgresql_where=text("status IN ('retry_wait','waiting','paused')"),
         ),
+        Index("ix_jobs_queued", "queued_at", "queue", postgresql_where=text("status = 'queued'")),
         Index(
             "ix_jobs_claim",
             "queue",

@@ -14,8 +14,8 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import Job, JobDependency
-from libs.jobs import events, moves
-from libs.jobs.states import ACTIVE, TERMINAL, JobStatus
+from libs.jobs import counts, events, moves
+from libs.jobs.states import ACTIVE, TERMINAL, ExitReason, JobStatus
 
 MODELS = "models/"
 """Roles that begin so are roles of the waiting job's spec."""
@@ -27,8 +27,14 @@ _MADE_SHARE = 0.95
 """Progress of a job when all it waits for has ended; its own part is the rest."""
 
 
-def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) -> None:
+def end(
+    session: Session, job: Job, to: JobStatus, reason: str | None = None, *, cause: ExitReason | None = None
+) -> None:
     """Move a locked job to a terminal state and settle every job that waits for it.
+
+    Args:
+        reason: for people.
+        cause: for counting: why its attempt ended; None: because of another job.
 
     Raises:
         InvalidMove: the job has ended already.
@@ -38,6 +44,7 @@ def end(session: Session, job: Job, to: JobStatus, reason: str | None = None) ->
     moves.move(session, job, to, reason)
     job.finished_at = func.clock_timestamp()
     session.flush()
+    counts.ended(session, job.method, to, cause)
     for waiting in _waiting_for(session, job):
         if waiting.status == JobStatus.WAITING and not settle(session, waiting):  # one before it may have ended it
             _note_progress(session, waiting)
@@ -145,7 +152,7 @@ def cancel(session: Session, job: Job, reason: str | None = None) -> None:
     if job.status in ACTIVE:
         moves.move(session, job, JobStatus.CANCELLING, reason)
     else:
-        end(session, job, JobStatus.CANCELLED, reason)
+        end(session, job, JobStatus.CANCELLED, reason, cause=ExitReason.CANCELLED if reason is None else None)
 
 
 def cancel_needless(session: Session, limit: int = 100) -> int:

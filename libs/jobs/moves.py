@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, JobAttempt, Json
-from libs.jobs import events, outbox
+from libs.jobs import counts, events, outbox
 from libs.jobs.errors import InvalidMove, JobNotFound, LeaseLost
 from libs.jobs.states import ACTIVE, ALLOWED_MOVES, TERMINAL, ExitReason, JobStatus
 
@@ -59,6 +59,7 @@ def queue_up(session: Session, job: Job, reason: str | None = None) -> None:
     """Make a locked job claimable and have the relay ring for it."""
     move(session, job, JobStatus.QUEUED, reason)
     job.not_before = None
+    job.queued_at = func.clock_timestamp()
     ring(session, job)
 
 
@@ -80,3 +81,8 @@ def close_attempt(
     attempt = session.get_one(JobAttempt, (job.id, job.epoch))
     attempt.finished_at = func.clock_timestamp()
     attempt.exit_reason, attempt.error, attempt.exit_code = reason.value, error, exit_code
+    session.flush()
+    session.refresh(attempt, ["finished_at"])
+    assert attempt.finished_at is not None  # as just written
+    seconds = (attempt.finished_at - attempt.started_at).total_seconds()
+    counts.attempt_ended(session, job.method, reason, seconds)

@@ -1,12 +1,14 @@
 """Messages on their way to the broker. A row is deleted in the transaction in which it was published."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, Outbox
+from libs.origin import Origin
 
 
 def post(session: Session, job: Job) -> None:
@@ -14,14 +16,24 @@ def post(session: Session, job: Job) -> None:
     session.execute(insert(Outbox).values(job_id=job.id, queue=job.queue))
 
 
-def publish(session: Session, send: Callable[[UUID, str], None], limit: int = 100) -> int:
-    """Hand up to `limit` messages, oldest first, to `send(job_id, queue)`; how many that were.
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A job to be rung for, and where it comes from."""
+
+    job_id: UUID
+    queue: str
+    origin: Origin
+
+
+def publish(session: Session, send: Callable[[Message], None], limit: int = 100) -> int:
+    """Hand up to `limit` messages, oldest first, to `send`; how many that were.
 
     When `send` raises, the caller rolls back and the rows stay: a message may come twice, never not at all.
     """
-    oldest = select(Outbox).order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)
-    rows = session.scalars(oldest).all()
+    found = select(Outbox.id, Outbox.job_id, Outbox.queue, Job.request_id, Job.traceparent).join(Job)
+    oldest = found.order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True, of=Outbox)
+    rows = session.execute(oldest).all()
     for row in rows:
-        send(row.job_id, row.queue)
+        send(Message(row.job_id, row.queue, Origin(row.request_id or "", row.traceparent)))
     session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
     return len(rows)

@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, JobAttempt, Json
-from libs.jobs import events
+from libs.jobs import counts, events
 from libs.jobs.dependencies import end
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import close_attempt, lock_attempt, move, queue_up
@@ -50,9 +50,12 @@ def _take(session: Session, job_id: UUID, worker_id: UUID, lease_s: float) -> Jo
     job.worker_id = worker_id
     job.lease_expires_at = func.clock_timestamp() + timedelta(seconds=lease_s)
     job.started_at = func.coalesce(Job.started_at, func.clock_timestamp())
-    session.add(JobAttempt(job_id=job.id, epoch=job.epoch, worker_id=worker_id))
+    attempt = JobAttempt(job_id=job.id, epoch=job.epoch, worker_id=worker_id)
+    session.add(attempt)
     session.flush()
     session.refresh(job)
+    if job.queued_at is not None:
+        counts.claimed(session, job.queue, (attempt.started_at - job.queued_at).total_seconds())
     return job
 
 
@@ -106,7 +109,7 @@ def succeed(session: Session, job_id: UUID, epoch: int, result: Json) -> Job:
         move(session, job, JobStatus.RUNNING)
     job.result, job.error, job.progress = result, None, 1.0
     close_attempt(session, job, ExitReason.OK, exit_code=0)
-    end(session, job, JobStatus.SUCCEEDED)
+    end(session, job, JobStatus.SUCCEEDED, cause=ExitReason.OK)
     return job
 
 
@@ -133,9 +136,9 @@ def fail(
     job.error = error
     again = retryable and job.attempts_used < job.max_attempts
     if job.status == JobStatus.CANCELLING:
-        end(session, job, JobStatus.CANCELLED)
+        end(session, job, JobStatus.CANCELLED, cause=reason)
     elif not again:
-        end(session, job, JobStatus.FAILED, failure_reason(job, reason, retryable))
+        end(session, job, JobStatus.FAILED, failure_reason(job, reason, retryable), cause=reason)
     elif job.status == JobStatus.PAUSING:
         move(session, job, JobStatus.PAUSED, reason)
     else:
@@ -169,7 +172,7 @@ def stop(session: Session, job_id: UUID, epoch: int, *, exit_code: int | None = 
     job.attempts_used -= 1
     close_attempt(session, job, reason, exit_code=exit_code)
     if to == JobStatus.CANCELLED:
-        end(session, job, to)
+        end(session, job, to, cause=reason)
     elif to == JobStatus.PAUSED:
         move(session, job, to)
     else:

@@ -49,14 +49,14 @@ def _lose(session: Session, job: Job) -> None:
     error = {"error": reason.value, "message": f"worker {job.worker_id} did not renew its lease"}
     close_attempt(session, job, reason, error)
     if job.status == JobStatus.CANCELLING:
-        dependencies.end(session, job, JobStatus.CANCELLED, reason)
+        dependencies.end(session, job, JobStatus.CANCELLED, reason, cause=reason)
     elif job.status == JobStatus.PAUSING:
         move(session, job, JobStatus.PAUSED, reason)
     elif job.attempts_used < job.max_attempts:
         queue_up(session, job, reason)
     else:
         job.error = error
-        dependencies.end(session, job, JobStatus.FAILED, failure_reason(job, reason, retryable=True))
+        dependencies.end(session, job, JobStatus.FAILED, failure_reason(job, reason, retryable=True), cause=reason)
 
 
 def _queue_due(session: Session, limit: int) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.engine import execute_plainly
 from libs.database.tables import Job, JobCheckpoint, JobDependency, JobEvent, Json, Outbox
-from libs.jobs import dependencies, moves
+from libs.jobs import counts, dependencies, moves
 from libs.jobs.dependencies import RUNS
 from libs.jobs.errors import DependencyNotFound, InvalidMove
 from libs.jobs.plan import TEACHER, Planned, default_name, plan
@@ -24,6 +24,7 @@ from libs.jobs.spec import JobSpec
 from libs.jobs.states import TERMINAL, JobStatus
 from libs.jobs.teacher import TeacherPlan
 from libs.models.compare_config import CompareConfig
+from libs.origin import current_origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class NewJob:
     retry_of: UUID | None
     clone_of: UUID | None
     schedule: str | None
+    request_id: str | None
+    traceparent: str | None
     created_at: datetime
     parent_id: UUID | None = None
     status_reason: str | None = None
@@ -123,7 +126,7 @@ def submit(
     clone_of: UUID | None = None,
     schedule: str | None = None,
 ) -> NewJob:
-    """Put one job into the queue; with dependencies it waits for them first.
+    """Put one job into the queue; with dependencies it waits for them first. It keeps the origin of this work.
 
     Args:
         spec: pinned, apart from the roles in `needs`.
@@ -136,6 +139,7 @@ def submit(
     roles = {**dict.fromkeys(depends_on), **{other: role for role, other in (needs or {}).items()}}
     _check_dependencies(session, project_id, list(roles))
     status = JobStatus.WAITING if roles else JobStatus.QUEUED
+    origin = current_origin()
     row: dict[str, Any] = {
         "id": job_id or uuid4(),
         "project_id": project_id,
@@ -151,9 +155,12 @@ def submit(
         "retry_of": retry_of,
         "clone_of": clone_of,
         "schedule": schedule,
+        "request_id": origin.request_id or None,
+        "traceparent": origin.traceparent,
     }
     first_event = {"from": None, "to": status, "reason": None, "epoch": 0}
     created_at = execute_plainly(session, _NEW_JOB, {**row, "first_event": first_event}).scalar_one()
+    counts.submitted(session, spec.method)
     if roles:
         return _settled(session, row["id"], roles)
     return NewJob(**row, created_at=created_at)
@@ -169,7 +176,7 @@ def _new_job() -> Select[datetime]:
     values: dict[str, Any] = {field.name: field.default for field in fields(NewJob) if field.default is not MISSING}
     given = [field.name for field in fields(NewJob) if field.default is MISSING and field.name != "created_at"]
     values |= {name: bindparam(name, type_=columns[name].type) for name in given}
-    values["rung_at"] = case((values["status"] == JobStatus.QUEUED, func.clock_timestamp()))
+    values["rung_at"] = values["queued_at"] = case((values["status"] == JobStatus.QUEUED, func.clock_timestamp()))
     job = insert(Job).values(values).returning(columns.id, columns.queue, columns.status, columns.created_at).cte("job")
     event = select(job.c.id, literal(1), literal("status"), bindparam("first_event", type_=JobEvent.data.type))
     message = select(job.c.id, job.c.queue).where(job.c.status == JobStatus.QUEUED)

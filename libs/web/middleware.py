@@ -5,13 +5,17 @@ from time import perf_counter
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.origin import Origin, set_origin
 from libs.web import timing
+from libs.web.access_notes import begin_notes
 from libs.web.metrics import HttpMetrics
 from libs.web.problems import problem_response
-from libs.web.request_id import HEADER, begin_request
+from libs.web.request_id import HEADER, request_id_of
 
 log = structlog.get_logger("octavo.access")
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
+_LONGEST_PATH = 500
+"""Characters of an address that a log line repeats."""
 
 
 class RequestContext:
@@ -40,8 +44,10 @@ class _Exchange:
         self.started = perf_counter()
         self.status = 0
         self.first_byte_s = 0.0
-        self.request_id = begin_request(dict(scope["headers"]).get(HEADER))
+        self.request_id = request_id_of(dict(scope["headers"]).get(HEADER))
+        set_origin(Origin(self.request_id))
         self.spans = timing.begin_timing()
+        self.notes = begin_notes()
 
     async def run(self, receive: Receive) -> None:
         structlog.contextvars.clear_contextvars()
@@ -64,7 +70,7 @@ class _Exchange:
         await self._send(message)
 
     async def _answer_unexpected(self, receive: Receive) -> None:
-        log.exception("unexpected error", path=self.scope["path"])
+        log.exception("unexpected error", path=self.scope["path"][:_LONGEST_PATH])
         if self.status:  # the answer has begun: all that is left is to cut it off, which the server does on return
             return
         detail = "An unexpected error happened; the service's log has it under this request id."
@@ -79,8 +85,9 @@ class _Exchange:
         log.info(
             "request",
             method=method,
-            path=self.scope["path"],
+            path=self.scope["path"][:_LONGEST_PATH],
             route=route,
             status=self.status,
             duration_ms=round(total_s * 1e3, 2),
+            **self.notes,
         )

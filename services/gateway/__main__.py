@@ -4,8 +4,8 @@ from types import FrameType
 
 import uvicorn
 
+from libs.logs import configure_logs
 from libs.starting import check_database_if_there, starting
-from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
 from services.gateway.app import create_app

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from libs.database.engine import make_engine, transaction
 from libs.database.migrate import upgrade
 from libs.database.schema import refuse_newer, wait_for_database, wanted_revision
+from libs.logs import configure_logs
 from libs.settings import WrongSettings
 from libs.starting import starting
-from libs.web.logs import configure_logs
 from services.gateway.keys.service import adopt_key
 from services.gateway.settings import gateway_settings
 

@@ -1,14 +1,16 @@
 """`python -m services.worker`: run a worker until SIGTERM, which makes its jobs checkpoint and hands them back."""
 
+import logging
+
+from libs.logs import configure_logs
 from libs.starting import check_database, starting
-from services.worker.logs import configure_logs
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
 
 
 def main() -> None:
     """Run a worker with the settings of the environment."""
-    configure_logs("worker")
+    configure_logs("worker", others=logging.WARNING)
     with starting("worker"):
         settings = worker_settings()
         check_database(settings)

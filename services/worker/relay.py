@@ -5,6 +5,7 @@ Several relays may run beside each other. When the broker is away messages wait 
 leases get time to be renewed before they are called expired.
 """
 
+import logging
 import selectors
 import signal
 import socket
@@ -28,12 +29,12 @@ from libs.database.engine import make_engine, transaction
 from libs.database.triggers import OUTBOX_CHANNEL
 from libs.jobs import firing, outbox, reaper, workers
 from libs.jobs import retention as jobs_retention
+from libs.logs import configure_logs
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from libs.starting import check_database, starting
 from services.worker.alive import note_alive
 from services.worker.celery_app import RUN_JOB, make_app
-from services.worker.logs import configure_logs
 from services.worker.repository import abandoned_versions
 from services.worker.unfinished import unfinished_report
 
@@ -238,7 +239,7 @@ def _backoff(failures: int) -> float:
 
 def main() -> None:
     """Run a relay until SIGTERM or SIGINT."""
-    configure_logs("relay")
+    configure_logs("relay", others=logging.WARNING)
     with starting("relay"):
         settings = platform_settings()
         check_database(settings)

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from libs.logs import configure_logs
 from services.worker.launch import python_child
-from services.worker.logs import configure_logs
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+from libs.logs import configure_logs
 from libs.serving.deployments.settings import ServingSettings
 from libs.starting import check_database_if_there, starting
-from libs.web.logs import configure_logs
 from libs.web.memory import keep_what_is_loaded
 
 

@@ -11,6 +11,7 @@ from libs.jobs import retention, submit, wishes
 from libs.jobs.names import Name
 from libs.jobs.spec import MethodName
 from libs.jobs.states import JobStatus
+from libs.web.access_notes import note
 from libs.web.auth import Caller, Scope, authenticate
 from libs.web.idempotency import Answer
 from libs.web.paging import CursorText, Limit, Page
@@ -51,6 +52,7 @@ def submit_job(
 
 
 def _accepted(job: JobDetail) -> Answer:
+    note(job_id=str(job.id))
     return Answer(202, job.model_dump(mode="json"), {"Location": f"/v1/jobs/{job.id}"})
 
 

@@ -62,6 +62,9 @@ class JobDetail(JobSummary):
     result: dict[str, Any] | None = Field(description="Final metrics and what the job made, once it has succeeded.")
     error: dict[str, Any] | None
     last_event_seq: int
+    request_id: str | None = Field(
+        description="`X-Request-ID` of the request that submitted it, by which the logs of every process are searched."
+    )
     hint: str | None = Field(
         default=None,
         description="What a job that waits lacks: no live worker takes its queue. Only in answers to `GET`.",

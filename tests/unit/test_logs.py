@@ -6,7 +6,7 @@ import sys
 
 SERVICE = """
 import logging, structlog
-from libs.web.logs import configure_logs
+from libs.logs import configure_logs
 configure_logs("gateway")
 structlog.contextvars.bind_contextvars(request_id="r1")
 structlog.get_logger("octavo").info("ours", status=200)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stdout, request id and key prefix bound where there is a request."""
+"""Structured logs: one JSON object a line, with whatever is bound where the line is written (request id, job id)."""
 
 import logging
 import sys
@@ -13,26 +13,30 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-def configure_logs(service: str, level: int = logging.INFO) -> None:
+def configure_logs(service: str, others: int = logging.INFO) -> None:
     """Write our lines and those of the standard library's loggers to stdout, as JSON of the same form.
 
     Ours do not go through the standard library: there is one for every request.
+
+    Args:
+        service: what every line says it comes from, unless it says so itself.
+        others: the least level of lines that are not ours.
     """
     rendered: list[structlog.typing.Processor] = [_named(service), structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*_SHARED, *rendered],
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=others, handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
@@ -43,7 +47,7 @@ def configure_logs(service: str, level: int = logging.INFO) -> None:
 
 def _named(service: str) -> structlog.typing.Processor:
     def add(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        event["service"] = service
+        event.setdefault("service", service)
         return event
 
     return add
