@@ -1,6 +1,7 @@
-"""A thread that works until it is told to stop."""
+"""Threads that work beside the one that starts them."""
 
 from collections.abc import Callable
+from contextvars import copy_context
 from threading import Event, Thread
 
 
@@ -20,3 +21,8 @@ class Background:
         self.stopping.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+
+def thread_of_this_context(work: Callable[[], object], name: str) -> Thread:
+    """A daemon thread, not started yet, that logs and traces under what is bound here, such as the job at hand."""
+    return Thread(target=copy_context().run, args=(work,), name=name, daemon=True)

@@ -129,6 +129,14 @@ class PlatformSettings(EnvironmentSettings):
         default=None,
         description="File a relay or worker touches whenever it has spoken with Postgres, for a health check.",
     )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of `metrics_port`.")
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Where a relay or worker shows its metrics to Prometheus, each at one of its own; 0: nowhere.",
+    )
+
     lease_s: float = Field(default=30.0, gt=0, description="How long a claim lasts without a heartbeat.")
     heartbeat_s: float = Field(default=5.0, gt=0, description="Time between two heartbeats of a running attempt.")
     reap_every_s: float = Field(default=5.0, gt=0, description="Time between two looks for expired leases.")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.serving.errors import DeadlineExceeded, Overloaded, ServingError
+from libs.serving.watching import BatchWatch, watched_by_nobody
 
 _SMOOTHING = 0.2
 
@@ -64,6 +65,7 @@ class Batcher:
         self._queue: deque[_Work] = deque()
         self._waiting_rows = 0
         self._row_s = 0.0
+        self._watch: BatchWatch = watched_by_nobody
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -94,6 +96,10 @@ class Batcher:
     def waiting_rows(self) -> int:
         """Rows that wait now."""
         return self._waiting_rows
+
+    def watch(self, watch: BatchWatch) -> None:
+        """Have `watch` told of each batch from now on."""
+        self._watch = watch
 
     def close(self) -> None:
         """Take nothing more; what waits is still computed, then the thread ends. Returns at once."""
@@ -160,6 +166,7 @@ class Batcher:
             return
         compute_s = monotonic() - started
         self._row_s += _SMOOTHING * (compute_s / len(rows) - self._row_s)
+        self._watch(len(rows), [started - work.arrived_at for work in batch], compute_s)
         position = 0
         for work in batch:
             own = output[position : position + len(work.rows)]

@@ -13,6 +13,7 @@ from libs.serving.folder import MODEL_FILE, read_classifier_bundle
 from libs.serving.probe import probe
 from libs.serving.repository import Identity, RunSettings
 from libs.serving.session import ModelSession
+from libs.serving.watching import Watched
 
 
 class LoadedClassifier:
@@ -42,6 +43,11 @@ class LoadedClassifier:
     def submit(self, rows: NDArray[Any]) -> Future[Computed]:
         """Queue rows that fit the signature; see `Batcher.submit`."""
         return self._batcher.submit(rows, self.settings.timeout_s)
+
+    @property
+    def queue(self) -> Watched:
+        """Where its requests wait."""
+        return self._batcher
 
     def close(self) -> None:
         """Compute what waits, then free the session."""

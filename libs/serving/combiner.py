@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.serving.errors import DeadlineExceeded, Overloaded, ServingError
+from libs.serving.watching import BatchWatch, watched_by_nobody
 
 
 def _taken_lock() -> threading.Lock:
@@ -53,6 +54,7 @@ class Combiner:
         self._queue_limit_rows = queue_limit_rows
         self._waiting: deque[_Asked] = deque()
         self._row_s = 0.0
+        self._watch: BatchWatch = watched_by_nobody
         self._is_led = False
         self._changed = threading.Condition()
 
@@ -86,6 +88,10 @@ class Combiner:
         """Rows that wait now."""
         return len(self._waiting)
 
+    def watch(self, watch: BatchWatch) -> None:
+        """Have `watch` told of each batch from now on."""
+        self._watch = watch
+
     def _wait(self, asked: _Asked, timeout_s: float) -> None:
         if asked.called.acquire(timeout=timeout_s):
             return
@@ -108,14 +114,16 @@ class Combiner:
         except Exception as error:
             for asked in batch:
                 asked.error = error
+        compute_s = monotonic() - started
         with self._changed:
-            self._row_s = (monotonic() - started) / len(batch)
+            self._row_s = compute_s / len(batch)
             self._is_led = bool(self._waiting)
             if self._waiting:
                 self._waiting[0].leads = True
                 self._waiting[0].called.release()
         for asked in batch[1:]:
             asked.called.release()
+        self._watch(len(batch), [started - asked.arrived_at for asked in batch], compute_s)
 
     def _wait_for_company(self) -> None:
         until = self._waiting[0].arrived_at + self._max_delay_s

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.serving.errors import ModelNotLoaded
 from libs.serving.session import Provider
+from libs.serving.watching import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Loaded(Protocol):
     @property
     def identity(self) -> Identity:
         """What it is."""
+
+    @property
+    def queue(self) -> Watched:
+        """Where its requests wait."""
 
     def close(self) -> None:
         """Answer what waits, then free it. Called once, after the last request that holds it."""

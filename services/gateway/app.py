@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from libs.database.engine import make_engine
 from libs.database.triggers import EVENTS_CHANNEL
+from libs.jobs.counts import show_counts
 from libs.registry.artifacts import ArtifactStore
 from libs.web import api_docs, problems
 from libs.web.body_limit import BodyLimit
@@ -76,6 +77,7 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = HttpMetrics("gateway")
+    show_counts(app.state.metrics.registry)
     app.state.wakeups = Wakeups()
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes, limits=_body_limits(settings))

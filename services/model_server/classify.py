@@ -1,6 +1,5 @@
 """POST /v1/classify/{model}: a picture in, labels and probabilities out."""
 
-from functools import partial
 from typing import Annotated
 
 import anyio
@@ -70,7 +69,7 @@ async def classify(
     with server.runtime.serve(caller.project_id, model) as held:
         max_pixels = server.settings.max_pixels
         rows = await anyio.to_thread.run_sync(_to_rows, content, held.bundle, max_pixels, limiter=server.decoding)
-        logits = await compute(held, rows, partial(server.runtime.metrics.batch, caller.project_id, model))
+        logits = await compute(held, rows)
         return _answer(held, logits[0], top_k)
 
 

@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2. A served name is a deployment; its version is the model version that serves."""
 
-from functools import partial
 from importlib.metadata import version as installed_version
 
 import anyio
@@ -117,7 +116,7 @@ async def infer(name: str, request: Request, server: Srv, caller: MayInfer, vers
     header_length = request.headers.get(HEADER_LENGTH)
     with server.runtime.serve(caller.project_id, name, version) as model:
         decoded = await _decode(body, header_length, model)
-        output = await compute(model, decoded.rows, partial(server.runtime.metrics.batch, caller.project_id, name))
+        output = await compute(model, decoded.rows)
         described = {
             "model_name": name,
             "model_version": str(model.identity.version),

@@ -15,5 +15,6 @@ async def admit(request: Request) -> None:
     state = request.app.state
     waiting = current_default_thread_limiter().statistics().tasks_waiting + len(state.together)
     if waiting >= state.recommender.settings.max_waiting:
+        state.recommender.shed.inc()
         message = f"{waiting} requests are waiting already. Ask again in 1 s."
         raise UnavailableError(message, code="overloaded", headers={"Retry-After": "1"})

@@ -18,7 +18,7 @@ from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from services.recommender.admission import admit
-from services.recommender.context import Recommender, arms_counter
+from services.recommender.context import Recommender, arms_counter, shed_counter
 from services.recommender.memory import open_memory
 from services.recommender.memory_routes import ROUTERS
 from services.recommender.recommendations import routes
@@ -56,7 +56,7 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
 def _lifespan(
     settings: RecommenderSettings, metrics: HttpMetrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    arms = arms_counter(metrics.registry)
+    arms, shed = arms_counter(metrics.registry), shed_counter(metrics.registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +64,7 @@ def _lifespan(
         runtime = Runtime(settings, KIND, metrics.registry)
         with closing(runtime), open_memory(runtime.engine, settings.memory, metrics.registry) as memory:
             app.state.keys, app.state.memory = runtime.keys, memory
-            app.state.recommender = Recommender(settings, runtime, memory, arms)
+            app.state.recommender = Recommender(settings, runtime, memory, arms, shed)
             app.state.together = gathering()
             runtime.start()
             yield

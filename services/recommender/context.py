@@ -18,12 +18,14 @@ class Recommender:
 
     Attributes:
         arms: requests that other deployments than the one asked were to answer.
+        shed: requests that were refused at the door.
     """
 
     settings: RecommenderSettings
     runtime: Runtime[LoadedRecommender]
     memory: Memory
     arms: Counter
+    shed: Counter
 
 
 def arms_counter(registry: CollectorRegistry) -> Counter:
@@ -33,6 +35,13 @@ def arms_counter(registry: CollectorRegistry) -> Counter:
         "Requests that a deployment shares with another: answered by it, or by itself as the other is not loaded.",
         ("deployment", "arm", "outcome"),
         registry=registry,
+    )
+
+
+def shed_counter(registry: CollectorRegistry) -> Counter:
+    """Counts requests that `services.recommender.admission` refuses."""
+    return Counter(
+        "octavo_recommender_shed", "Requests refused because too many waited for a thread already.", registry=registry
     )
 
 

@@ -1,13 +1,14 @@
 """The thread that carries an attempt's checkpoints to the artifact store and publishes them, newest first."""
 
 import contextlib
-from threading import Condition, Thread
+from threading import Condition
 from uuid import uuid4
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from libs.background import thread_of_this_context
 from libs.database.engine import transaction
 from libs.database.tables import Artifact, Job
 from libs.jobs.errors import LeaseLost
@@ -32,7 +33,7 @@ class CheckpointUploader:
         self._waiting: CheckpointSaved | None = None
         self._closing = False
         self._changed = Condition()
-        self._thread = Thread(target=self._run, name=f"octavo-checkpoints-{job.id}", daemon=True)
+        self._thread = thread_of_this_context(self._run, f"octavo-checkpoints-{job.id}")
         self.problem: str | None = None
 
     def start(self) -> None:

@@ -25,7 +25,7 @@ from libs.models.catalog import METHODS
 from libs.training.run import Inputs, Outcome, Run, Stopped
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.messages import AttemptOrder, Failed, Finished, Started, StoppedEarly
-from services.worker.pipe_run import MessagePipe, PipeRun
+from services.worker.pipe_run import ChildLog, MessagePipe, PipeRun
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 113
@@ -39,15 +39,20 @@ def main(path: Path) -> int:
     end_with_supervisor(folder)
     order = folder.read_order()
     pipe = MessagePipe(folder.messages)
+    log = ChildLog(pipe)
+    log.write("child_started", method=order.method, device=order.device)
     run = PipeRun(folder, order, pipe)
     try:
         outcome = execute(order, run, pipe)
     except Stopped as stopped:
+        log.write("child_stopped", reason=stopped.reason)
         pipe.send(StoppedEarly(reason=stopped.reason))
     except BaseException as error:
+        log.write("child_failed", "error", error=type(error).__name__, message=str(error))
         pipe.send(describe_failure(error))
         return 1
     else:
+        log.write("child_finished")
         if is_main_rank():
             pipe.send(finished(outcome))
     return 0

@@ -10,6 +10,7 @@ from typing import IO
 
 import psutil
 
+from libs.background import thread_of_this_context
 from services.worker.attempt_folder import AttemptFolder
 
 _LONGEST_LINE = 64 << 20
@@ -67,7 +68,7 @@ class ChildProcess:
                 while line := stream.readline(_LONGEST_LINE):
                     handle(line)
 
-        thread = Thread(target=read, name="octavo-read", daemon=True)
+        thread = thread_of_this_context(read, "octavo-read")
         thread.start()
         self._threads.append(thread)
 

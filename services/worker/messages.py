@@ -42,6 +42,17 @@ class Logged(_Message):
     fields: dict[str, Any] = {}
 
 
+class ProcessLogged(_Message):
+    """A line for the log of the worker, not of the job."""
+
+    kind: Literal["process_log"] = "process_log"
+    event: str
+    level: LogLevel = "info"
+    pid: int
+    rank: int = 0
+    fields: dict[str, Any] = {}
+
+
 class CheckpointSaved(_Message):
     """A complete, digested checkpoint file lies at `path` (below the attempt folder)."""
 
@@ -84,7 +95,15 @@ class Failed(_Message):
 
 
 Message = Annotated[
-    Started | MetricReported | ProgressReported | Logged | CheckpointSaved | Finished | StoppedEarly | Failed,
+    Started
+    | MetricReported
+    | ProgressReported
+    | Logged
+    | ProcessLogged
+    | CheckpointSaved
+    | Finished
+    | StoppedEarly
+    | Failed,
     Field(discriminator="kind"),
 ]
 message_adapter: TypeAdapter[Message] = TypeAdapter(Message)

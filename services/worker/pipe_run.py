@@ -13,7 +13,14 @@ from pydantic import BaseModel
 
 from libs.training.run import LogLevel, StopReason
 from services.worker.attempt_folder import AttemptFolder
-from services.worker.messages import AttemptOrder, CheckpointSaved, Logged, MetricReported, ProgressReported
+from services.worker.messages import (
+    AttemptOrder,
+    CheckpointSaved,
+    Logged,
+    MetricReported,
+    ProcessLogged,
+    ProgressReported,
+)
 
 _LONGEST_MESSAGE = 16_000
 
@@ -35,6 +42,18 @@ class MessagePipe:
                     line = line[os.write(self._descriptor, line) :]
             finally:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+class ChildLog:
+    """The log of this process: its supervisor writes the lines among its own (`services.worker.child_logs`)."""
+
+    def __init__(self, pipe: MessagePipe) -> None:
+        self._pipe = pipe
+        self._rank = int(os.environ.get("RANK", "0"))
+
+    def write(self, event: str, level: LogLevel = "info", **fields: Any) -> None:
+        """One line."""
+        self._pipe.send(ProcessLogged(event=event, level=level, pid=os.getpid(), rank=self._rank, fields=fields))
 
 
 class PipeRun:

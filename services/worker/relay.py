@@ -11,14 +11,16 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from types import FrameType
-from uuid import UUID
 
 import psycopg
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError, KombuError
+from kombu.messaging import Producer
+from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -30,11 +32,15 @@ from libs.database.triggers import OUTBOX_CHANNEL
 from libs.jobs import firing, outbox, reaper, workers
 from libs.jobs import retention as jobs_retention
 from libs.logs import configure_logs
+from libs.metrics_port import metrics_port, process_registry
+from libs.origin import Origin, current_origin, new_request_id, set_origin
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from libs.starting import check_database, starting
 from services.worker.alive import note_alive
 from services.worker.celery_app import RUN_JOB, make_app
+from services.worker.metrics import RelayMetrics
+from services.worker.queue_metrics import QueueMetrics
 from services.worker.repository import abandoned_versions
 from services.worker.unfinished import unfinished_report
 
@@ -55,10 +61,13 @@ _LOOK_AGAIN_S = 1.0
 class Relay:
     """One loop: publish, reap, fire what is due, sleep until something happens."""
 
-    def __init__(self, engine: Engine, app: Celery, settings: PlatformSettings) -> None:
+    def __init__(
+        self, engine: Engine, app: Celery, settings: PlatformSettings, metrics: RelayMetrics | None = None
+    ) -> None:
         self._engine = engine
         self._app = app
         self._settings = settings
+        self._metrics = metrics or RelayMetrics(CollectorRegistry())
         self._stopping = False
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_write.setblocking(False)
@@ -88,6 +97,7 @@ class Relay:
                     self._serve(listening)
             except (DBAPIError, psycopg.OperationalError) as error:
                 failures += 1
+                self._metrics.lost.labels("postgres").inc()
                 log.warning("database_lost", error=str(error).splitlines()[0], failures=failures)
                 self._next_reap = time.monotonic() + self._settings.lease_s
                 self._sleep(_backoff(failures))
@@ -134,6 +144,7 @@ class Relay:
         except _BROKER_ERRORS as error:
             self._broker_failures += 1
             self._broker_back_at = time.monotonic() + _backoff(self._broker_failures)
+            self._metrics.lost.labels("broker").inc()
             log.warning("broker_lost", error=str(error), failures=self._broker_failures)
         else:
             self._broker_failures = 0
@@ -142,10 +153,18 @@ class Relay:
         """The broker first: no transaction waits for it to answer."""
         with self._app.producer_or_acquire() as producer, transaction(self._engine) as session:
 
-            def send(job_id: UUID, queue: str) -> None:
-                self._app.send_task(RUN_JOB, kwargs={"job_id": str(job_id)}, queue=queue, producer=producer)
+            def send(message: outbox.Message) -> None:
+                self._send(message, producer)
 
             return outbox.publish(session, send, _BATCH)
+
+    def _send(self, message: outbox.Message, producer: Producer) -> None:
+        """Ring for a job. Where it comes from goes along in the headers, for whoever looks at messages."""
+        job_id, origin = str(message.job_id), message.origin
+        headers = {"request_id": origin.request_id}
+        self._app.send_task(RUN_JOB, kwargs={"job_id": job_id}, queue=message.queue, headers=headers, producer=producer)
+        self._metrics.published.labels(message.queue).inc()
+        log.info("published", job_id=job_id, queue=message.queue, request_id=origin.request_id)
 
     def _reap_when_due(self) -> None:
         if time.monotonic() < self._next_reap:
@@ -158,8 +177,10 @@ class Relay:
             workers.forget_silent(session, max(_FORGET_WORKERS_S, 2 * self._settings.lease_s))
         if any(asdict(reaped).values()):
             log.info("reaped", **asdict(reaped))
+        self._metrics.leases_expired.inc(reaped.lost)
         self._ring_again()
         note_alive(self._settings.alive_file)
+        self._metrics.reaped_at.set_to_current_time()
         for what, days in self._kept_days.items():
             if days and time.monotonic() >= self._next_forgetting[what]:
                 self._forget(what, days)
@@ -174,10 +195,19 @@ class Relay:
                 return
 
     def _fire(self) -> bool:
+        """Each time of a schedule is an origin of its own, as a request is."""
+        set_origin(Origin(new_request_id()))
         with transaction(self._engine) as session:
             run = firing.fire_next(session, self._settings.data_roots)
         if run is not None:
-            log.info("schedule_fired", schedule_id=str(run.schedule_id), outcome=run.outcome, reason=run.reason)
+            log.info(
+                "schedule_fired",
+                schedule_id=str(run.schedule_id),
+                outcome=run.outcome,
+                reason=run.reason,
+                job_id=run.job_id and str(run.job_id),
+                request_id=current_origin().request_id,
+            )
         return run is not None
 
     def _until_next_due(self) -> float:
@@ -211,6 +241,7 @@ class Relay:
                 with transaction(self._engine) as session:
                     rung = reaper.ring_again(session, queue, missing, self._settings.ring_again_s)
                 if rung:
+                    self._metrics.rung_again.labels(queue).inc(len(rung))
                     log.info("rung_again", queue=queue, jobs=len(rung))
 
     def _messages_in(self, queue: str) -> int:
@@ -240,19 +271,23 @@ def _backoff(failures: int) -> float:
 def main() -> None:
     """Run a relay until SIGTERM or SIGINT."""
     configure_logs("relay", others=logging.WARNING)
-    with starting("relay"):
-        settings = platform_settings()
-        check_database(settings)
-    engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
-    relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings)
+    with ExitStack() as opened:
+        with starting("relay"):
+            settings = platform_settings()
+            check_database(settings)
+            engine = make_engine(application="octavo-relay", pool_size=2, max_overflow=1)
+            opened.callback(engine.dispose)
+            registry = process_registry()
+            registry.register(QueueMetrics(engine, settings.lease_s))
+            opened.enter_context(metrics_port(settings, registry))
+        relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings, RelayMetrics(registry))
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        relay.stop()
+        def stop(number: int, frame: FrameType | None) -> None:
+            relay.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    relay.run()
-    engine.dispose()
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        relay.run()
     log.info("relay_stopped")
 
 

@@ -7,19 +7,21 @@ when the lease is lost it says so and writes nothing more.
 import math
 import time
 from collections.abc import Callable, Mapping
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from libs.background import thread_of_this_context
 from libs.database.engine import is_transient, transaction
 from libs.database.tables import Job
 from libs.jobs import events, queue, reports
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import MetricPoint
+from services.worker.child_logs import write_for_child
 from services.worker.log_budget import LogBudget, storable
 from services.worker.messages import (
     CheckpointSaved,
@@ -28,6 +30,7 @@ from services.worker.messages import (
     Logged,
     Message,
     MetricReported,
+    ProcessLogged,
     ProgressReported,
     Started,
     StoppedEarly,
@@ -37,6 +40,8 @@ from services.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 _WISH_EVERY_S = 1.0
+_MOST_PROCESS_LINES = 1000
+"""Lines of one child's own log that are written; it is meant to have a handful."""
 _SUMMARY_SHARE = 0.005
 """Progress and metric events come at most every 0.5 % of the time a job has run: some 1,500 in ten hours."""
 
@@ -70,9 +75,10 @@ class AttemptReporter:
         self._budget = LogBudget(settings.worker_log_lines_per_s, settings.worker_log_lines)
         self._began = time.monotonic()
         self._next_heartbeat = self._next_wish = self._next_summary = 0.0
+        self._process_lines = 0
         self._closing = False
         self._wake = Event()
-        self._thread = Thread(target=self._run, name=f"octavo-report-{job.id}", daemon=True)
+        self._thread = thread_of_this_context(self._run, f"octavo-report-{job.id}")
         self.ending: Finished | StoppedEarly | Failed | None = None
         self.wish: str | None = None
         self.lost = Event()
@@ -133,6 +139,10 @@ class AttemptReporter:
                     self._progress = message
                 case Logged():
                     self._entries += self._budget.admit(message.level, message.message, message.fields)
+                case ProcessLogged():
+                    self._process_lines += 1
+                    if self._process_lines <= _MOST_PROCESS_LINES:
+                        write_for_child(message)
                 case Started():
                     self._started = message
                     self._wake.set()
@@ -142,11 +152,10 @@ class AttemptReporter:
                     self.ending = self.ending or message
 
     def _run(self) -> None:
-        with structlog.contextvars.bound_contextvars(job_id=str(self._job_id), epoch=self._epoch):
-            while not (self._closing or self.lost.is_set()):
-                self._write()
-                self._wake.wait(self._settings.worker_flush_s)
-                self._wake.clear()
+        while not (self._closing or self.lost.is_set()):
+            self._write()
+            self._wake.wait(self._settings.worker_flush_s)
+            self._wake.clear()
 
     def _write(self) -> None:
         try:

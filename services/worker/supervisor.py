@@ -21,6 +21,7 @@ from libs.jobs.moves import ring
 from libs.jobs.spec import JobSpec, Resources
 from libs.jobs.states import ExitReason, JobStatus
 from libs.jobs.tasks import TASKS
+from libs.origin import Origin, current_origin, set_origin
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.errors import RegistryError
 from libs.training.run import StopReason
@@ -31,6 +32,7 @@ from services.worker.devices import Assignment, DevicePool, NoLongerWanted
 from services.worker.inputs import InputStore, Prepared
 from services.worker.launch import Launcher, child_environment, python_child
 from services.worker.messages import AttemptOrder, Failed, Finished, StoppedEarly
+from services.worker.metrics import WorkerMetrics
 from services.worker.oom import OutOfMemoryWatch
 from services.worker.outcomes import OutcomeRecorder
 from services.worker.reporter import AttemptReporter
@@ -65,6 +67,7 @@ class Supervisor:
         inputs: InputStore,
         devices: DevicePool,
         settings: WorkerSettings,
+        metrics: WorkerMetrics,
         *,
         slots: int = 1,
         launcher: Launcher = python_child,
@@ -75,6 +78,7 @@ class Supervisor:
         self._inputs = inputs
         self._devices = devices
         self._settings = settings
+        self._metrics = metrics
         self._slots = slots
         self._launcher = launcher
         self._recorder = OutcomeRecorder(engine, store, settings.retry_backoff_s)
@@ -88,12 +92,17 @@ class Supervisor:
         with transaction(self._engine) as session:
             job = queue.claim(session, rung, self.worker_id, self._settings.lease_s)
         if job is None:
+            self._metrics.found_nothing.inc()
+            log.info("rung_in_vain", rung_for=str(rung), request_id=current_origin().request_id)
             return None
-        with structlog.contextvars.bound_contextvars(job_id=str(job.id), epoch=job.epoch):
+        set_origin(Origin(job.request_id or "", job.traceparent))
+        bound = {"job_id": str(job.id), "epoch": job.epoch, "request_id": job.request_id}
+        with self._metrics.busy.track_inprogress(), structlog.contextvars.bound_contextvars(**bound):
             log.info("attempt_started", method=job.method)
             try:
                 self._attempt(job)
             except LeaseLost:
+                self._metrics.abandoned.inc()
                 log.warning("attempt_abandoned")
         return job.id
 

@@ -15,14 +15,18 @@ from sqlalchemy.exc import DBAPIError
 from libs.background import Background
 from libs.database.engine import make_engine, transaction
 from libs.jobs import workers
+from libs.metrics_port import process_registry
+from libs.origin import Origin, set_origin
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from libs.settings import WrongSettings
 from services.worker.alive import note_alive
 from services.worker.celery_app import QUEUES, RUN_JOB, make_app
 from services.worker.devices import DevicePool, find_gpus
+from services.worker.gpu_metrics import GpuMetrics
 from services.worker.inputs import InputStore
 from services.worker.launch import Launcher, python_child
+from services.worker.metrics import WorkerMetrics
 from services.worker.settings import WorkerSettings, code_version
 from services.worker.supervisor import Supervisor
 
@@ -31,7 +35,11 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class Worker:
-    """Everything one worker process owns. `run` blocks until SIGTERM or SIGINT."""
+    """Everything one worker process owns. `run` blocks until SIGTERM or SIGINT.
+
+    Attributes:
+        registry: its metrics.
+    """
 
     def __init__(self, settings: WorkerSettings, launcher: Launcher = python_child) -> None:
         self.id = uuid4()
@@ -45,6 +53,9 @@ class Worker:
             pool_size=3 * self.slots + 1,
             idle_timeout_s=settings.lease_s / 2,  # frozen within a transaction, it would keep its job from the reaper
         )
+        self.registry = process_registry()
+        self.registry.register(GpuMetrics(self._devices.gpus))
+        self._metrics = WorkerMetrics(self.registry, self.slots)
         self.supervisor = self._make_supervisor(launcher)
         self._beating = Background("octavo-beat", self._beat)
 
@@ -54,7 +65,15 @@ class Worker:
         cache = FolderCache(settings.cache, store, settings.worker_cache_limit_bytes)
         inputs = InputStore(self._engine, store, cache)
         return Supervisor(
-            self.id, self._engine, store, inputs, self._devices, settings, slots=self.slots, launcher=launcher
+            self.id,
+            self._engine,
+            store,
+            inputs,
+            self._devices,
+            settings,
+            self._metrics,
+            slots=self.slots,
+            launcher=launcher,
         )
 
     def run(self) -> None:
@@ -141,4 +160,6 @@ def define_task(app: Celery, supervisor: Supervisor) -> None:
 
     @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
+        request_id = (run_job.request.headers or {}).get("request_id", "")
+        set_origin(Origin(request_id))
         supervisor.run(UUID(job_id))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from libs.logs import configure_logs
+from libs.metrics_port import metrics_port
 from services.worker.launch import python_child
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
@@ -19,4 +20,7 @@ def scripted_child(folder: Path, processes: int) -> Sequence[str]:
 
 if __name__ == "__main__":
     configure_logs(sys.argv[1] if len(sys.argv) > 1 else "worker")
-    Worker(worker_settings(), launcher=scripted_child).run()
+    settings = worker_settings()
+    worker = Worker(settings, launcher=scripted_child)
+    with metrics_port(settings, worker.registry):
+        worker.run()

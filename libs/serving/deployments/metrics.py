@@ -1,13 +1,15 @@
 """What each deployment was asked, for Prometheus: requests, their times, the batches they were computed in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from libs.serving.errors import DeadlineExceeded, Overloaded, RequestError
+from libs.serving.watching import Watched
 from libs.web.problems import ProblemError
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -16,7 +18,7 @@ _LABELS = ("project", "deployment")
 
 
 class DeploymentMetrics:
-    """Labels are deployments that exist or existed, never names that were only asked for: their number is bounded."""
+    """Labels are deployments that are loaded, never names that were only asked for: their number is bounded."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -39,6 +41,23 @@ class DeploymentMetrics:
             buckets=_ROWS,
             registry=registry,
         )
+        self._waited = Histogram(
+            "octavo_deployment_queue_seconds",
+            "How long each request waited for its batch.",
+            _LABELS,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._computed = Histogram(
+            "octavo_deployment_compute_seconds",
+            "How long each batch was computed.",
+            _LABELS,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "octavo_deployment_waiting_rows", "Rows that wait now, of what is loaded.", _LABELS, registry=registry
+        )
 
     @contextmanager
     def requests(self, project_id: UUID, name: str, count: int = 1) -> Iterator[None]:
@@ -53,9 +72,26 @@ class DeploymentMetrics:
             self._requests.labels(project, name, outcome).inc(count)
             self._seconds.labels(project, name).observe(perf_counter() - started)
 
-    def batch(self, project_id: UUID, name: str, rows: int) -> None:
-        """Note the rows of a request's batch."""
-        self._rows.labels(str(project_id), name).observe(rows)
+    def batch(self, project_id: UUID, name: str, rows: int, waited_s: Sequence[float], compute_s: float) -> None:
+        """Note a batch; see `libs.serving.watching.BatchWatch`."""
+        project = str(project_id)
+        self._rows.labels(project, name).observe(rows)
+        self._computed.labels(project, name).observe(compute_s)
+        waited = self._waited.labels(project, name)
+        for one_s in waited_s:
+            waited.observe(one_s)
+
+    def follow(self, project_id: UUID, name: str, queue: Watched) -> None:
+        """From now on the requests of a deployment wait in `queue`."""
+        queue.watch(partial(self.batch, project_id, name))
+        self._waiting.labels(str(project_id), name).set_function(lambda: queue.waiting_rows)
+
+    def forget(self, project_id: UUID, name: str) -> None:
+        """The deployment is gone, and its figures with it: what is shown grows with what there is, not with time."""
+        project = str(project_id)
+        for metric in (self._seconds, self._rows, self._waited, self._computed, self._waiting):
+            metric.remove_by_labels({"project": project, "deployment": name})
+        self._requests.remove_by_labels({"project": project, "deployment": name})
 
 
 def _outcome(error: Exception) -> str:

@@ -53,6 +53,7 @@ class Runtime(Generic[ModelT]):
             self.models,
             self.keys,
             snapshot,
+            self.metrics,
             poll_s=settings.poll_s,
             retry_s=settings.retry_s,
         )

@@ -26,6 +26,7 @@ from libs.registry.cache import FolderCache
 from libs.registry.deployments import DeploymentSettings, WantedModel, report_status, wanted_models
 from libs.registry.notify import ALIASES_CHANNEL, DEPLOYMENTS_CHANNEL
 from libs.serving.deployments.keys import CachedKeys
+from libs.serving.deployments.metrics import DeploymentMetrics
 from libs.serving.deployments.snapshot import Snapshot, SnapshotFile
 from libs.serving.deployments.states import Key, States
 from libs.serving.deployments.traffic import Traffic
@@ -82,6 +83,7 @@ class Syncer(Generic[ModelT]):
         models: ModelRepository[ModelT],
         keys: CachedKeys,
         snapshot: SnapshotFile,
+        metrics: DeploymentMetrics,
         *,
         poll_s: float,
         retry_s: float,
@@ -93,6 +95,7 @@ class Syncer(Generic[ModelT]):
         self._models = models
         self._keys = keys
         self._snapshot = snapshot
+        self._metrics = metrics
         self._poll_s = poll_s
         self._retry_s = retry_s
         self._loaded: dict[Key, _Loaded] = {}
@@ -218,7 +221,9 @@ class Syncer(Generic[ModelT]):
         with ExitStack() as lease:
             folder = lease.enter_context(self._cache.lease(wanted.digest, wanted.uri))
             identity = Identity(wanted.model_name, wanted.version, wanted.digest, wanted.version_id)
-            self._models.switch(key, self._kind.load(folder, identity, _run_settings(wanted.settings)))
+            model = self._kind.load(folder, identity, _run_settings(wanted.settings))
+            self._metrics.follow(*key, model.queue)
+            self._models.switch(key, model)
             with suppress(OSError):
                 self._cache.evict(keep=wanted.digest)  # loading may have derived an index, which counts
             return lease.pop_all()
@@ -227,6 +232,7 @@ class Syncer(Generic[ModelT]):
         self._models.remove(key)
         self._loaded.pop(key).lease.close()
         self._failures.pop(key, None)
+        self._metrics.forget(*key)
         log.info("model unloaded", deployment=key.name)
 
     def _conclude(self, key: Key, wanted: WantedModel, failure: _Failure | None, *, report: bool) -> None:

@@ -19,6 +19,7 @@ from libs.serving.recommendation.relations import Relations, read_relations
 from libs.serving.recommendation.session_state import STEP_FILE, SessionStates
 from libs.serving.recommendation.vectors import ItemVectors, read_vectors
 from libs.serving.repository import Identity, RunSettings
+from libs.serving.watching import Watched
 
 if TYPE_CHECKING:
     from libs.serving.recommendation.ann import ItemIndex
@@ -78,6 +79,11 @@ class LoadedRecommender:
         """
         scores: Floats = self.scorer.compute(features, self.settings.timeout_s)
         return scores
+
+    @property
+    def queue(self) -> Watched:
+        """Where its requests wait."""
+        return self.scorer
 
     def close(self) -> None:
         """Nothing to end: memory goes with the last reference."""

@@ -104,8 +104,11 @@ def _of_one_model(
                 answer(read, engine.recommend(model, read.wanted, features))
         except _EXPECTED as error:
             answers[placed.place] = _refused(as_problem(error))
+    began = monotonic()
     with span("compute"):
         found = engine.recommend_many(model, [read.wanted for read in together])
+    if len(together) > 1:  # one alone goes through the model's queue, which is watched
+        recommender.runtime.metrics.batch(project_id, way.answers, len(together), (), monotonic() - began)
     for read, one in zip(together, found, strict=True):
         answer(read, one)
     return answers

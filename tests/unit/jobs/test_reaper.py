@@ -16,7 +16,7 @@ pytestmark = pytest.mark.every_postgres
 
 
 def published(db: Session) -> None:
-    outbox.publish(db, lambda job_id, queue: None)
+    outbox.publish(db, lambda message: None)
     db.commit()
 
 
