@@ -6,6 +6,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.origin import Origin, set_origin
+from libs.tracing import is_traced, span, valid_traceparent
 from libs.web import timing
 from libs.web.access_notes import begin_notes
 from libs.web.metrics import HttpMetrics
@@ -14,6 +15,7 @@ from libs.web.request_id import HEADER, request_id_of
 
 log = structlog.get_logger("octavo.access")
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
+_TRACEPARENT = b"traceparent"
 _LONGEST_PATH = 500
 """Characters of an address that a log line repeats."""
 
@@ -45,11 +47,28 @@ class _Exchange:
         self.status = 0
         self.first_byte_s = 0.0
         self.request_id = request_id_of(dict(scope["headers"]).get(HEADER))
-        set_origin(Origin(self.request_id))
         self.spans = timing.begin_timing()
         self.notes = begin_notes()
 
     async def run(self, receive: Receive) -> None:
+        if not is_traced() or self.scope["path"] in _QUIET_ROUTES:
+            set_origin(Origin(self.request_id))
+            await self._answer(receive)
+            return
+        offered = dict(self.scope["headers"]).get(_TRACEPARENT, b"").decode("latin-1")
+        set_origin(Origin(self.request_id, valid_traceparent(offered)))
+        method = self.scope["method"]
+        with span(method, "server", http_request_method=method, octavo_request_id=self.request_id) as made:
+            await self._answer(receive)
+            made.rename(f"{method} {self.route}")
+            made.set("http.route", self.route)
+            made.set("http.response.status_code", self.status)
+            for name, value in self.notes.items():
+                made.set(f"octavo.{name.replace('_', '.')}", value)
+            if self.status >= 500:
+                made.fail(f"answered {self.status}")
+
+    async def _answer(self, receive: Receive) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         with self.metrics.in_flight.track_inprogress():
@@ -76,8 +95,13 @@ class _Exchange:
         detail = "An unexpected error happened; the service's log has it under this request id."
         await problem_response(500, "internal_error", detail)(self.scope, receive, self.send)
 
+    @property
+    def route(self) -> str:
+        """The template of the route that answers."""
+        return getattr(self.scope.get("route"), "path", "unmatched")
+
     def _record(self) -> None:
-        route = getattr(self.scope.get("route"), "path", "unmatched")
+        route = self.route
         method, total_s = self.scope["method"], perf_counter() - self.started
         self.metrics.observe(method, route, self.status, self.first_byte_s)
         if route in _QUIET_ROUTES and self.status < 400:

@@ -1,15 +1,17 @@
 """One gateway process: `python -m services.gateway`, settings from `OCTAVO_*` and `OCTAVO_GATEWAY_*`."""
 
+from contextlib import ExitStack
 from types import FrameType
 
 import uvicorn
 
 from libs.logs import configure_logs
 from libs.starting import check_database_if_there, starting
+from libs.tracing import tracing
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
 from services.gateway.app import create_app
-from services.gateway.settings import gateway_settings
+from services.gateway.settings import GatewaySettings, gateway_settings
 
 
 class _Server(uvicorn.Server):
@@ -27,9 +29,15 @@ class _Server(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM or SIGINT; open requests have `drain_s` to end."""
     configure_logs("gateway")
-    with starting("gateway"):
-        settings = gateway_settings()
-        check_database_if_there(settings.platform)  # without it, it says what is missing
+    with ExitStack() as opened:
+        with starting("gateway"):
+            settings = gateway_settings()
+            check_database_if_there(settings.platform)  # without it, it says what is missing
+            opened.enter_context(tracing("gateway"))
+        _serve(settings)
+
+
+def _serve(settings: GatewaySettings) -> None:
     app = create_app(settings)
     keep_what_is_loaded()
     config = uvicorn.Config(

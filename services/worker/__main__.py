@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from libs.logs import configure_logs
 from libs.metrics_port import metrics_port
 from libs.starting import check_database, starting
+from libs.tracing import tracing
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
 
@@ -19,6 +20,7 @@ def main() -> None:
             check_database(settings)
             worker = Worker(settings)
             opened.enter_context(metrics_port(settings, worker.registry))
+            opened.enter_context(tracing("worker"))
         worker.run()
 
 

@@ -25,7 +25,7 @@ from libs.models.catalog import METHODS
 from libs.training.run import Inputs, Outcome, Run, Stopped
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.messages import AttemptOrder, Failed, Finished, Started, StoppedEarly
-from services.worker.pipe_run import ChildLog, MessagePipe, PipeRun
+from services.worker.pipe_run import ChildLog, MessagePipe, Phases, PipeRun
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 113
@@ -41,9 +41,10 @@ def main(path: Path) -> int:
     pipe = MessagePipe(folder.messages)
     log = ChildLog(pipe)
     log.write("child_started", method=order.method, device=order.device)
-    run = PipeRun(folder, order, pipe)
+    phases = Phases(pipe, wanted=order.traced and is_main_rank())
+    run = PipeRun(folder, order, pipe, phases)
     try:
-        outcome = execute(order, run, pipe)
+        outcome = execute(order, run, pipe, phases)
     except Stopped as stopped:
         log.write("child_stopped", reason=stopped.reason)
         pipe.send(StoppedEarly(reason=stopped.reason))
@@ -66,13 +67,18 @@ def run_and_exit(path: Path) -> NoReturn:
     os._exit(status)
 
 
-def execute(order: AttemptOrder, run: Run, pipe: MessagePipe) -> Outcome:
+def execute(order: AttemptOrder, run: Run, pipe: MessagePipe, phases: Phases) -> Outcome:
     """Load the method, announce it, run it."""
+    phases.enter("load")
     entry = load_entry(order.method)
     config = config_class(order.method).model_validate(order.config)
     if is_main_rank():
         pipe.send(Started(device=run.device))
-    return entry(config, Inputs(datasets=order.datasets, models=order.models), run)
+    phases.enter("run")
+    try:
+        return entry(config, Inputs(datasets=order.datasets, models=order.models), run)
+    finally:
+        phases.enter("")
 
 
 def load_entry(method: str) -> Callable[[Any, Inputs, Run], Outcome]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from services.worker.devices import Assignment
 
 _SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|PRIVATE|DSN|DATABASE|BROKER|REDIS", re.IGNORECASE)
-_SECRET_PREFIXES = ("AWS_", "PG", "CELERY_", "AZURE_", "GOOGLE_", "GCP_")
+_SECRET_PREFIXES = ("OTEL_", "AWS_", "PG", "CELERY_", "AZURE_", "GOOGLE_", "GCP_")
 
 
 class Launcher(Protocol):

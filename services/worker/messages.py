@@ -53,6 +53,15 @@ class ProcessLogged(_Message):
     fields: dict[str, Any] = {}
 
 
+class PhaseEnded(_Message):
+    """A part of the run is over; times in ns since 1970. Told only where somebody traces."""
+
+    kind: Literal["phase"] = "phase"
+    name: str = Field(max_length=100)
+    began_ns: int = Field(ge=0)
+    ended_ns: int = Field(ge=0)
+
+
 class CheckpointSaved(_Message):
     """A complete, digested checkpoint file lies at `path` (below the attempt folder)."""
 
@@ -100,6 +109,7 @@ Message = Annotated[
     | ProgressReported
     | Logged
     | ProcessLogged
+    | PhaseEnded
     | CheckpointSaved
     | Finished
     | StoppedEarly
@@ -125,5 +135,6 @@ class AttemptOrder(BaseModel):
     models: dict[str, Path]
     resume_from: Path | None = Field(description="Checkpoint file of an earlier attempt.")
     code_version: str
+    traced: bool = Field(default=False, description="Whether somebody wants to know how long each part takes.")
     dataset_digests: dict[str, str] = {}
     model_digests: dict[str, str] = {}

@@ -2,8 +2,11 @@
 
 import fcntl
 import os
+import re
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from types import FrameType
@@ -18,6 +21,7 @@ from services.worker.messages import (
     CheckpointSaved,
     Logged,
     MetricReported,
+    PhaseEnded,
     ProcessLogged,
     ProgressReported,
 )
@@ -56,16 +60,46 @@ class ChildLog:
         self._pipe.send(ProcessLogged(event=event, level=level, pid=os.getpid(), rank=self._rank, fields=fields))
 
 
+class Phases:
+    """The parts of a run, one after the other, told to the supervisor where it wants to know."""
+
+    def __init__(self, pipe: MessagePipe, wanted: bool) -> None:
+        self._pipe = pipe
+        self._wanted = wanted
+        self._name = ""
+        self._began_ns = 0
+
+    def enter(self, name: str) -> None:
+        """The part that was at hand is over unless it goes on, and another one begins; empty: none does."""
+        if name == self._name or not self._wanted:
+            return
+        now_ns = time.time_ns()
+        if self._name:
+            self._pipe.send(PhaseEnded(name=self._name, began_ns=self._began_ns, ended_ns=now_ns))
+        self._name, self._began_ns = name[:100], now_ns
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Something that happens in the middle of a part."""
+        began_ns = time.time_ns()
+        try:
+            yield
+        finally:
+            if self._wanted:
+                self._pipe.send(PhaseEnded(name=name, began_ns=began_ns, ended_ns=time.time_ns()))
+
+
 class PipeRun:
     """The run of this process; under torchrun only rank 0 reports and saves."""
 
-    def __init__(self, folder: AttemptFolder, order: AttemptOrder, pipe: MessagePipe) -> None:
+    def __init__(self, folder: AttemptFolder, order: AttemptOrder, pipe: MessagePipe, phases: Phases) -> None:
         self.seed = order.seed
         self.device = _device_of_rank(order)
         self.folder = folder.files
         self._attempt = folder
         self._resume_from = order.resume_from
         self._pipe = pipe
+        self._phases = phases
         self._is_main = int(os.environ.get("RANK", "0")) == 0
         self._stop_reason: StopReason | None = None
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -76,6 +110,7 @@ class PipeRun:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Report how far the run is, 0 to 1."""
+        self._phases.enter(_words(note) or "run")
         self._send(ProgressReported(fraction=min(max(float(fraction), 0.0), 1.0), note=note[:500]))
 
     def log(self, message: str, level: LogLevel = "info", **fields: Any) -> None:
@@ -98,7 +133,8 @@ class PipeRun:
             return
         from libs.training.checkpoint import publish_checkpoint  # torch, which validation jobs do without
 
-        saved = publish_checkpoint(self._attempt.checkpoints, step, state)
+        with self._phases.within("checkpoint"):
+            saved = publish_checkpoint(self._attempt.checkpoints, step, state)
         self._send(CheckpointSaved(step=step, path=saved.path, digest=saved.digest, size_bytes=saved.size_bytes))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
@@ -115,6 +151,11 @@ class PipeRun:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         """A SIGTERM from elsewhere: the machine goes down."""
         self._stop_reason = self._attempt.read_stop() or "shutdown"
+
+
+def _words(note: str) -> str:
+    """What a note says before its first figure: `epoch 1.5, step 12/80` is the part `epoch`, `exporting` is itself."""
+    return re.split(r"\d", note, maxsplit=1)[0].strip(" ,:")
 
 
 def _device_of_rank(order: AttemptOrder) -> str:

@@ -37,6 +37,7 @@ from libs.origin import Origin, current_origin, new_request_id, set_origin
 from libs.registry.datasets import mark_invalid
 from libs.settings import PlatformSettings, platform_settings
 from libs.starting import check_database, starting
+from libs.tracing import span, tracing
 from services.worker.alive import note_alive
 from services.worker.celery_app import RUN_JOB, make_app
 from services.worker.metrics import RelayMetrics
@@ -162,7 +163,12 @@ class Relay:
         """Ring for a job. Where it comes from goes along in the headers, for whoever looks at messages."""
         job_id, origin = str(message.job_id), message.origin
         headers = {"request_id": origin.request_id}
-        self._app.send_task(RUN_JOB, kwargs={"job_id": job_id}, queue=message.queue, headers=headers, producer=producer)
+        with span("publish", "producer", parent=origin.traceparent, octavo_job_id=job_id) as made:
+            if made.traceparent:
+                headers["traceparent"] = made.traceparent
+            self._app.send_task(
+                RUN_JOB, kwargs={"job_id": job_id}, queue=message.queue, headers=headers, producer=producer
+            )
         self._metrics.published.labels(message.queue).inc()
         log.info("published", job_id=job_id, queue=message.queue, request_id=origin.request_id)
 
@@ -197,8 +203,10 @@ class Relay:
     def _fire(self) -> bool:
         """Each time of a schedule is an origin of its own, as a request is."""
         set_origin(Origin(new_request_id()))
-        with transaction(self._engine) as session:
+        with span("fire schedule") as made, transaction(self._engine) as session:
             run = firing.fire_next(session, self._settings.data_roots)
+            if run is None:
+                made.drop()
         if run is not None:
             log.info(
                 "schedule_fired",
@@ -280,6 +288,7 @@ def main() -> None:
             registry = process_registry()
             registry.register(QueueMetrics(engine, settings.lease_s))
             opened.enter_context(metrics_port(settings, registry))
+            opened.enter_context(tracing("relay"))
         relay = Relay(engine, make_app(settings.broker_url.get_secret_value()), settings, RelayMetrics(registry))
 
         def stop(number: int, frame: FrameType | None) -> None:

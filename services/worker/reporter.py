@@ -21,6 +21,7 @@ from libs.jobs import events, queue, reports
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import MetricPoint
+from libs.tracing import record
 from services.worker.child_logs import write_for_child
 from services.worker.log_budget import LogBudget, storable
 from services.worker.messages import (
@@ -30,6 +31,7 @@ from services.worker.messages import (
     Logged,
     Message,
     MetricReported,
+    PhaseEnded,
     ProcessLogged,
     ProgressReported,
     Started,
@@ -40,8 +42,8 @@ from services.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 _WISH_EVERY_S = 1.0
-_MOST_PROCESS_LINES = 1000
-"""Lines of one child's own log that are written; it is meant to have a handful."""
+_MOST_TOLD = 1000
+"""Lines of one child's own log, and parts of its run, that are passed on; they are meant to be a handful."""
 _SUMMARY_SHARE = 0.005
 """Progress and metric events come at most every 0.5 % of the time a job has run: some 1,500 in ten hours."""
 
@@ -75,7 +77,7 @@ class AttemptReporter:
         self._budget = LogBudget(settings.worker_log_lines_per_s, settings.worker_log_lines)
         self._began = time.monotonic()
         self._next_heartbeat = self._next_wish = self._next_summary = 0.0
-        self._process_lines = 0
+        self._told = 0
         self._closing = False
         self._wake = Event()
         self._thread = thread_of_this_context(self._run, f"octavo-report-{job.id}")
@@ -139,10 +141,8 @@ class AttemptReporter:
                     self._progress = message
                 case Logged():
                     self._entries += self._budget.admit(message.level, message.message, message.fields)
-                case ProcessLogged():
-                    self._process_lines += 1
-                    if self._process_lines <= _MOST_PROCESS_LINES:
-                        write_for_child(message)
+                case ProcessLogged() | PhaseEnded():
+                    self._tell(message)
                 case Started():
                     self._started = message
                     self._wake.set()
@@ -150,6 +150,16 @@ class AttemptReporter:
                     self._on_checkpoint(message)
                 case Finished() | StoppedEarly() | Failed():
                     self.ending = self.ending or message
+
+    def _tell(self, message: ProcessLogged | PhaseEnded) -> None:
+        """Whoever runs the platform, by its log and its traces."""
+        self._told += 1
+        if self._told > _MOST_TOLD:
+            return
+        if isinstance(message, ProcessLogged):
+            write_for_child(message)
+        else:
+            record(message.name, message.began_ns, message.ended_ns)
 
     def _run(self) -> None:
         while not (self._closing or self.lost.is_set()):

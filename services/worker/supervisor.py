@@ -24,6 +24,7 @@ from libs.jobs.tasks import TASKS
 from libs.origin import Origin, current_origin, set_origin
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.errors import RegistryError
+from libs.tracing import is_traced, record, span
 from libs.training.run import StopReason
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.checkpoints import CheckpointUploader
@@ -42,6 +43,8 @@ from services.worker.usage import UsageMeter
 log = structlog.get_logger()
 _TICK_S = 0.1
 _RECORD_RETRY_S = 2.0
+_STOPPED = {"cancel": ExitReason.CANCELLED, "pause": ExitReason.PAUSED}
+_FAILURES = frozenset({ExitReason.ERROR, ExitReason.TIMEOUT, ExitReason.OUT_OF_MEMORY})
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class _Attempt:
     uploader: CheckpointUploader
     stop_reason: StopReason | None = None
     exit_code: int | None = None
+    reason: ExitReason = ExitReason.ERROR
 
 
 class Supervisor:
@@ -97,13 +101,23 @@ class Supervisor:
             return None
         set_origin(Origin(job.request_id or "", job.traceparent))
         bound = {"job_id": str(job.id), "epoch": job.epoch, "request_id": job.request_id}
-        with self._metrics.busy.track_inprogress(), structlog.contextvars.bound_contextvars(**bound):
+        with (
+            self._metrics.busy.track_inprogress(),
+            structlog.contextvars.bound_contextvars(**bound),
+            span(f"attempt {job.method}", "consumer", octavo_job_id=str(job.id), octavo_epoch=job.epoch) as made,
+        ):
             log.info("attempt_started", method=job.method)
             try:
-                self._attempt(job)
+                reason = self._attempt(job)
             except LeaseLost:
                 self._metrics.abandoned.inc()
                 log.warning("attempt_abandoned")
+                made.fail("the lease was lost")
+            else:
+                log.info("attempt_ended", reason=reason)
+                made.set("octavo.attempt.reason", reason)
+                if reason in _FAILURES:
+                    made.fail(reason)
         return job.id
 
     def _ring_for_others(self, rung: UUID) -> None:
@@ -113,7 +127,8 @@ class Supervisor:
             if job is not None and job.status == JobStatus.QUEUED:
                 ring(session, job)
 
-    def _attempt(self, job: Job) -> None:
+    def _attempt(self, job: Job) -> ExitReason:
+        """Run an attempt and write down its end; why it ended."""
         folder = AttemptFolder(self._settings.home / "attempts" / str(job.id) / str(job.epoch))
         folder.make()
         uploader = CheckpointUploader(self._engine, self._store, job, folder)
@@ -123,6 +138,7 @@ class Supervisor:
         uploader.start()
         try:
             self._run_and_record(attempt)
+            return attempt.reason
         finally:
             uploader.close()
             reporter.close()
@@ -132,18 +148,22 @@ class Supervisor:
         """Failures of the worker itself (inputs, storage) are failures of the attempt, and say so."""
         try:
             spec = JobSpec.model_validate(attempt.job.spec)
+            began_ns = time.time_ns()
             with (
                 self._inputs.prepared(attempt.job, attempt.folder) as inputs,
                 self._devices.assigned(wanted_resources(spec), lambda: self._is_unwanted(attempt)) as assignment,
             ):
+                record("prepare", began_ns, time.time_ns())
                 memory = OutOfMemoryWatch()
                 attempt.folder.write_order(self._order(attempt.job, spec, inputs, assignment))
-                self._run_child(attempt, assignment)
-                self._record(attempt, inputs, memory)
+                with span("child"):
+                    self._run_child(attempt, assignment)
+                with span("record"):
+                    self._record(attempt, inputs, memory)
         except LeaseLost:
             raise
         except NoLongerWanted:
-            self._persist(attempt, lambda: self._recorder.stop(attempt.job, None))
+            self._stop(attempt)
         except Exception as error:
             log.warning("attempt_failed", exc_info=error)
             failure = Failed(
@@ -215,6 +235,7 @@ class Supervisor:
             models=inputs.models,
             resume_from=inputs.resume_from,
             code_version=code_version(),
+            traced=is_traced(),
             dataset_digests=inputs.dataset_digests,
             model_digests=inputs.model_digests,
         )
@@ -223,6 +244,7 @@ class Supervisor:
         ending = attempt.reporter.ending
         if isinstance(ending, Finished):
             stored = self._recorder.store(attempt.job, ending, inputs, attempt.folder)
+            attempt.reason = ExitReason.OK
             self._persist(attempt, lambda: self._recorder.succeed(attempt.job, ending, stored))
         elif attempt.stop_reason == "timeout":
             failure = Failed(error="TimeoutError", message=f"it ran longer than its {attempt.job.timeout_s:g} s")
@@ -231,14 +253,18 @@ class Supervisor:
             reason = ExitReason.OUT_OF_MEMORY if ending.out_of_memory else ExitReason.ERROR
             self._fail(attempt, reason, ending, retryable=not (ending.user_error or ending.out_of_memory))
         elif isinstance(ending, StoppedEarly) or attempt.stop_reason is not None:
-            self._persist(attempt, lambda: self._recorder.stop(attempt.job, attempt.exit_code))
+            self._stop(attempt)
         else:
             reason, failure = death(attempt.exit_code, memory_ran_out=memory.happened())
             self._fail(attempt, reason, failure)
 
+    def _stop(self, attempt: _Attempt) -> None:
+        attempt.reason = _STOPPED.get(attempt.reporter.wish or "", ExitReason.SHUTDOWN)
+        self._persist(attempt, lambda: self._recorder.stop(attempt.job, attempt.exit_code))
+
     def _fail(self, attempt: _Attempt, reason: ExitReason, failure: Failed, *, retryable: bool = True) -> None:
         log.warning("attempt_failed", reason=reason, error=failure.error, message=failure.message)
-        code = attempt.exit_code
+        code, attempt.reason = attempt.exit_code, reason
         self._persist(attempt, lambda: self._recorder.fail(attempt.job, reason, failure, code, retryable=retryable))
 
     def _persist(self, attempt: _Attempt, record: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from libs.logs import configure_logs
 from libs.metrics_port import metrics_port
+from libs.tracing import tracing
 from services.worker.launch import python_child
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
@@ -22,5 +23,5 @@ if __name__ == "__main__":
     configure_logs(sys.argv[1] if len(sys.argv) > 1 else "worker")
     settings = worker_settings()
     worker = Worker(settings, launcher=scripted_child)
-    with metrics_port(settings, worker.registry):
+    with metrics_port(settings, worker.registry), tracing("worker"):
         worker.run()

@@ -1,6 +1,7 @@
 """The process of an inference service."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import uvicorn
 from fastapi import FastAPI
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 from libs.logs import configure_logs
 from libs.serving.deployments.settings import ServingSettings
 from libs.starting import check_database_if_there, starting
+from libs.tracing import tracing
 from libs.web.memory import keep_what_is_loaded
 
 
@@ -19,16 +21,18 @@ def serve(service: str, make_app: Callable[[], FastAPI], read_settings: Callable
         read_settings: the settings of the environment; a wrong one ends the process in one line.
     """
     configure_logs(service)
-    with starting(service):
-        settings = read_settings()
-        check_database_if_there(settings.platform)  # without it the snapshot and the cache are served
-    app = make_app()
-    keep_what_is_loaded()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=int(settings.drain_s) or 1,
-    )
+    with ExitStack() as opened:
+        with starting(service):
+            settings = read_settings()
+            check_database_if_there(settings.platform)  # without it the snapshot and the cache are served
+            opened.enter_context(tracing(service))
+        app = make_app()
+        keep_what_is_loaded()
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(settings.drain_s) or 1,
+        )

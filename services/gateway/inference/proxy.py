@@ -8,8 +8,8 @@ import httpx2
 from fastapi import Request
 from starlette.responses import StreamingResponse
 
+from libs.origin import current_origin
 from libs.web.problems import BadGatewayError, UnavailableError, UpstreamTimeoutError
-from libs.web.request_id import current_request_id
 
 _PASSED_ON = frozenset(
     {
@@ -60,7 +60,7 @@ async def forward(
         BadGatewayError: it broke off.
     """
     headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
-    headers["X-Request-ID"] = current_request_id()
+    headers |= _origin_headers()
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
@@ -82,11 +82,18 @@ async def ask(upstream: Upstream, path: str, key: str, body: Any = None) -> http
     Raises:
         UnavailableError, UpstreamTimeoutError, BadGatewayError: as `forward`.
     """
-    headers = {"Authorization": f"Bearer {key}", "X-Request-ID": current_request_id()}
+    headers = {"Authorization": f"Bearer {key}", **_origin_headers()}
     method = "GET" if body is None else "POST"
     answer = await _send(upstream, upstream.client.build_request(method, path, json=body, headers=headers))
     await answer.aread()
     return answer
+
+
+def _origin_headers() -> dict[str, str]:
+    """So that the service logs and traces under the same request."""
+    origin = current_origin()
+    traceparent = {"traceparent": origin.traceparent} if origin.traceparent else {}
+    return {"X-Request-ID": origin.request_id, **traceparent}
 
 
 async def _send(upstream: Upstream, outgoing: httpx2.Request) -> httpx2.Response:
