@@ -21,6 +21,12 @@ class Origin:
     request_id: str = ""
     traceparent: str | None = None
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What a log line says of it."""
+        trace = {"trace_id": self.traceparent.split("-")[1]} if self.traceparent else {}
+        return {"request_id": self.request_id, **trace}
+
 
 _NOWHERE = Origin()
 _current: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)

@@ -5,7 +5,7 @@ from time import perf_counter
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.origin import Origin, set_origin
+from libs.origin import Origin, current_origin, set_origin
 from libs.tracing import is_traced, span, valid_traceparent
 from libs.web import timing
 from libs.web.access_notes import begin_notes
@@ -70,7 +70,7 @@ class _Exchange:
 
     async def _answer(self, receive: Receive) -> None:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        structlog.contextvars.bind_contextvars(**current_origin().log_fields)
         with self.metrics.in_flight.track_inprogress():
             try:
                 await self.app(self.scope, receive, self.send)

@@ -170,7 +170,7 @@ class Relay:
                 RUN_JOB, kwargs={"job_id": job_id}, queue=message.queue, headers=headers, producer=producer
             )
         self._metrics.published.labels(message.queue).inc()
-        log.info("published", job_id=job_id, queue=message.queue, request_id=origin.request_id)
+        log.info("published", job_id=job_id, queue=message.queue, **origin.log_fields)
 
     def _reap_when_due(self) -> None:
         if time.monotonic() < self._next_reap:
@@ -214,7 +214,7 @@ class Relay:
                 outcome=run.outcome,
                 reason=run.reason,
                 job_id=run.job_id and str(run.job_id),
-                request_id=current_origin().request_id,
+                **current_origin().log_fields,
             )
         return run is not None
 

@@ -97,10 +97,11 @@ class Supervisor:
             job = queue.claim(session, rung, self.worker_id, self._settings.lease_s)
         if job is None:
             self._metrics.found_nothing.inc()
-            log.info("rung_in_vain", rung_for=str(rung), request_id=current_origin().request_id)
+            log.info("rung_in_vain", rung_for=str(rung), **current_origin().log_fields)
             return None
-        set_origin(Origin(job.request_id or "", job.traceparent))
-        bound = {"job_id": str(job.id), "epoch": job.epoch, "request_id": job.request_id}
+        origin = Origin(job.request_id or "", job.traceparent)
+        set_origin(origin)
+        bound = {"job_id": str(job.id), "epoch": job.epoch, **origin.log_fields}
         with (
             self._metrics.busy.track_inprogress(),
             structlog.contextvars.bound_contextvars(**bound),

@@ -84,6 +84,8 @@ def check_logs(octavo: Platform, job_id: str) -> None:
     ]
     of_request = [(line["service"], line["event"]) for line in lines if line.get("request_id") == REQUEST_ID]
     assert of_request == of_job
+    trace_id = PARENT.split("-")[1]
+    assert {line["trace_id"] for line in lines if line.get("job_id") == job_id} == {trace_id}
 
 
 def check_traces(spans: Receiver, job_id: str) -> None:
