@@ -35,12 +35,7 @@ class QueueMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The figures."""
-        found = self._figures()
-        up = GaugeMetricFamily("octavo_postgres_up", "Whether Postgres answered this relay in time.")
-        up.add_metric([], float(found is not None))
-        yield up
-        if found is not None:
-            yield from _metrics(found)
+        return _metrics(self._figures())
 
     def _figures(self) -> QueueFigures | None:
         with self._lock:
@@ -58,7 +53,11 @@ class QueueMetrics(Collector):
             return None
 
 
-def _metrics(found: QueueFigures) -> Iterator[Metric]:
+def _metrics(found: QueueFigures | None) -> Iterator[Metric]:
+    up = float(found is not None)
+    yield GaugeMetricFamily("octavo_postgres_up", "Whether Postgres answered this relay in time.", value=up)
+    if found is None:
+        return
     jobs = GaugeMetricFamily(
         "octavo_jobs", "Jobs that have not ended, up to 10,000 a state.", labels=["status", "queue"]
     )
