@@ -17,7 +17,7 @@ from libs.settings import WrongSettings
 
 SpanKind = Literal["internal", "server", "producer", "consumer"]
 Attribute = str | int | float | bool
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Span(Protocol):

@@ -9,7 +9,7 @@ from libs.origin import Origin, current_origin, set_origin
 from libs.tracing import is_traced, span, valid_traceparent
 from libs.web import timing
 from libs.web.access_notes import begin_notes
-from libs.web.metrics import HttpMetrics
+from libs.web.metrics import HttpMetrics, known_method
 from libs.web.problems import problem_response
 from libs.web.request_id import HEADER, request_id_of
 
@@ -57,7 +57,7 @@ class _Exchange:
             return
         offered = dict(self.scope["headers"]).get(_TRACEPARENT, b"").decode("latin-1")
         set_origin(Origin(self.request_id, valid_traceparent(offered)))
-        method = self.scope["method"]
+        method = known_method(self.scope["method"])
         with span(method, "server", http_request_method=method, octavo_request_id=self.request_id) as made:
             await self._answer(receive)
             made.rename(f"{method} {self.route}")

@@ -66,11 +66,14 @@ def test_metrics_count_by_route_and_never_by_address(client: TestClient) -> None
     for number in range(3):
         client.get(f"/v1/models/model-{number}")
         client.get(f"/nowhere/{number}")
+        client.request(f"BREW{number}", "/v1/jobs")
     found = client.get("/metrics").text
     counted = 'octavo_gateway_requests_total{method="GET",route="/v1/models/{name}",status="404"} 3.0'
     assert counted in found
     assert 'route="unmatched",status="404"} 3.0' in found
+    assert 'method="other"' in found
     assert "model-1" not in found
+    assert "BREW" not in found
 
 
 def test_a_database_of_another_schema_is_not_ready(client: TestClient, engine: Engine) -> None:
