@@ -81,11 +81,14 @@ class GruEnds:
         places = torch.arange(items.shape[1]).unsqueeze(1)
         alive = (lengths > places).sum(1).tolist()
         states = self._candidate_bias.new_zeros(len(items), width)
+        opened_of, candidate_of = states.new_empty(len(items), gates), torch.empty_like(states)
+        less_one = states.new_tensor(-1.0)
         for ids, rows in zip(items[order].T.contiguous(), alive, strict=True):
             x, state = self._inputs(ids[:rows]), states[:rows]
-            opened = torch.addmm(x[:, :gates], state, self._gates).sigmoid_()
-            candidate = torch.addmm(self._candidate_bias, state, self._candidate)
-            candidate.mul_(opened[:, :width]).add_(x[:, gates:]).sigmoid_().mul_(2).sub_(1)
+            opened = torch.addmm(x[:, :gates], state, self._gates, out=opened_of[:rows]).sigmoid_()
+            candidate = torch.addmm(self._candidate_bias, state, self._candidate, out=candidate_of[:rows])
+            torch.addcmul(x[:, gates:], opened[:, :width], candidate, out=candidate).sigmoid_()
+            torch.add(less_one, candidate, alpha=2, out=candidate)
             state.lerp_(candidate, opened[:, width:])
         ends = torch.empty_like(states)
         ends[order] = states
