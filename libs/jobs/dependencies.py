@@ -116,14 +116,10 @@ def _because_of(other: Job) -> str:
 
 
 def family(session: Session, job_id: UUID) -> list[Job]:
-    """A job and those that have not ended and were made for it alone, all locked, oldest first.
-
-    Raises:
-        NoResultFound: there is no such job.
-    """
+    """A job and those that have not ended and were made for it alone, all locked, oldest first."""
     ids = _alone_for(session, job_id)
-    rows = select(Job).where(Job.id.in_({job_id, *ids})).order_by(Job.created_at, Job.id).with_for_update()
-    jobs = session.scalars(rows.execution_options(populate_existing=True)).all()
+    rows = select(Job).where(Job.id.in_({job_id, *ids})).order_by(Job.created_at, Job.id)
+    jobs = session.scalars(moves.locked(rows).execution_options(populate_existing=True)).all()
     still = {job_id, *_alone_for(session, job_id)}  # one may have ended, or been taken by another job, meanwhile
     return [job for job in jobs if job.id in still]
 
@@ -183,12 +179,12 @@ def settle_all(session: Session, limit: int = 100) -> int:
 
 def _locked(session: Session, jobs: Select[Job], limit: int) -> Sequence[Job]:
     """The oldest of them, locked; those that somebody else has locked are passed over."""
-    oldest = jobs.order_by(Job.created_at, Job.id).limit(limit).with_for_update(skip_locked=True, of=Job)
+    oldest = moves.locked(jobs.order_by(Job.created_at, Job.id).limit(limit), skip=True)
     return session.scalars(oldest.execution_options(populate_existing=True)).all()
 
 
 def _waiting_for(session: Session, job: Job) -> list[Job]:
     waiting = select(Job).join(JobDependency, JobDependency.job_id == Job.id)
     of_job = waiting.where(JobDependency.depends_on == job.id, Job.status == JobStatus.WAITING)
-    locked = of_job.order_by(Job.created_at, Job.id).with_for_update(of=Job)
-    return list(session.scalars(locked.execution_options(populate_existing=True)))
+    found = moves.locked(of_job.order_by(Job.created_at, Job.id))
+    return list(session.scalars(found.execution_options(populate_existing=True)))

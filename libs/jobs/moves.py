@@ -1,14 +1,26 @@
 """The one way a job changes its state: lock the row, check the table of moves, write the event."""
 
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, JobAttempt, Json
 from libs.jobs import counts, events, outbox
 from libs.jobs.errors import InvalidMove, JobNotFound, LeaseLost
 from libs.jobs.states import ACTIVE, ALLOWED_MOVES, TERMINAL, ExitReason, JobStatus
+
+T = TypeVar("T")
+
+
+def locked(jobs: Select[T], *, skip: bool = False) -> Select[T]:
+    """The query that locks the jobs it finds until the transaction ends, or passes over those somebody else has locked.
+
+    Not `FOR UPDATE`: a transaction that updates a job twice shares the key of its parent's row, and two such that then
+    lock the parent would wait for each other.
+    """
+    return jobs.with_for_update(of=Job, key_share=True, skip_locked=skip)
 
 
 def lock(session: Session, job_id: UUID, project_id: UUID | None = None) -> Job:
@@ -17,7 +29,7 @@ def lock(session: Session, job_id: UUID, project_id: UUID | None = None) -> Job:
     Raises:
         JobNotFound: it does not exist, or belongs to another project.
     """
-    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    job = session.scalar(locked(select(Job).where(Job.id == job_id)).execution_options(populate_existing=True))
     if job is None or (project_id is not None and job.project_id != project_id):
         raise JobNotFound(job_id)
     return job
@@ -29,8 +41,8 @@ def lock_attempt(session: Session, job_id: UUID, epoch: int) -> Job:
     Raises:
         LeaseLost: the attempt was reaped, superseded, or has ended.
     """
-    running = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.status.in_(ACTIVE)).with_for_update()
-    job = session.scalar(running.execution_options(populate_existing=True))
+    running = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.status.in_(ACTIVE))
+    job = session.scalar(locked(running).execution_options(populate_existing=True))
     if job is None:
         raise LeaseLost(job_id, epoch)
     return job

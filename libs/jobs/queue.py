@@ -13,7 +13,7 @@ from libs.database.tables import Job, JobAttempt, Json
 from libs.jobs import counts, events
 from libs.jobs.dependencies import end
 from libs.jobs.errors import LeaseLost
-from libs.jobs.moves import close_attempt, lock_attempt, move, queue_up
+from libs.jobs.moves import close_attempt, lock_attempt, locked, move, queue_up
 from libs.jobs.states import ACTIVE, ExitReason, JobStatus
 
 _WISHES = {JobStatus.CANCELLING: "cancel", JobStatus.PAUSING: "pause"}
@@ -36,9 +36,8 @@ def claim(session: Session, rung: UUID, worker_id: UUID, lease_s: float) -> Job 
         .where(Job.status == JobStatus.QUEUED, Job.queue == queue, due)
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
         .limit(1)
-        .with_for_update(skip_locked=True)
     )
-    job_id = session.scalar(first)
+    job_id = session.scalar(locked(first, skip=True))
     return None if job_id is None else _take(session, job_id, worker_id, lease_s)
 
 

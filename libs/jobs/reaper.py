@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, Outbox
 from libs.jobs import dependencies
-from libs.jobs.moves import close_attempt, move, queue_up, ring
+from libs.jobs.moves import close_attempt, locked, move, queue_up, ring
 from libs.jobs.queue import failure_reason
 from libs.jobs.states import ACTIVE, ExitReason, JobStatus
 
@@ -36,8 +36,8 @@ def reap(session: Session, limit: int = 100) -> Reaped:
 
 def _reap_lost(session: Session, limit: int) -> int:
     expired = select(Job).where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.clock_timestamp())
-    jobs = session.scalars(expired.order_by(Job.created_at, Job.id).limit(limit).with_for_update(skip_locked=True))
-    lost = jobs.all()
+    oldest = expired.order_by(Job.created_at, Job.id).limit(limit)
+    lost = session.scalars(locked(oldest, skip=True)).all()
     for job in lost:
         _lose(session, job)
     return len(lost)
@@ -61,7 +61,7 @@ def _lose(session: Session, job: Job) -> None:
 
 def _queue_due(session: Session, limit: int) -> int:
     due = select(Job).where(Job.status == JobStatus.RETRY_WAIT, Job.not_before <= func.clock_timestamp())
-    jobs = session.scalars(due.order_by(Job.not_before).limit(limit).with_for_update(skip_locked=True)).all()
+    jobs = session.scalars(locked(due.order_by(Job.not_before).limit(limit), skip=True)).all()
     for job in jobs:
         queue_up(session, job)
     return len(jobs)
@@ -79,8 +79,7 @@ def ring_again(session: Session, queue: str, missing: int, older_than_s: float) 
     before = func.clock_timestamp() - timedelta(seconds=older_than_s)
     unpublished = select(Outbox).where(Outbox.job_id == Job.id).exists()
     silent = select(Job).where(Job.status == JobStatus.QUEUED, Job.queue == queue, Job.rung_at < before, ~unpublished)
-    oldest = silent.order_by(Job.rung_at).limit(missing).with_for_update(skip_locked=True)
-    jobs = session.scalars(oldest).all()
+    jobs = session.scalars(locked(silent.order_by(Job.rung_at).limit(missing), skip=True)).all()
     for job in jobs:
         ring(session, job)
     return [job.id for job in jobs]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from libs.database.tables import Job
 from libs.jobs import dependencies
 from libs.jobs.errors import GroupNotFound, InvalidMove, JobNotFound
-from libs.jobs.moves import move, queue_up
+from libs.jobs.moves import locked, move, queue_up
 from libs.jobs.states import TERMINAL, JobStatus
 
 
@@ -49,7 +49,7 @@ def cancel_group(session: Session, project_id: UUID, group_id: UUID) -> int:
         GroupNotFound: there is no such group.
     """
     members = select(Job).where(Job.group_id == group_id, Job.project_id == project_id)
-    jobs = session.scalars(members.order_by(Job.created_at, Job.id).with_for_update()).all()
+    jobs = session.scalars(locked(members.order_by(Job.created_at, Job.id))).all()
     if not jobs:
         raise GroupNotFound(group_id)
     live = [job for job in jobs if job.status not in TERMINAL]

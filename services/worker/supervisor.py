@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from libs.database.engine import is_transient, transaction
 from libs.database.tables import Job
 from libs.jobs import queue
-from libs.jobs.errors import LeaseLost
-from libs.jobs.moves import ring
+from libs.jobs.errors import JobNotFound, LeaseLost
+from libs.jobs.moves import lock, ring
 from libs.jobs.spec import JobSpec, Resources
 from libs.jobs.states import ExitReason, JobStatus
 from libs.jobs.tasks import TASKS
@@ -123,9 +124,9 @@ class Supervisor:
 
     def _ring_for_others(self, rung: UUID) -> None:
         """This worker ends: the message it took is published again."""
-        with transaction(self._engine) as session:
-            job = session.get(Job, rung, with_for_update=True)
-            if job is not None and job.status == JobStatus.QUEUED:
+        with suppress(JobNotFound), transaction(self._engine) as session:
+            job = lock(session, rung)
+            if job.status == JobStatus.QUEUED:
                 ring(session, job)
 
     def _attempt(self, job: Job) -> ExitReason:

@@ -82,6 +82,8 @@ def _show(job: "Job") -> None:
     screen.print(f"{job.status}{reason}", style=_STYLES.get(job.status), markup=False, soft_wrap=True)
     print_facts(_facts(job))
     _show_children(job)
+    for sentence in ((job.result or {}).get("details") or {}).get("verdicts", []):
+        screen.print(sentence, markup=False, soft_wrap=True)
     print_metrics((job.result or {}).get("metrics", {}))
     print_settings((job.spec or {}).get("config", {}))
     error = job.error or {}

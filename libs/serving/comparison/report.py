@@ -37,11 +37,11 @@ def write_report(folder: Path, result: Result) -> None:
 
 def _tiles(result: Result) -> list[Tile]:
     tiles = [
-        Tile(arm, f"{MAIN.shown(figures[MAIN.name].mean)} %", f"accuracy, sd {MAIN.shown(figures[MAIN.name].sd)}")
+        Tile(arm, f"{figures[MAIN.name].mean:.1%}", f"accuracy, sd {figures[MAIN.name].sd:.1%}")
         for arm, figures in result.arms.items()
     ]
     if result.teacher:
-        tiles.append(Tile("teacher", f"{MAIN.shown(result.teacher[MAIN.name])} %", "accuracy"))
+        tiles.append(Tile("teacher", f"{result.teacher[MAIN.name]:.1%}", "accuracy"))
     return tiles
 
 
@@ -69,7 +69,7 @@ def _means(result: Result) -> Section:
 
 
 def _differences(result: Result) -> Section:
-    header = ["", "Figure", "Mean", "95 % from", "to", "Larger than the spread", "Interval without 0", "Better"]
+    header = ["", "Figure", "Mean", "95 % from", "to", "Larger than the spread", "Interval without 0", "In favour of"]
     rows = [
         [f"{result.of} - {baseline}", *_difference_row(figure, result, baseline)]
         for baseline in result.differences
@@ -84,7 +84,8 @@ def _differences(result: Result) -> Section:
 
 def _difference_row(figure: Figure, result: Result, baseline: str) -> list[str]:
     found = result.differences[baseline][figure.name]
-    better = (found.mean > 0) == figure.more_is_better and found.mean != 0
+    is_better = (found.mean > 0) == figure.more_is_better
+    winner = result.of if is_better else baseline
     return [
         figure.title,
         figure.shown(found.mean, signed=True),
@@ -92,7 +93,7 @@ def _difference_row(figure: Figure, result: Result, baseline: str) -> list[str]:
         figure.shown(found.high, signed=True),
         "yes" if found.larger_than_spread else "no",
         "yes" if found.excludes_zero else "no",
-        result.of if better else (baseline if found.mean else "neither"),
+        winner if found.larger_than_spread else "neither",
     ]
 
 

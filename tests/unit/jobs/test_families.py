@@ -1,13 +1,16 @@
 """Jobs made for a job: its teacher's, and the runs it compares. One transaction makes them, one rule ends them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobDependency
 from libs.jobs import queue, wishes
 from libs.jobs.dependencies import needed
@@ -268,6 +271,32 @@ def test_clone_makes_all_anew_but_keeps_a_teacher_that_is_there(db: Session) -> 
     other = clone(db, DEFAULT_PROJECT_ID, compared.id)
     assert needs(db, other).keys() == needs(db, compared).keys()
     assert not {one.id for one in needs(db, other).values()} & {one.id for one in needs(db, compared).values()}
+
+
+def test_whoever_writes_at_the_same_time_nobody_waits_for_each_other(engine: Engine, db: Session) -> None:
+    for _ in range(4):
+        job = accepted(db, **COMPARED)
+        queued = [other for other in needs(db, job).values() if other.status == "queued"]
+        teacher, run = (start(db, other).id for other in queued[:2])
+        whole = job.id
+        writes: list[Callable[[Session], object]] = [
+            lambda s, one=teacher: queue.fail(s, one, 1, ExitReason.ERROR, {"message": "x"}, retryable=False),
+            lambda s, one=run: queue.fail(s, one, 1, ExitReason.ERROR, {"message": "x"}, retryable=False),
+            lambda s, one=whole: wishes.pause(s, DEFAULT_PROJECT_ID, one),
+            lambda s, one=whole: wishes.cancel(s, DEFAULT_PROJECT_ID, one),
+            reap,
+        ]
+
+        def write(what: Callable[[Session], object]) -> None:
+            with suppress(InvalidMove), transaction(engine) as session:
+                what(session)
+
+        with ThreadPoolExecutor(len(writes)) as pool:
+            list(pool.map(write, writes))
+        reap(db)
+        db.commit()
+        family = [*needs(db, job).values(), job]
+        assert {one.status for one in family} <= {"failed", "cancelled", "cancelling"}
 
 
 def test_what_is_needed_is_not_deleted(db: Session) -> None:
