@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from libs.client.cli.output import console, duration, figure, in_order, print_metrics, seconds_between
+from libs.client.cli.output import console, duration, figure, in_order, seconds_between
+from libs.client.cli.result_view import print_result
 from libs.client.records import Event
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _show_result(octavo: "Octavo", job: "Job") -> None:
     result = job.result or {}
     took = duration(seconds_between(job.started_at, job.finished_at))
     console().print(f"[bold green]{job.name} succeeded[/] in {took}")
-    print_metrics(result.get("metrics", {}))
+    print_result(job)
     made = result.get("model")
     if made:
         reason = f" ({made['status_reason']})" if made.get("status_reason") else ""

@@ -15,11 +15,11 @@ from libs.client.cli.output import (
     duration,
     print_facts,
     print_json,
-    print_metrics,
     print_settings,
     print_table,
     seconds_between,
 )
+from libs.client.cli.result_view import print_result
 from libs.client.records import JobState
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ def _show(job: "Job") -> None:
     screen.print(f"{job.status}{reason}", style=_STYLES.get(job.status), markup=False, soft_wrap=True)
     print_facts(_facts(job))
     _show_children(job)
-    for sentence in ((job.result or {}).get("details") or {}).get("verdicts", []):
-        screen.print(sentence, markup=False, soft_wrap=True)
-    print_metrics((job.result or {}).get("metrics", {}))
+    print_result(job)
     print_settings((job.spec or {}).get("config", {}))
     error = job.error or {}
     if error.get("traceback") and not error.get("user_error"):

@@ -109,6 +109,7 @@ def _details(result: Result) -> dict[str, Any]:
         "seeds": list(result.seeds),
         "split": result.split,
         "pictures": result.pictures,
+        "figures": {arm: {name: [one.mean, one.sd] for name, one in arms.items()} for arm, arms in result.arms.items()},
         "verdicts": list(result.verdicts),
         "larger_than_spread": {name: one["accuracy"].larger_than_spread for name, one in result.differences.items()},
     }

@@ -186,3 +186,18 @@ def test_a_report_is_written_where_it_can_be(octavo, gateway, tmp_path):
     refused = octavo("jobs", "report", JOB_ID, "-o", tmp_path / "nowhere" / "r.html")
     assert refused.code == 1
     assert "cannot be written" in refused.err
+
+
+def test_a_comparison_shows_its_runs_and_what_came_out(octavo, gateway):
+    child = {"id": "aaaaaaaa-1", "role": "runs/afd/0", "status": "succeeded", "progress": 1.0}
+    details = {"seeds": [0, 1], "figures": {"afd": {"accuracy": [0.9, 0.01]}}, "verdicts": ["It is not larger."]}
+    job = {
+        "id": "3f0c1e6d-0d6f-4a7c-9d1f-8f6f0a4b2c1d", "name": "c", "method": "compare", "status": "succeeded",
+        "created_at": "2026-06-01T01:00:00Z", "children": [child], "result": {"metrics": {}, "details": details},
+    }  # fmt: skip
+    gateway.answers[f"GET /v1/jobs/{job['id']}"] = job
+    ended = octavo("jobs", "show", job["id"])
+    assert ended.code == 0, ended.err
+    assert any(line.split() == ["aaaaaaaa", "runs/afd/0", "succeeded", "100%"] for line in ended.lines)
+    assert any(line.split() == ["afd", "0.9", "±", "0.01"] for line in ended.lines)
+    assert "It is not larger." in ended.lines

@@ -15,6 +15,7 @@ from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobDependency
 from libs.jobs import queue, wishes
 from libs.jobs.dependencies import needed
 from libs.jobs.errors import DependencyNotFound, InvalidMove, JobInUse, RequestRefused
+from libs.jobs.firing import submit_plan
 from libs.jobs.reaper import reap
 from libs.jobs.retention import delete_job
 from libs.jobs.spec import parse_spec
@@ -297,6 +298,20 @@ def test_whoever_writes_at_the_same_time_nobody_waits_for_each_other(engine: Eng
         db.commit()
         family = [*needs(db, job).values(), job]
         assert {one.status for one in family} <= {"failed", "cancelled", "cancelling"}
+
+
+def test_teacher_and_runs_read_the_version_that_a_schedule_makes_first(db: Session) -> None:
+    dataset = {"name": "pets", "source": {"public": "fashion-mnist"}}
+    new = submit_plan(db, DEFAULT_PROJECT_ID, COMPARED, dataset, "", schedule="nightly").job
+    validation, teacher, run, *_ = [other for other, _ in needed(db, new.id)]
+    assert validation.method == "validate-dataset"
+    assert teacher.spec["datasets"] == run.spec["datasets"] == {"train": "pets@2"}
+    assert statuses([teacher, run]) == ["waiting", "waiting"]
+    assert [other.id for other, role in needed(db, teacher.id) if role is None] == [validation.id]
+    assert {one.schedule for one in (teacher, run)} == {"nightly"}
+    queue.succeed(db, start(db, validation).id, 1, {})
+    db.expire_all()
+    assert statuses([teacher, run]) == ["queued", "waiting"]
 
 
 def test_what_is_needed_is_not_deleted(db: Session) -> None:

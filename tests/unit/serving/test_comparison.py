@@ -45,6 +45,7 @@ def test_means_paired_differences_and_agreement(
     assert outcome.metrics["frskd/agreement"] == pytest.approx(1 - wrong / 6)
     assert outcome.metrics["supervised/agreement"] == pytest.approx((1 - wrong / 6 + 1) / 2)
     assert outcome.details["larger_than_spread"] == {"supervised": False}
+    assert outcome.details["figures"]["frskd"]["accuracy"] == [1.0, 0.0]
     assert "is not larger than the spread of the seeds" in outcome.details["verdicts"][0]
     report = json.loads((outcome.report / "report.json").read_text())
     assert report["arms"]["supervised"]["accuracy"]["values"] == pytest.approx([1.0, 4 / 6])

@@ -1,0 +1,31 @@
+"""The figures of a job that has succeeded; of a comparison, mean and spread of each arm and a plain answer for each
+baseline."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from libs.client.cli.output import console, figure, print_metrics, print_table
+
+if TYPE_CHECKING:
+    from libs.client.jobs import Job
+
+
+def print_result(job: "Job") -> None:
+    """The figures; nothing while there are none."""
+    result = job.result or {}
+    if job.method == "compare" and result:
+        _print_comparison(result["details"])
+    else:
+        print_metrics(result.get("metrics", {}))
+
+
+def _print_comparison(details: Mapping[str, Any]) -> None:
+    arms: Mapping[str, Mapping[str, tuple[float, float]]] = details["figures"]
+    names = list(dict.fromkeys(name for figures in arms.values() for name in figures))
+    rows = [
+        (arm, *(f"{figure(figures[name][0])} ± {figure(figures[name][1])}" for name in names))
+        for arm, figures in arms.items()
+    ]
+    print_table((f"mean ± sd of {len(details['seeds'])} seeds", *names), rows)
+    for sentence in details["verdicts"]:
+        console().print(sentence, markup=False, soft_wrap=True)
