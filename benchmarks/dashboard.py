@@ -52,6 +52,8 @@ ROUTES = (
     f"/jobs/{rows.LONG}/now", f"/jobs/{rows.LONG}/log?before=5000", f"/jobs/{rows.LONG}/curves",
     f"/jobs/{rows.RUNNING}", f"/jobs/{rows.RUNNING}/now", "/datasets", "/datasets/set-1", "/new-dataset",
     "/models", "/models/model-0", "/models/model-0/versions/1", "/models/model-1/versions/1",
+    "/schedules", "/schedules/nightly-1", "/new-schedule?method=update", "/jobs?schedule=nightly-1", "/feedback",
+    "/jobs/new?method=afd", "/try?deployment=served-1&other=model-9@4", "/deployments/served-1/traffic",
     "/models/compare?version=model-0@1&version=model-0@2", "/deployments", "/deployments/served-1",
     "/deployments/served-1/now", "/try", "/workers", "/keys", "/login",
 )  # fmt: skip

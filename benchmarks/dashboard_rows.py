@@ -133,6 +133,7 @@ def _job(job_id: UUID, name: str, status: str, spec: Row, place: int, events: in
         "lease_expires_at": _NOW + timedelta(days=1) if status == "running" else None,
         "result": {"metrics": {"test/accuracy": 0.9}, "details": {"epochs": 5}} if status == "succeeded" else None,
         "error": {"error": "RuntimeError", "message": "no"} if status == "failed" else None,
+        "schedule": f"nightly-{place % SCHEDULES}" if place % 3 else None,
     }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class UsageMeter:
                 spent[process.pid] = times.user + times.system
                 used_s += spent[process.pid] - self._cpu_s.get(process.pid, 0.0)
                 memory += process.memory_info().rss
-        if not spent:
+        if not memory:  # it has ended, and only its exit status is left
             return {}
         cores = max(0.0, used_s / max(now - self._last_read, 1e-3))
         self._cpu_s, self._last_read = spent, now

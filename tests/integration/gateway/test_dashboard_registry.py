@@ -43,7 +43,10 @@ def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, dig
         row.description = HOSTILE
         version = datasets.list_versions(session, row)[0]
         version.report = {
-            "problems": [{"level": "warning", "message": HOSTILE}],
+            "problems": [
+                {"severity": "warning", "code": "ties", "message": HOSTILE},
+                {"code": "public", "message": "cannot be fetched"},
+            ],
             "preview": [{"user": HOSTILE, "item": "i1", "time": "2026-01-01T00:00:00+00:00", "type": None}],
             "leakage": {"test_targets": 3, HOSTILE: {"deep": 1, "empty": {}}},
         }
@@ -55,6 +58,9 @@ def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, dig
         assert "<script>" not in page
         assert "&lt;script&gt;" in page
     assert "First events" in films
+    assert re.search(
+        r'<li><strong class="error">error</strong> cannot be fetched</li><li><span class="help">warning', films
+    )
     assert "test targets: 3, &lt;script&gt;" in films
     assert re.search(r'<th scope="row">cat</th><td data-label="train" class="number">3</td>', pictures)
     assert '<img class="sheet" src="/datasets/digits/versions/1/preview"' in pictures

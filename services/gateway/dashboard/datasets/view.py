@@ -13,6 +13,7 @@ from services.gateway.datasets import service
 from services.gateway.datasets.schemas import DatasetDetail, DatasetVersion
 
 CLASSES = 60
+_COLUMNS = ("user", "item", "time", "type")
 _SHOWN = frozenset({"problems", "problem_counts", "preview", "classes", "splits", "notes", "duplicates"})
 """Parts of a report that the page shows in their own way; the rest is listed as it is."""
 
@@ -86,13 +87,13 @@ class DatasetPage:
     def problems(self) -> list[dict[str, Any]]:
         """What is wrong, the worst first."""
         found: list[dict[str, Any]] = self.report.get("problems", [])
-        return sorted(found, key=lambda problem: problem.get("level") != "error")
+        return sorted(found, key=lambda problem: problem.get("severity") == "warning")
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The first events."""
+        """The first events, the columns in the order people think of them."""
         found: list[dict[str, Any]] = self.report.get("preview", [])
-        return found
+        return [{name: row[name] for name in (*_COLUMNS, *row) if name in row} for row in found]
 
 
 def _words(value: Any) -> str:

@@ -212,7 +212,8 @@ def _teacher(field: Field, models: Sequence[str]) -> Field:
     named = replace(
         named, title="a model that is there", fields=(replace(reference, label="model", options=tuple(models)),)
     )
-    return replace(field, required=True, variants=(named, replace(made, title="one that is made first")))
+    words = "It classifies the same pictures. One that is made first is a job of its own, which this one waits for."
+    return replace(field, help=words, required=True, variants=(named, replace(made, title="one that is made first")))
 
 
 def _job_fields(method: str, typed: Typed) -> list[Field]:

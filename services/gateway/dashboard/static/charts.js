@@ -78,7 +78,7 @@ window.octavoCharts = (() => {
         width: this.plot.clientWidth || 400,
         height,
         scales: { x: { time: false } },
-        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(figure) }],
+        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : String(Number(tick.toPrecision(4))))) }],
         series: [{ label: this.axis, value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
         cursor: { points: { size: 7 } },
       };
