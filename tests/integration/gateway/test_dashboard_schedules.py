@@ -34,6 +34,9 @@ def test_a_schedule_is_made_by_its_form_and_steered(browser: Browser, client: Te
     assert '<a href="/schedules/nightly">nightly</a>' in browser.get(ran).text
     assert f'<a href="{ran}">digits-frskd</a>' in browser.get("/schedules/nightly").text
     assert "digits-frskd" in browser.get("/jobs?schedule=nightly").text
+    plan = {"name": "weekly", "every_s": 7 * 86_400, "job": {"method": "frskd", "datasets": {"train": "digits"}}}
+    assert client.post("/v1/schedules", json=plan).status_code == 201
+    assert "every 7 d" in browser.get("/schedules/weekly").text  # its job has no more than it needs
     assert "No job fits" in browser.get("/jobs?schedule=weekly").text
     busy = browser.submit("/schedules/nightly/run")
     assert (busy.status_code, "has not ended" in busy.text) == (409, True)
