@@ -218,7 +218,7 @@ def clone(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
 def retry(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
     """A failed or cancelled job as a new one that goes on from its newest checkpoint.
 
-    Jobs it needs first are used again if they have succeeded or run yet, and retried if they have not.
+    Jobs it needs first are used again if they, or retries of them, have succeeded or run yet; else they are retried.
 
     Raises:
         JobNotFound: there is no such job.
@@ -246,6 +246,8 @@ def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, gro
             after += [other.id] if other.status not in TERMINAL else []
         elif other.id in made:
             needs[role] = made[other.id]
+        elif (again := _usable_retry(session, other)) is not None:
+            needs[role] = again
         elif other.status in (JobStatus.FAILED, JobStatus.CANCELLED):
             needs[role] = _retry(session, moves.lock(session, other.id), made, uuid4(), runs).id
         elif other.status == JobStatus.CANCELLING:
@@ -265,6 +267,13 @@ def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, gro
         session.add(JobCheckpoint(job_id=new.id, epoch=0, step=checkpoint.step, artifact_id=checkpoint.artifact.id))
         session.flush()
     return new
+
+
+def _usable_retry(session: Session, job: Job) -> UUID | None:
+    """The newest retry of a job, by a user or for another one, that has succeeded or may do so yet."""
+    usable = Job.status.not_in((JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING))
+    retries = select(Job.id).where(Job.retry_of == job.id, usable)
+    return session.scalar(retries.order_by(Job.created_at.desc()).limit(1))
 
 
 def _check_complete(old: Job, spec: JobSpec, needs: Mapping[str, UUID]) -> None:

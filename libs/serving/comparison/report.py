@@ -7,7 +7,8 @@ from pydantic_core import to_json
 
 from libs.serving.comparison.results import Result
 from libs.serving.comparison.statistics import MAIN, Figure
-from libs.training.report.page import Section, Table, Tile, render_page
+from libs.training.report.charts import line_chart
+from libs.training.report.page import Chart, Section, Table, Tile, render_page
 
 MOST_CLASSES = 40
 
@@ -105,7 +106,16 @@ def _seeds(result: Result) -> Section:
         for index, seed in enumerate(result.seeds)
     ]
     numeric = frozenset(range(1, len(figures) + 2))
-    return Section("Every seed", "", [Table(["", "Seed", *(f.title for f in figures)], rows, numeric)])
+    seeds = [float(number) for number in range(1, len(result.seeds) + 1)]
+    accuracy = {arm: (seeds, [100 * value for value in found[MAIN.name].values]) for arm, found in result.arms.items()}
+    return Section(
+        "Every seed",
+        "",
+        [
+            Chart(line_chart(accuracy, "run", MAIN.title), "Accuracy of the runs, in the order of the seeds."),
+            Table(["", "Seed", *(figure.title for figure in figures)], rows, numeric),
+        ],
+    )
 
 
 def _costs(result: Result) -> Section:

@@ -355,6 +355,9 @@ def test_a_job_shows_those_it_needs_and_they_lead_back(browser: Browser, client:
         f'<a href="/jobs/{job["id"]}">that one</a> waits for its model'
         in browser.get(f"/jobs/{job['teacher_job']}").text
     )
+    compared = client.post("/v1/jobs", json={**request, "compare": {"seeds": [0, 1]}}).json()
+    for address in (f"/jobs/{compared['id']}", f"/jobs/new?from={compared['id']}", "/jobs/new?method=compare"):
+        assert browser.get(address).status_code == 200, address
 
 
 def test_a_failed_job_says_why_and_shows_its_log_by_pages(browser: Browser, engine: Engine, job_id: str):

@@ -247,6 +247,17 @@ def test_retry_uses_again_what_succeeded_and_retries_the_rest_once(db: Session) 
     assert count(db) == 8 + 7
 
 
+def test_retry_takes_the_retry_that_a_user_made_of_a_run(db: Session) -> None:
+    job = accepted(db, **FRSKD)
+    failed = needs(db, job)["runs/frskd/1"]
+    fail(db, failed)
+    run = db.get_one(Job, retry(db, DEFAULT_PROJECT_ID, failed.id).id)
+    succeed(db, run)
+    again = retry(db, DEFAULT_PROJECT_ID, job.id)
+    assert needs(db, again)["runs/frskd/1"].id == run.id
+    assert count(db) == 5 + 1 + 1, "the other runs were not cancelled yet, and go on"
+
+
 def test_retry_waits_until_what_is_needed_has_been_cancelled(db: Session) -> None:
     job = accepted(db, **TRAINED)
     running = start(db, teacher_of(db, job))
