@@ -194,17 +194,19 @@ def test_cancel_passes_on_to_what_was_made_for_the_job_alone(db: Session) -> Non
 
 
 def test_a_teacher_that_another_job_waits_for_goes_on(db: Session) -> None:
-    first = accepted(db, **TRAINED)
-    teacher = teacher_of(db, first)
-    wishes.cancel(db, DEFAULT_PROJECT_ID, first.id)
+    job = accepted(db, **TRAINED)
+    teacher = teacher_of(db, job)
+    wishes.cancel(db, DEFAULT_PROJECT_ID, job.id)
     assert teacher.status == "cancelled"
-    again = retry(db, DEFAULT_PROJECT_ID, first.id)
-    made = teacher_of(db, again)
-    assert (made.retry_of, made.status, made.parent_id) == (teacher.id, "queued", again.id)
-    wishes.cancel(db, DEFAULT_PROJECT_ID, again.id)
-    third = retry(db, DEFAULT_PROJECT_ID, again.id)
-    fourth = retry(db, DEFAULT_PROJECT_ID, again.id)
-    assert teacher_of(db, third).id != teacher_of(db, fourth).id
+    first, second = (retry(db, DEFAULT_PROJECT_ID, job.id) for _ in range(2))
+    shared = teacher_of(db, first)
+    assert (shared.retry_of, shared.status, shared.parent_id) == (teacher.id, "queued", first.id)
+    assert teacher_of(db, second).id == shared.id
+    wishes.cancel(db, DEFAULT_PROJECT_ID, first.id)
+    assert shared.status == "queued"
+    assert reap(db).cancelled == 0
+    wishes.cancel(db, DEFAULT_PROJECT_ID, second.id)
+    assert shared.status == "cancelled"
 
 
 def test_pause_and_resume_pass_on(db: Session) -> None:
