@@ -25,6 +25,7 @@ from libs.data.images import open_images
 from libs.data.preprocess import apply_batch
 from libs.jobs.tasks import TASKS
 from libs.models.catalog import METHODS, DataKind, Method, Task
+from libs.models.compare_config import CompareConfig
 from libs.models.estimate_config import EstimateConfig
 from libs.models.update_config import UpdateConfig
 from libs.registry.gates import check_gates, first_failure
@@ -419,7 +420,7 @@ def config_fields() -> list[Any]:
         for name, config in configs.items()
         for field in config.model_fields
         # validated by the class of the method it is for
-        if (config, field) not in ((EstimateConfig, "config"), (UpdateConfig, "config"))
+        if (config, field) not in ((CompareConfig, "config"), (EstimateConfig, "config"), (UpdateConfig, "config"))
     ]
 
 
