@@ -58,6 +58,7 @@ _JOB_DETAIL: Json = {
     "result": None,
     "error": None,
     "last_event_seq": 1,
+    "request_id": "9c4f0f3b8f6a4b6f8a1f2d3c4b5a6978",
     "hint": None,
     "attempts": [],
     "teacher_job": None,
