@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from libs.models.rksa.attention import safe_sqrt
+
 ItemKernel = Literal["cosine", "rbf", "matern52"]
 _SQRT_5 = math.sqrt(5)
 
@@ -63,5 +65,5 @@ def mixed_factor(mixture: Tensor, blocks: list[Tensor]) -> Tensor:
         mixture: r [..., m], non-negative, summing to 1.
         blocks: m factors [..., n, R_m] with rows of norm at most 1.
     """
-    weights = mixture.sqrt().unsqueeze(-2)
+    weights = safe_sqrt(mixture).unsqueeze(-2)  # a softmax that is sure of itself gives a weight of exactly 0
     return torch.cat([weights[..., m : m + 1] * block for m, block in enumerate(blocks)], -1)

@@ -85,6 +85,15 @@ def test_the_mixture_belongs_to_the_user_and_starts_even():
     torch.testing.assert_close(weights.sum(1), torch.ones(2, dtype=torch.float64))
 
 
+def test_a_mixture_sure_of_one_relation_has_finite_gradients():
+    model = network().train()
+    with torch.no_grad():
+        model.kernels.start.copy_(torch.tensor([800.0, 0.0, 0.0]))
+    assert model.kernels.weights(USERS)[0].tolist() == [1, 0, 0]
+    model(ITEMS, USERS, pairs()).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
 def test_the_first_spread_is_the_one_asked_for():
     model = network()
     attention = model.blocks[0].attention
