@@ -68,6 +68,20 @@ def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, dig
     assert browser.get("/datasets/digits/versions/1/preview").status_code == 404
 
 
+def test_many_versions_are_shown_by_pages(browser: Browser, engine: Engine):
+    with transaction(engine) as session:
+        for _ in range(51):
+            datasets.create_version(session, DEFAULT_PROJECT_ID, "nights", {"upload": "n.csv"})
+            add_version(session)
+    for address, words in (("/datasets/nights", "nights@51"), ("/models/cats", "Compare the two chosen")):
+        first = browser.get(address).text
+        assert words in first
+        (older,) = re.findall(r'<a href="([^"]+)" rel="next">', first)
+        second = browser.get(older).text
+        numbers = [re.findall(r'<th scope="row"><a href="[^"]+"[^>]*>(\d+)</a>', page) for page in (first, second)]
+        assert numbers == [[str(number) for number in range(51, 1, -1)], ["1"]]
+
+
 def test_a_data_set_is_made_and_deleted_by_forms(browser: Browser):
     page = browser.submit("/new-dataset", {"name": "Cats", "source": "public", "source/public": "digitz"})
     assert page.status_code == 422

@@ -1,6 +1,6 @@
 """/datasets: the list, one data set, and a new one"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -61,11 +61,13 @@ def dataset_page(
     visitor: ReadsDatasets,
     name: DatasetName,
     version: Annotated[int | None, Query(ge=1, le=10**9)] = None,
+    cursor: CursorText = None,
 ) -> Response:
     """One data set: its versions, and of one of them samples, statistics and what validation found."""
     with gateway.reading() as session:
-        page = view.dataset_page(session, visitor, name, version)
-    return render(request, "datasets/dataset.html", page=page, dataset=page.dataset, version=page.version)
+        page = view.dataset_page(session, visitor, name, version, cursor, _A_PAGE)
+    shown: dict[str, Any] = {"page": page, "dataset": page.dataset, "version": page.version, "cursor": cursor}
+    return render(request, "datasets/dataset.html", **shown)
 
 
 @router.page("/{name}/versions/{number}/preview")

@@ -2,20 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from libs.web.problems import NotFoundError
+from libs.database.tables import Dataset
+from libs.registry import datasets as registry
+from libs.web.paging import Page, decode_cursor
+from services.gateway.dashboard.datasets import repository
 from services.gateway.dashboard.formats import figure
 from services.gateway.dashboard.session.service import Visitor
 from services.gateway.datasets import service
-from services.gateway.datasets.schemas import DatasetDetail, DatasetVersion
+from services.gateway.datasets.schemas import DatasetVersion
+from services.gateway.paging import page_of
 
 CLASSES = 60
 _COLUMNS = ("user", "item", "time", "type")
 _SHOWN = frozenset({"problems", "problem_counts", "preview", "classes", "splits", "notes", "duplicates"})
 """Parts of a report that the page shows in their own way; the rest is listed as it is."""
+
+
+class Listed(NamedTuple):
+    """A version in the list."""
+
+    version: int
+    status: str
+    source: Mapping[str, Any]
+    size_bytes: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +45,15 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPage:
-    """A data set, one of its versions, and what is known of that one.
+    """A data set, some of its versions, one of these, and what is known of that one.
 
     Attributes:
         report: what validation found; empty until it has ended.
         manifest: figures of a ready version.
     """
 
-    dataset: DatasetDetail
+    dataset: Dataset
+    versions: Page[Listed]
     version: DatasetVersion | None
     report: Mapping[str, Any]
     manifest: Mapping[str, Any]
@@ -106,22 +122,24 @@ def _words(value: Any) -> str:
     return figure(value)
 
 
-def dataset_page(session: Session, visitor: Visitor, name: str, number: int | None) -> DatasetPage:
+def dataset_page(
+    session: Session, visitor: Visitor, name: str, number: int | None, cursor: str | None, limit: int
+) -> DatasetPage:
     """The page of a data set, at its newest version unless another is asked for.
 
     Raises:
-        DatasetNotFound, NotFoundError: there is no such data set, or no such version of it.
+        DatasetNotFound, DatasetVersionNotFound: there is no such data set, or no such version of it.
     """
     project_id = visitor.caller.project_id
-    dataset = service.detail(session, project_id, name)
-    versions = dataset.versions
-    version = next((one for one in versions if number in (None, one.version)), None)
-    if version is None and number is not None:
-        raise NotFoundError(f"Data set {name!r} has no version {number}.")
-    if version is None:
-        return DatasetPage(dataset, None, {}, {})
-    ended = version.status in ("ready", "invalid")
-    report = service.report(session, project_id, name, version.version).report if ended else {}
-    ready = version.status == "ready"
-    manifest = service.statistics(session, project_id, name, version.version).manifest if ready else {}
-    return DatasetPage(dataset, version, report, manifest)
+    dataset = registry.find_dataset(session, project_id, name)
+    filters = {"dataset": dataset.id}
+    rows = repository.versions(session, dataset.id, decode_cursor(cursor, "versions", filters), limit + 1)
+    versions = page_of(rows, limit, "versions", filters, lambda row: Listed(*row[1:]))
+    shown = number or repository.newest(session, dataset.id)
+    if shown is None:
+        return DatasetPage(dataset, versions, None, {}, {})
+    version = service.version(session, project_id, name, shown)
+    ended, ready = version.status in ("ready", "invalid"), version.status == "ready"
+    report = service.report(session, project_id, name, shown).report if ended else {}
+    manifest = service.statistics(session, project_id, name, shown).manifest if ready else {}
+    return DatasetPage(dataset, versions, version, report, manifest)
