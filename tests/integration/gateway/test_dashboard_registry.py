@@ -13,7 +13,7 @@ from libs.jobs import queue, workers
 from libs.jobs.spec import parse_spec
 from libs.jobs.submit import submit
 from libs.registry import datasets
-from libs.registry.deployments import DeploymentSettings, create_deployment
+from libs.registry.deployments import DeploymentSettings, create_deployment, set_loaded
 from services.gateway.dashboard.deployments.statistics import parsed
 from services.gateway.dashboard.deployments.traffic import arms_of
 from services.gateway.dashboard.forms import FormData
@@ -304,7 +304,9 @@ def test_feedback_says_what_it_needs(browser: Browser, engine: Engine):
     assert browser.get("/feedback?of=cats").status_code == 422
 
 
-def test_a_version_that_is_not_served_is_served_by_a_click(browser: Browser, cats: None, client: TestClient):
+def test_a_version_that_is_not_served_is_served_by_a_click(
+    browser: Browser, cats: None, client: TestClient, engine: Engine
+):
     page = browser.get("/try?deployment=cats@2&other=cats@1").text
     assert page.count("is not served, so it cannot be asked yet") == 2
     asked = {"version": "cats@2", "deployment": "cats@2", "other": "cats@1"}
@@ -317,6 +319,10 @@ def test_a_version_that_is_not_served_is_served_by_a_click(browser: Browser, cat
     assert page.count("is not served, so it cannot be asked yet") == 1
     assert browser.get("/try/waiting/cats-v2").status_code == 204
     assert "cats@3 cannot be asked" in browser.get("/try?deployment=cats@3").text  # it was rejected
+    assert "there is no deployment of this name" in browser.get("/try?deployment=dogs").text
+    with transaction(engine) as session:
+        set_loaded(session, DEFAULT_PROJECT_ID, "cats-v2", False)
+    assert "cats-v2 cannot be asked: it is unloaded" in browser.get("/try?other=cats-v2").text
     assert browser.submit("/try/serve", {"version": "cats@3"}).status_code in (409, 422)
     assert browser.submit("/try/serve", {"version": "nothing@1"}).status_code == 404
 

@@ -24,7 +24,7 @@ class TryPage:
 
     Attributes:
         chosen, other: what is asked; it may still be loading. None: nothing, or what was named is not served.
-        missing: versions that were named and are not served, with what is wrong where they cannot be.
+        missing: what was named and is not served, and why; of a version that a click would serve, nothing.
         unserved: `name@version` of pictures' models that a click would serve.
         may_serve: whether the visitor's key may.
     """
@@ -53,8 +53,8 @@ def try_page(session: Session, caller: Caller, deployment: str, other: str) -> T
     everything = service.listing(session, caller.project_id, None, _LISTED).items
     there = [one for one in everything if one.loaded_version is not None or one.status == "loading"]
     chosen, beside = _find(there, deployment), _find(there, other)
-    named = [name for name, found in ((deployment, chosen), (other, beside)) if "@" in name and found is None]
-    if chosen is None and not named:
+    named = [name for name, found in ((deployment, chosen), (other, beside)) if name and found is None]
+    if chosen is None and not deployment:
         chosen = next((one for one in there if one.loaded_version is not None), there[0] if there else None)
     if chosen is not None and (chosen.task == RECOMMENDS or beside is chosen):
         beside = None
@@ -65,7 +65,7 @@ def try_page(session: Session, caller: Caller, deployment: str, other: str) -> T
         chosen=chosen,
         other=beside,
         wanted=(deployment, other),
-        missing=[(name, _why_not(session, caller.project_id, name)) for name in named],
+        missing=[(name, _why_not(session, caller.project_id, everything, name)) for name in named],
         unserved=[reference for reference in ready if reference not in served],
         may_serve=caller.may(Scope.DEPLOYMENTS_WRITE),
     )
@@ -77,9 +77,14 @@ def _find(deployments: Sequence[Deployment], name: str) -> Deployment | None:
     )
 
 
-def _why_not(session: Session, project_id: UUID, reference: str) -> str:
+def _why_not(session: Session, project_id: UUID, everything: Sequence[Deployment], name: str) -> str:
+    known = next((one for one in everything if one.name == name), None)
+    if known is not None:
+        return f"it is {known.status}" + (f": {known.status_reason}" if known.status_reason else ".")
+    if "@" not in name:
+        return "there is no deployment of this name."
     try:
-        models.resolve(session, project_id, reference)
+        models.resolve(session, project_id, name)
     except RegistryError as error:
         return str(error)
     return ""
@@ -89,7 +94,7 @@ def serve(session: Session, project_id: UUID, reference: str) -> str:
     """Serve a version under a name made of its own; the name of the deployment, which may have been there.
 
     Raises:
-        UnprocessableError: there is no such ready version.
+        RegistryError: there is no such ready version.
         NameTaken: another model is served under that name.
     """
     version = models.resolve(session, project_id, reference)
@@ -98,11 +103,7 @@ def serve(session: Session, project_id: UUID, reference: str) -> str:
     try:
         found = service.detail(session, project_id, name)
     except DeploymentNotFound:
-        return service.create(
-            session, project_id, DeploymentRequest(name=name, model=f"{model}@{version.version}")
-        ).name
-    if (found.model, found.version) != (model, version.version):
-        service.create(
-            session, project_id, DeploymentRequest(name=name, model=reference)
-        )  # says that the name is taken
-    return found.name
+        found = None
+    if found is None or (found.model, found.version) != (model, version.version):
+        service.create(session, project_id, DeploymentRequest(name=name, model=f"{model}@{version.version}"))
+    return name
