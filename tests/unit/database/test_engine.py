@@ -1,11 +1,13 @@
 """Connections: UTC, JSON that Postgres takes, transactions that end, sessions that cannot hold a lock for ever."""
 
+from collections.abc import Callable, Iterator
+
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from libs.database.engine import is_transient, make_engine, transaction
+from libs.database.engine import each_statement, is_transient, make_engine, read_only, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Project
 from libs.database.triggers import EVENTS_CHANNEL, OUTBOX_CHANNEL
 from tests.support.specs import submitted
@@ -28,6 +30,35 @@ def test_block_that_raises_leaves_nothing(engine: Engine):
         fail_halfway()
     with transaction(engine) as session:
         assert session.query(Project).count() == 1
+
+
+@pytest.fixture
+def one_connection(postgres_url: str) -> Iterator[Engine]:
+    engine = make_engine(postgres_url, pool_size=1, max_overflow=0)
+    yield engine
+    engine.dispose()
+
+
+def test_a_write_in_a_read_only_transaction_is_refused_and_the_next_one_may_write(one_connection: Engine):
+    with pytest.raises(DBAPIError, match="read-only transaction"), read_only(one_connection) as session:
+        session.execute(text("UPDATE projects SET name = 'other'"))
+    with transaction(one_connection) as session:
+        session.execute(text("UPDATE projects SET name = 'other'"))
+
+
+def test_each_statement_stands_by_itself_and_the_next_transaction_does_not(one_connection: Engine):
+    rename = text("UPDATE projects SET name = :name")
+
+    def fail_after(execute: Callable[..., object], name: str) -> None:
+        execute(rename, {"name": name})
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), each_statement(one_connection) as connection:
+        fail_after(connection.execute, "kept")
+    with pytest.raises(RuntimeError), transaction(one_connection) as session:
+        fail_after(session.execute, "lost")
+    with read_only(one_connection) as session:
+        assert session.scalar(text("SELECT name FROM projects")) == "kept"
 
 
 def test_json_without_a_number_for_it_is_stored_as_text(engine: Engine, db):
