@@ -24,8 +24,8 @@ class Origin:
     @property
     def log_fields(self) -> dict[str, str]:
         """What a log line says of it."""
-        trace = {"trace_id": self.traceparent.split("-")[1]} if self.traceparent else {}
-        return {"request_id": self.request_id, **trace}
+        request = {"request_id": self.request_id} if self.request_id else {}
+        return {**request, **({"trace_id": self.traceparent.split("-")[1]} if self.traceparent else {})}
 
 
 _NOWHERE = Origin()

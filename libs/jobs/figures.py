@@ -14,6 +14,8 @@ from libs.jobs.states import ACTIVE, TERMINAL, JobStatus
 
 MOST_ROWS = 10_000
 """Rows of one state that are looked at; a count of so many means: at least."""
+OPEN_STATUSES = tuple(status for status in JobStatus if status not in TERMINAL)
+"""The states that are counted."""
 _STATEMENT_MS = 2000
 _WAITING = (JobStatus.RETRY_WAIT, JobStatus.WAITING, JobStatus.PAUSED)
 
@@ -100,7 +102,3 @@ def queue_figures(session: Session, lease_s: float) -> QueueFigures:
             case _:
                 setattr(figures, what, max(0.0, float(value or 0.0)))
     return figures
-
-
-OPEN_STATUSES = tuple(status for status in JobStatus if status not in TERMINAL)
-"""The states that are counted."""

@@ -114,7 +114,10 @@ class AttemptReporter:
         except ValidationError as error:
             self.on_log("warning", f"a message of the child process could not be read: {error.errors()[0]['msg']}")
             return
-        self._take(message)
+        if isinstance(message, ProcessLogged | PhaseEnded):
+            self._tell(message)
+        else:
+            self._take(message)
 
     def on_output(self, line: bytes) -> None:
         """One line the child printed."""
@@ -141,8 +144,6 @@ class AttemptReporter:
                     self._progress = message
                 case Logged():
                     self._entries += self._budget.admit(message.level, message.message, message.fields)
-                case ProcessLogged() | PhaseEnded():
-                    self._tell(message)
                 case Started():
                     self._started = message
                     self._wake.set()

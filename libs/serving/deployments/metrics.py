@@ -21,6 +21,7 @@ class DeploymentMetrics:
     """Labels are deployments that are loaded, never names that were only asked for: their number is bounded."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._followed: set[tuple[UUID, str]] = set()
         self._requests = Counter(
             "octavo_deployment_requests",
             "Requests that a deployment took; `outcome` is ok, refused (the request is at fault), overloaded or error.",
@@ -69,11 +70,14 @@ class DeploymentMetrics:
             outcome = _outcome(error)
             raise
         finally:
-            self._requests.labels(project, name, outcome).inc(count)
-            self._seconds.labels(project, name).observe(perf_counter() - started)
+            if (project_id, name) in self._followed:  # the last requests of one that is gone begin no figures anew
+                self._requests.labels(project, name, outcome).inc(count)
+                self._seconds.labels(project, name).observe(perf_counter() - started)
 
     def batch(self, project_id: UUID, name: str, rows: int, waited_s: Sequence[float], compute_s: float) -> None:
         """Note a batch; see `libs.serving.watching.BatchWatch`."""
+        if (project_id, name) not in self._followed:
+            return
         project = str(project_id)
         self._rows.labels(project, name).observe(rows)
         self._computed.labels(project, name).observe(compute_s)
@@ -83,15 +87,15 @@ class DeploymentMetrics:
 
     def follow(self, project_id: UUID, name: str, queue: Watched) -> None:
         """From now on the requests of a deployment wait in `queue`."""
+        self._followed.add((project_id, name))
         queue.watch(partial(self.batch, project_id, name))
         self._waiting.labels(str(project_id), name).set_function(lambda: queue.waiting_rows)
 
     def forget(self, project_id: UUID, name: str) -> None:
         """The deployment is gone, and its figures with it: what is shown grows with what there is, not with time."""
-        project = str(project_id)
-        for metric in (self._seconds, self._rows, self._waited, self._computed, self._waiting):
-            metric.remove_by_labels({"project": project, "deployment": name})
-        self._requests.remove_by_labels({"project": project, "deployment": name})
+        self._followed.discard((project_id, name))
+        for metric in (self._requests, self._seconds, self._rows, self._waited, self._computed, self._waiting):
+            metric.remove_by_labels({"project": str(project_id), "deployment": name})
 
 
 def _outcome(error: Exception) -> str:

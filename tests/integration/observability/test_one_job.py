@@ -17,6 +17,7 @@ from services.local.process import free_port
 from tests.integration.gateway.conftest import running_gateway
 from tests.support.otlp import Receiver, otlp_receiver
 from tests.support.platform import Platform, add_digits
+from tests.support.promtool import promtool
 from tests.support.waiting import until
 
 REQUEST_ID = "order-4711"
@@ -138,6 +139,7 @@ def check_counts(shown: dict[str, str], job_id: str) -> None:
     assert counted["relay"]["octavo_workers", ("queue", "cpu")] == 1
     assert counted["relay"]["octavo_jobs", ("queue", "cpu"), ("status", "queued")] == 0
     for text in shown.values():
+        promtool("check", "metrics", said=text)
         assert job_id not in text
         assert REQUEST_ID not in text
 

@@ -8,7 +8,17 @@ from prometheus_client import CollectorRegistry
 
 from libs.serving.deployments.metrics import DeploymentMetrics
 from libs.serving.errors import DeadlineExceeded, InputProblem, Overloaded, RequestError, ServingError
+from libs.serving.watching import BatchWatch
 from libs.web.problems import NotFoundError, UnavailableError
+
+
+class Queue:
+    """Where requests wait."""
+
+    waiting_rows = 5
+
+    def watch(self, watch: BatchWatch) -> None:
+        self.watched_by = watch
 
 
 def ended(error: Exception | None) -> None:
@@ -32,8 +42,27 @@ def ended(error: Exception | None) -> None:
 def test_an_outcome_is_told_by_its_error(error: Exception | None, outcome: str) -> None:
     registry, project = CollectorRegistry(), UUID(int=1)
     metrics = DeploymentMetrics(registry)
+    metrics.follow(project, "films", Queue())
     with pytest.raises(type(error)) if error else nullcontext(), metrics.requests(project, "films", 3):
         ended(error)
     labels = {"project": str(project), "deployment": "films"}
     assert registry.get_sample_value("octavo_deployment_requests_total", {**labels, "outcome": outcome}) == 3
     assert registry.get_sample_value("octavo_deployment_seconds_count", labels) == 1
+
+
+def test_a_deployment_shows_its_queue_and_batches_and_nothing_once_it_is_gone() -> None:
+    registry, project, queue = CollectorRegistry(), UUID(int=1), Queue()
+    metrics = DeploymentMetrics(registry)
+    metrics.follow(project, "films", queue)
+    with metrics.requests(project, "films"):
+        queue.watched_by(3, [0.01, 0.02], 0.5)
+    labels = {"project": str(project), "deployment": "films"}
+    shown = {
+        name: registry.get_sample_value(f"octavo_deployment_{name}", labels)
+        for name in ("waiting_rows", "batch_rows_sum", "queue_seconds_count", "compute_seconds_sum", "seconds_count")
+    }
+    assert list(shown.values()) == [5, 3, 2, 0.5, 1]
+    with metrics.requests(project, "films"):
+        metrics.forget(project, "films")
+        queue.watched_by(1, [0.0], 0.1)
+    assert [sample for metric in registry.collect() for sample in metric.samples] == []
