@@ -27,6 +27,7 @@ from services.worker.messages import (
 )
 
 _LONGEST_MESSAGE = 16_000
+_LONGEST_NAME = 100
 
 
 class MessagePipe:
@@ -71,12 +72,13 @@ class Phases:
 
     def enter(self, name: str) -> None:
         """The part that was at hand is over unless it goes on, and another one begins; empty: none does."""
+        name = name[:_LONGEST_NAME]
         if name == self._name or not self._wanted:
             return
         now_ns = time.time_ns()
         if self._name:
             self._pipe.send(PhaseEnded(name=self._name, began_ns=self._began_ns, ended_ns=now_ns))
-        self._name, self._began_ns = name[:100], now_ns
+        self._name, self._began_ns = name, now_ns
 
     @contextmanager
     def within(self, name: str) -> Iterator[None]:

@@ -97,7 +97,10 @@ def test_two_relays_fire_what_is_due_once_and_publish_its_job(engine: Engine, db
     with transaction(engine) as session:
         assert set(session.scalars(select(ScheduleRun.outcome))) == {"submitted"}
         assert session.scalar(select(func.count()).select_from(ScheduleRun)) == len(names)
+        origins = session.scalars(select(Job.request_id)).all()
     assert len(jobs(engine)) == len(names)
+    assert None not in origins
+    assert len(set(origins)) == len(names)
 
 
 def _recommended(engine: Engine) -> list[str]:
