@@ -270,6 +270,10 @@ def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser
     made = browser.submit("/jobs/new?method=afd", {**trained, **compared, "teacher#2/train#1/max_steps": "2"})
     job = client.get(f"/v1{made.headers['location']}").json()
     assert (job["method"], job["spec"]["config"]["seeds"]) == ("compare", [0, 1])
+    copy = browser.get(f"/jobs/new?from={job['id']}").text
+    assert re.search('name="compare#1/seeds" value="0, 1"', copy)
+    assert re.search('name="config/max_steps" value="1"', copy)
+    assert re.search('name="teacher#2/train#1/max_steps" value="2"', copy)
     alone = browser.submit("/jobs/new?method=afd", {**trained, "teacher#2/train#1/max_steps": "2"})
     job = client.get(f"/v1{alone.headers['location']}").json()
     assert job["spec"]["teacher"]["train"]["max_steps"] == 2

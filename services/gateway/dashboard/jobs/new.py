@@ -243,6 +243,15 @@ def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, st
     return body, texts
 
 
+def as_asked(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The request of a job: a comparison is stored as one of the task `compare`, and was asked of the method itself."""
+    if spec["method"] != _COMPARE:
+        return spec
+    stored = spec["config"]
+    compare = {name: stored[name] for name in ("seeds", "baselines")}
+    return {**spec, "method": stored["of"], "config": stored["config"], _COMPARE: compare}
+
+
 def texts_of_spec(spec: Mapping[str, Any]) -> dict[str, str]:
     """What a form shows that makes a job like one that exists: its values, where they are not the defaults."""
     config = typed_values(config_class(spec["method"]).model_json_schema(), spec["config"], "config/")

@@ -38,7 +38,7 @@ def new_job(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
-            spec = service.find_job(session, visitor.caller.project_id, source).spec
+            spec = new.as_asked(service.find_job(session, visitor.caller.project_id, source).spec)
             method, values = spec["method"], new.texts_of_spec(spec)
         form = new.form_of(session, visitor.caller.project_id, method, new.Given(values))
     return render(request, "jobs/new.html", form=form, once=uuid4().hex, checked=None)

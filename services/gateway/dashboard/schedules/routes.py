@@ -14,7 +14,7 @@ from libs.jobs.schedule_times import next_cron
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gw
-from services.gateway.dashboard.jobs.new import Given, texts_of_spec
+from services.gateway.dashboard.jobs.new import Given, as_asked, texts_of_spec
 from services.gateway.dashboard.jobs.new_routes import MethodText
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.schedules import new
@@ -54,7 +54,7 @@ def new_schedule(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
-            spec = jobs.find_job(session, visitor.caller.project_id, source).spec
+            spec = as_asked(jobs.find_job(session, visitor.caller.project_id, source).spec)
             method, values = spec["method"], _unpinned(texts_of_spec(spec))
         form = new.form_of(session, visitor.caller.project_id, method, Given(values))
     return render(request, "schedules/new.html", form=form)
