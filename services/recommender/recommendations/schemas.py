@@ -95,7 +95,7 @@ class Asked(RawHistory, Assigned):
         return [name for name in ("user_id", "session_id", "events", "items") if getattr(self, name) is not None]
 
 
-class NewEvent(_Strict):
+class AppendedEvent(_Strict):
     """An event of the session that is asked for, stored before the answer as `POST /v1/events` stores it."""
 
     item_id: Id
@@ -117,7 +117,7 @@ class RecommendationRequest(Asked):
     )
 
     k: K = 10
-    append: list[NewEvent] | None = Field(
+    append: list[AppendedEvent] | None = Field(
         default=None,
         min_length=1,
         max_length=MOST_APPENDED,
