@@ -159,12 +159,12 @@ def _check_classes(
     if made is not None and made.spec.datasets["train"] == spec.datasets["train"]:
         return
     if made is not None:
-        known = datasets.classes_of(session, project_id, made.spec.datasets["train"])
+        known = datasets.manifest_of(session, project_id, made.spec.datasets["train"])["classes"]
     elif "teacher" in spec.models:
         known = models.resolve(session, project_id, spec.models["teacher"]).bundle["labels"]
     else:
         return
-    classes = datasets.classes_of(session, project_id, spec.datasets["train"])
+    classes = datasets.manifest_of(session, project_id, spec.datasets["train"])["classes"]
     if known != classes:
         order = " in another order" if sorted(known) == sorted(classes) else ""
         message = (
@@ -199,12 +199,22 @@ class _Comparison:
         arms = self._arms()
         pinned = {arm.name: self._pinned(index, arm, arms) for index, arm in enumerate(arms)}
         first = pinned[arms[0].name].spec
+        self._check_held_out(first.datasets["train"])
         runs = {
             f"{RUNS}{name}": self._run(pinned[arm.name], first, arm, seed)
             for name, (arm, seed) in self._config.runs().items()
         }
         teacher = {} if self._teacher is None else {TEACHER: self._teacher}
         return Planned(self._whole(first, [one.spec for one in pinned.values()]), {**teacher, **runs})
+
+    def _check_held_out(self, dataset: str) -> None:
+        """Refuse data on which no run could be measured, before any is trained."""
+        if self._upcoming is not None:
+            return
+        splits = datasets.manifest_of(self._session, self._project_id, dataset)["splits"]
+        if not any(splits.get(name, {}).get("pictures") for name in ("test", "val")):
+            message = "A comparison is made on pictures held out; the data set has neither a test nor a val split."
+            raise RequestRefused([Fault(("datasets", "train"), message)], "invalid_request")
 
     def _arms(self) -> list[Arm]:
         of = METHODS[self._config.of]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from libs.data.manifest import Manifest
 from libs.database.engine import execute_plainly
-from libs.database.tables import Dataset, DatasetVersion
+from libs.database.tables import Dataset, DatasetVersion, Json
 from libs.registry.artifacts import StoredFolder
 from libs.registry.errors import (
     BadReference,
@@ -157,17 +157,18 @@ def resolve(session: Session, project_id: UUID, reference: str) -> ReadyVersion:
     return ReadyVersion._make(found)
 
 
-def classes_of(session: Session, project_id: UUID, reference: str) -> list[str]:
-    """The classes of a ready version of pictures, in its order; empty where it has no labels.
+def manifest_of(session: Session, project_id: UUID, reference: str) -> Json:
+    """The manifest of a ready version (`libs.data.manifest`), as it is stored.
 
     Raises:
         RegistryError: see `resolve`.
     """
     name, number = parse_reference(reference).name, resolve(session, project_id, reference).version
-    version = select(DatasetVersion.manifest["classes"]).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    version = select(DatasetVersion.manifest).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
     found = version.where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.name == name)
-    classes: list[str] | None = session.scalar(found.where(DatasetVersion.version == number))
-    return classes or []
+    manifest: Json | None = session.scalar(found.where(DatasetVersion.version == number))
+    assert manifest is not None, "a ready version has one"
+    return manifest
 
 
 def _why_not_ready(session: Session, dataset: Dataset, number: int | None) -> DatasetVersionNotFound | NotReady:

@@ -33,10 +33,11 @@ FRSKD = {"method": "frskd", "datasets": {"train": "pets"}, "compare": {"seeds": 
 
 @pytest.fixture(autouse=True)
 def _registry(db: Session) -> None:
-    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren) and `clicks`, and the model `vet` of pets."""
+    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out) and `clicks`; the model `vet`."""
     add_dataset(db, "pets")
     birds = MANIFEST.model_copy(update={"classes": ["owl", "tit", "wren"]})
     add_dataset(db, "birds", manifest=birds)
+    add_dataset(db, "rows", manifest=MANIFEST.model_copy(update={"splits": {"train": MANIFEST.splits["train"]}}))
     add_dataset(db, "clicks", manifest=EVENTS_MANIFEST)
     add_version(db, "vet", bundle=bundle(labels=["cat", "dog"]))
     db.commit()
@@ -347,6 +348,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
         "kd cannot take these settings: kd_weight and beta are both 0",
     ),
     ({**FRSKD, "digests": {"models/none": "d" * 64}}, ("digests", "models/none"), "no such reference"),
+    ({**FRSKD, "datasets": {"train": "rows"}}, ("datasets", "train"), "neither a test nor a val"),
     ({**FRSKD, "models": {"tutor": "vet"}}, ("models", "tutor"), "no role 'tutor'"),
     ({**FRSKD, "teacher": "vet"}, ("teacher",), "no role 'teacher'"),
     ({**FRSKD, "method": "gru4rec", "datasets": {"train": "clicks"}}, ("method",), "classify pictures"),
