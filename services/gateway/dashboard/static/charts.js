@@ -14,6 +14,14 @@ window.octavoCharts = (() => {
     return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
   }
 
+  // For the marks of an axis, which have little room.
+  function short(value) {
+    if (value == null) return "";
+    const round = Number(value.toPrecision(4));
+    const size = Math.abs(round);
+    return size !== 0 && (size < 1e-4 || size >= 1e6) ? round.toExponential().replace("e+", "e") : String(round);
+  }
+
   // train/loss and val/loss are two curves of one chart, loss.
   function quantity(name) {
     const cut = name.indexOf("/");
@@ -78,7 +86,7 @@ window.octavoCharts = (() => {
         width: this.plot.clientWidth || 400,
         height,
         scales: { x: { time: false } },
-        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : String(Number(tick.toPrecision(4))))) }],
+        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(short) }],
         series: [{ label: this.axis, value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
         cursor: { points: { size: 7 } },
       };
