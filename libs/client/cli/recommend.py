@@ -2,6 +2,7 @@
 
 import math
 import re
+import uuid
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,9 @@ def recommend(
     items: Annotated[str | None, typer.Option(help="A history: item ids, oldest first, as a,b,c.")] = None,
     user: Annotated[str | None, typer.Option(help="A user whose events Octavo has.")] = None,
     session: Annotated[str | None, typer.Option(help="A session whose events Octavo has.")] = None,
+    append: Annotated[
+        str | None, typer.Option(help="With --session: items that it has just seen, as a,b,c; stored first.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many items.")] = 10,
     filters: Annotated[
         list[str] | None,
@@ -41,11 +45,14 @@ def recommend(
     """The best next items after a history, or for a user or a session."""
     if sum(one is not None for one in (items, user, session)) != 1:
         raise typer.BadParameter("Give one of --items, --user and --session.")
-    history = [one.strip() for one in items.split(",") if one.strip()] if items is not None else None
+    if append is not None and session is None:
+        raise typer.BadParameter("--append needs --session.")
+    history = _listed(items) if items is not None else None
     wanted = parse_filters(filters or []) or None
+    options = {"append": _events(_listed(append))} if append is not None else {}
     with connect() as octavo:
         answer = octavo.recommendations.recommend(
-            deployment, history, user_id=user, session_id=session, k=k, filters=wanted, explain=explain.value
+            deployment, history, user_id=user, session_id=session, k=k, filters=wanted, explain=explain.value, **options
         )
     if as_json:
         print_json(answer.raw)
@@ -56,6 +63,15 @@ def recommend(
     console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}{by}", markup=False)
     columns = ("rank", "item", "score", *(["because of"] if explain is not Explain.NONE else []))
     print_table(columns, (_row(one)[: len(columns)] for one in answer.items), "No item passes.")
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _events(items: list[str]) -> list[dict[str, str]]:
+    """Events with names of their own: a request that is sent again after a lost answer adds none twice."""
+    return [{"item_id": item, "event_id": uuid.uuid4().hex} for item in items]
 
 
 def _row(item: "RecommendedItem") -> tuple[object, ...]:

@@ -52,7 +52,23 @@ def test_a_user_or_a_session_is_asked_for(octavo, films):
     assert '"strategy": "model"' in ended.out
 
 
-@pytest.mark.parametrize("options", [(), ("--user", "u", "--items", "a"), ("--items", "a", "--filter", "price<cheap")])
+def test_what_a_session_has_just_seen_is_brought_along(octavo, films):
+    octavo("recommend", "films", "--session", "s1", "--append", "f17, f4")
+    (sent,) = films.sent("POST", "/v1/recommendations")
+    assert sent["session_id"] == "s1"
+    assert [event["item_id"] for event in sent["append"]] == ["f17", "f4"]
+    assert len({event["event_id"] for event in sent["append"]}) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--user", "u", "--items", "a"),
+        ("--items", "a", "--filter", "price<cheap"),
+        ("--items", "a", "--append", "b"),
+    ],
+)
 def test_wrong_usage(octavo, films, options: tuple[str, ...]):
     assert octavo("recommend", "films", *options).code == 2
     assert films.asked == []
