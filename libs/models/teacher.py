@@ -1,6 +1,7 @@
 """A trained classifier that others learn from: read from its bundle, frozen, and measured before it is believed."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +23,7 @@ from libs.training.objective import CrossEntropy, StepOutput
 from libs.training.precision import device_of, precision_for
 from libs.training.processes import join_processes
 from libs.training.run import Run
-from libs.training.taps import Tap, forward_with_taps
+from libs.training.taps import ReducedT, Tap, forward_with_reduced_taps
 
 LUCKY_DEVIATIONS = 2.0
 
@@ -103,9 +104,17 @@ class Teacher:
         return torch.zeros(1, recipe.channels, recipe.height, recipe.width)
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor, taps: tuple[Tap, ...] = ()) -> tuple[Tensor, list[Tensor]]:
-        """Logits [B, K] and tapped maps [B, C, H, W] for pictures prepared for the student."""
-        return forward_with_taps(self.network, taps, self.view(pictures))
+    def logits(self, pictures: Tensor) -> Tensor:
+        """[B, K] for pictures prepared for the student."""
+        logits: Tensor = self.network(self.view(pictures))
+        return logits
+
+    @torch.no_grad()
+    def with_taps(
+        self, pictures: Tensor, taps: Sequence[Tap], reduce: Callable[[Tensor], ReducedT]
+    ) -> tuple[Tensor, list[ReducedT]]:
+        """Logits, and what `reduce` makes of each tapped map [B, C, H, W], for pictures prepared for the student."""
+        return forward_with_reduced_taps(self.network, taps, self.view(pictures), reduce)
 
 
 def open_teacher(folder: Path, data: ClassificationData, config: ImageTrainingConfig, device: str) -> Teacher:
@@ -193,5 +202,5 @@ class _Measured(nn.Module):
         self.cross_entropy = CrossEntropy()
 
     def forward(self, pictures: Tensor, targets: Tensor) -> StepOutput:
-        logits, _ = self.teacher(pictures)
+        logits = self.teacher.logits(pictures)
         return StepOutput({"ce_classifier": self.cross_entropy(logits, targets)}, {"ce_classifier": 1.0}, logits)

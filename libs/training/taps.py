@@ -10,15 +10,17 @@ import difflib
 import fnmatch
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Layout = Literal["nchw", "nhwc", "tokens"]
+
+ReducedT = TypeVar("ReducedT")
 
 MAX_PREFIX_TOKENS = 8
 
@@ -74,13 +76,28 @@ class Tap:
 
 
 @contextmanager
-def captured_outputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that fills with the last output of each module in `paths` while the model runs inside."""
-    outputs: dict[str, Tensor] = {}
+def captured_outputs(
+    model: nn.Module, paths: Sequence[str], reduce: Callable[[str, Tensor], Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A dictionary that fills with the last output of each module in `paths` while the model runs inside.
+
+    Args:
+        reduce: what is kept of (path, output) instead of the output. It is called when the next of the modules returns
+            (for the last one, when the context ends): until then an activation in place may still change the output.
+    """
+    outputs: dict[str, Any] = {}
+    waiting: list[str] = []
+
+    def settle() -> None:
+        if reduce is not None and waiting:
+            path = waiting.pop()
+            outputs[path] = reduce(path, outputs[path])
 
     def hook_for(path: str) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            settle()
             outputs[path] = output
+            waiting.append(path)
 
         return keep
 
@@ -92,6 +109,7 @@ def captured_outputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[st
             hooks = module._forward_hooks
             module._forward_hooks = OrderedDict([*hooks.items(), (-1 - len(hooks), hook_for(path))])
         yield outputs
+        settle()
     finally:
         for module, own in zip(modules, before, strict=True):
             module._forward_hooks = own
@@ -105,10 +123,28 @@ def forward_with_taps(model: nn.Module, taps: Sequence[Tap], inputs: Tensor) -> 
     """
     with captured_outputs(model, [tap.path for tap in taps]) as outputs:
         prediction = model(inputs)
+    return prediction, [tap.as_map(output) for tap, output in zip(taps, _of_all(taps, outputs), strict=True)]
+
+
+def forward_with_reduced_taps(
+    model: nn.Module, taps: Sequence[Tap], inputs: Tensor, reduce: Callable[[Tensor], ReducedT]
+) -> tuple[Tensor, list[ReducedT]]:
+    """The model's output and what `reduce` makes of each tapped map; the maps themselves are let go one by one.
+
+    Raises:
+        RuntimeError: a tapped module did not run.
+    """
+    by_path = {tap.path: tap for tap in taps}
+    with captured_outputs(model, list(by_path), lambda path, output: reduce(by_path[path].as_map(output))) as outputs:
+        prediction = model(inputs)
+    return prediction, _of_all(taps, outputs)
+
+
+def _of_all(taps: Sequence[Tap], outputs: Mapping[str, Any]) -> list[Any]:
     missing = [tap.path for tap in taps if tap.path not in outputs]
     if missing:
         raise RuntimeError(f"tapped modules did not run in this forward pass: {', '.join(missing)}")
-    return prediction, [tap.as_map(outputs[tap.path]) for tap in taps]
+    return [outputs[tap.path] for tap in taps]
 
 
 class TappedModel(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from libs.models.afd.network import AFDLoss, Linked
+from libs.models.afd.network import AFDLoss, Linked, summary
 from libs.models.afd.objective import BetaMode, automatic_beta
 from libs.models.teacher import Teacher
 from libs.training.distillation import kd_loss
@@ -98,14 +98,14 @@ class AFD(nn.Module):
         *unlabelled, targets = others
         every = torch.cat([pictures, *unlabelled]) if unlabelled else pictures
         logits, features = forward_with_taps(self.classifier, self.student_taps, every)
-        teacher_logits, teacher_features = self.teacher(every, self.teacher_taps)
+        teacher_logits, taught = self.teacher.with_taps(every, self.teacher_taps, summary)
         labelled = len(pictures)
         with torch.autocast(pictures.device.type, enabled=False):
             losses = {"ce_classifier": self.cross_entropy(logits[:labelled], targets)}
             if self.kd_weight:
                 losses["kd"] = kd_loss(logits, teacher_logits, self.temperature)
         if self.afd is not None:
-            losses["feature"] = self.afd(features, teacher_features).loss
+            losses["feature"] = self.afd.link([summary(feature) for feature in features], taught).loss
         weights = {"ce_classifier": 1.0, "kd": self.kd_weight, "feature": self.beta}
         extras = {"teacher_logits": teacher_logits[:labelled]} if self.shares_classes else {}
         return StepOutput(losses, {name: weights[name] for name in losses}, logits[:labelled], extras)
@@ -120,9 +120,8 @@ class AFD(nn.Module):
         if self.afd is None:
             raise ValueError("no features are linked: beta is 0")
         _, features = forward_with_taps(self.classifier, self.student_taps, pictures)
-        _, teacher_features = self.teacher(pictures, self.teacher_taps)
-        linked: Linked = self.afd(features, teacher_features)
-        return linked
+        _, taught = self.teacher.with_taps(pictures, self.teacher_taps, summary)
+        return self.afd.link([summary(feature) for feature in features], taught)
 
 
 def _taps(network: nn.Module, patterns: Sequence[str], example: Tensor, level: Level) -> tuple[Tap, ...]:

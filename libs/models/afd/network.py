@@ -62,6 +62,19 @@ class LinkAttention(nn.Module):
         return rows.reshape(len(keys), -1, len(self.query), self.width)
 
 
+class Summary(NamedTuple):
+    """All that AFD reads of a feature, in at least float32. Attributes: energy m(h) [B, H, W]; mean gap(h) [B, C]."""
+
+    energy: Tensor
+    mean: Tensor
+
+
+def summary(feature: Tensor) -> Summary:
+    """The summary of a feature [B, C, H, W], outside autocast."""
+    with torch.autocast(feature.device.type, enabled=False):
+        return Summary(*energy_and_mean(feature))
+
+
 class Linked(NamedTuple):
     """What AFD makes of one batch.
 
@@ -115,18 +128,21 @@ class AFDLoss(nn.Module):
         Raises:
             ValueError: a single sample in training, which batch norm cannot take.
         """
-        if self.training and len(students[0]) == 1:
+        with torch.no_grad():
+            taught = [summary(feature) for feature in teachers]
+        return self.link([summary(feature) for feature in students], taught)
+
+    def link(self, students: Sequence[Summary], teachers: Sequence[Summary]) -> Linked:
+        """The loss of features that are summarised already.
+
+        Raises:
+            ValueError: a single sample in training, which batch norm cannot take.
+        """
+        student_energies, student_means = [s.energy for s in students], [s.mean for s in students]
+        teacher_energies, teacher_means = [t.energy for t in teachers], [t.mean for t in teachers]
+        if self.training and len(student_means[0]) == 1:
             raise ValueError("AFD's batch norms need at least 2 pictures in a training batch, got 1")
-        with torch.autocast(students[0].device.type, enabled=False):
-            student_energies, student_means = _summaries(students)
-            with torch.no_grad():
-                teacher_energies, teacher_means = _summaries(teachers)
+        with torch.autocast(student_means[0].device.type, enabled=False):
             attention = self.attention(student_means, teacher_means)
             distances = map_distances(student_energies, teacher_energies, self.beta_mode)
             return Linked((attention * distances).sum((1, 2)).mean(), attention, distances)
-
-
-def _summaries(features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Energies [B, H, W] and channel means [B, C] of features."""
-    pairs = [energy_and_mean(feature) for feature in features]
-    return [energy for energy, _ in pairs], [mean for _, mean in pairs]

@@ -14,6 +14,7 @@ from libs.training.taps import (
     TappedModel,
     UnknownTapError,
     captured_outputs,
+    forward_with_reduced_taps,
     forward_with_taps,
     list_taps,
     resolve_paths,
@@ -198,3 +199,30 @@ def test_channels_last_maps_are_permuted():
     assert [(tap.layout, tap.channels, tap.size) for tap in taps] == [("nhwc", 8, (8, 8)), ("nhwc", 16, (4, 4))]
     _, features = forward_with_taps(model, taps, torch.randn(2, 3, 16, 16))
     assert [tuple(f.shape) for f in features] == [(2, 8, 8, 8), (2, 16, 4, 4)]
+
+
+def test_reduced_taps_see_what_an_activation_in_place_leaves_and_let_maps_go() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3)
+            self.first_map: weakref.ref[torch.Tensor] | None = None
+            self.alive = True
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x)
+            self.first_map = weakref.ref(x)
+            x = self.second(x.relu_()).relu_()
+            self.alive = self.first_map() is not None
+            return x.mean((2, 3))
+
+    model, example = InPlace(), torch.randn(2, 1, 8, 8)
+    taps = taps_at(model, ["first", "second"], example)
+    with torch.no_grad():
+        _, maps = forward_with_taps(model, taps, example)
+        assert model.alive
+        logits, reduced = forward_with_reduced_taps(model, taps, example, lambda one: one.sum((2, 3)))
+    assert not model.alive
+    torch.testing.assert_close(reduced, [one.sum((2, 3)) for one in maps])
+    assert all(bool((one >= 0).all()) for one in maps)
+    assert torch.equal(logits, model(example))

@@ -48,7 +48,7 @@ def batch(count: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
 def test_the_total_is_the_weighted_sum_of_its_terms():
     method, (pictures, labels) = method_of(kd_weight=0.5, beta=3.0, temperature=2.0), batch()
     output = method(pictures, labels)
-    teacher_logits, teacher_features = method.teacher(pictures, method.teacher_taps)
+    teacher_logits, teacher_features = forward_with_taps(method.teacher.network, method.teacher_taps, pictures)
     logits, features = forward_with_taps(method.classifier, method.student_taps, pictures)
     expected = {
         "ce_classifier": F.cross_entropy(logits, labels),
