@@ -1,6 +1,8 @@
 """A trained classifier that others learn from: read from its bundle, frozen, and measured before it is believed."""
 
+import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval
 
 from libs.data.errors import DataError
 from libs.data.recipe import Recipe
@@ -23,9 +26,10 @@ from libs.training.objective import CrossEntropy, StepOutput
 from libs.training.precision import device_of, precision_for
 from libs.training.processes import join_processes
 from libs.training.run import Run
-from libs.training.taps import ReducedT, Tap, forward_with_reduced_taps
+from libs.training.taps import Call, ReducedT, Tap, forward_with_reduced_taps, forward_with_taps, record_calls
 
 LUCKY_DEVIATIONS = 2.0
+FOLDING_TOLERANCE = 1e-3
 
 
 class TeacherError(DataError):
@@ -93,6 +97,10 @@ class Teacher:
         self.network = network.eval().requires_grad_(False)
         self.view = view
 
+    def fold(self, taps: Sequence[Tap]) -> None:
+        """Fold batch norms into the convolutions before them, for speed; logits and tapped maps stay as they are."""
+        self.network = folded(self.network, self.example, taps)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
         """Itself: copies of a step module (the average, a measured copy) share the teacher."""
         return self
@@ -115,6 +123,55 @@ class Teacher:
     ) -> tuple[Tensor, list[ReducedT]]:
         """Logits, and what `reduce` makes of each tapped map [B, C, H, W], for pictures prepared for the student."""
         return forward_with_reduced_taps(self.network, taps, self.view(pictures), reduce)
+
+
+@torch.no_grad()
+def folded(network: nn.Module, example: Tensor, taps: Sequence[Tap]) -> nn.Module:
+    """A frozen network whose batch norms are part of the convolutions they follow: the same function up to rounding.
+
+    Which convolution a norm follows is seen by running the network once. A pair stays as it is where folding it changes
+    the logits or a tapped map: something else reads that convolution too.
+
+    Args:
+        example: a picture like those it reads, [1, C, H, W].
+    """
+    device = next(network.parameters()).device
+    example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    expected = forward_with_taps(network, taps, example)
+
+    def unchanged(twin: nn.Module) -> bool:
+        found = forward_with_taps(twin, taps, example)
+        return all(map(_close, (expected[0], *expected[1]), (found[0], *found[1])))
+
+    pairs = _foldable(record_calls(network, example))
+    twin = _with_folded(network, pairs)
+    if not unchanged(twin):
+        twin = _with_folded(network, [pair for pair in pairs if unchanged(_with_folded(network, [pair]))])
+    return twin if unchanged(twin) else network
+
+
+def _foldable(calls: Sequence[Call]) -> list[tuple[str, str]]:
+    """Paths of convolutions and of batch norms that read what they return, each run once."""
+    runs = Counter(call.path for call in calls)
+    made_by = {id(call.output): call.path for call in calls if type(call.module) is nn.Conv2d}
+    norms = [call for call in calls if type(call.module) is nn.BatchNorm2d and id(call.inputs[0]) in made_by]
+    pairs = [(made_by[id(call.inputs[0])], call.path) for call in norms]
+    return [(convolution, norm) for convolution, norm in pairs if runs[convolution] == runs[norm] == 1]
+
+
+def _with_folded(network: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
+    twin = copy.deepcopy(network)
+    for path, norm_path in pairs:
+        convolution, norm = twin.get_submodule(path), twin.get_submodule(norm_path)
+        assert isinstance(convolution, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        twin.set_submodule(path, fuse_conv_bn_eval(convolution, norm))
+        twin.set_submodule(norm_path, nn.Identity())
+    return twin.eval().requires_grad_(False)
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= FOLDING_TOLERANCE * one.abs().max())
 
 
 def open_teacher(folder: Path, data: ClassificationData, config: ImageTrainingConfig, device: str) -> Teacher:

@@ -86,6 +86,7 @@ class AFD(nn.Module):
             self.teacher_taps = _taps(teacher.network, taps_teacher, teacher.example.to(example), level)
             student, taught_by = ([tap.channels for tap in taps] for taps in (self.student_taps, self.teacher_taps))
             self.afd = AFDLoss(student, taught_by, width, beta_mode)
+        teacher.fold(self.teacher_taps)
 
     def forward(self, pictures: Tensor, *others: Tensor) -> StepOutput:
         """Losses of one batch: `(pictures, targets)` or `(pictures, unlabelled, targets)`.

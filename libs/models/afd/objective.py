@@ -50,13 +50,26 @@ def _by_size(maps: Sequence[Tensor]) -> dict[tuple[int, int], list[int]]:
 
 
 def _resized(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Maps [B, H_s, W_s] at one size by adaptive average pooling, which enlarges too: [B, S, H, W]."""
+    """Maps [B, H_s, W_s] at one size by adaptive average pooling, which enlarges too: [B, S, H, W].
+
+    As matrix products along either axis: torch's own operation has no repeatable gradient on a GPU.
+    """
     resized: dict[int, Tensor] = {}
     for own, members in _by_size(maps).items():
         stacked = torch.stack([maps[s] for s in members], 1)
-        pooled = stacked if own == size else F.adaptive_avg_pool2d(stacked, size)
-        resized |= dict(zip(members, pooled.unbind(1), strict=True))
+        if own != size:
+            down, across = (_windows(*sides, stacked) for sides in zip(own, size, strict=True))
+            stacked = down @ stacked @ across.T
+        resized |= dict(zip(members, stacked.unbind(1), strict=True))
     return torch.stack([resized[s] for s in range(len(maps))], 1)
+
+
+def _windows(source: int, target: int, like: Tensor) -> Tensor:
+    """Adaptive average pooling along one axis, [target, source]: window i is [floor(i s/t), ceil((i + 1) s/t))."""
+    row = torch.arange(target, device=like.device).unsqueeze(1)
+    first, past = row * source // target, ((row + 1) * source + target - 1) // target
+    place = torch.arange(source, device=like.device)
+    return ((place >= first) & (place < past)).to(like.dtype) / (past - first).to(like.dtype)
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -11,11 +11,14 @@ from torch.nn import functional as F
 from libs.data.preprocess import apply_batch
 from libs.data.recipe import Recipe
 from libs.data.write import write_arrays_dataset
+from libs.models.backbones.build import build_classifier
 from libs.models.supervised.config import SupervisedConfig
-from libs.models.teacher import TeacherError, TeacherView, class_difference, judge_teacher, open_teacher
+from libs.models.teacher import TeacherError, TeacherView, class_difference, folded, judge_teacher, open_teacher
 from libs.training.bundles import BundleError
 from libs.training.classification_data import ClassificationData, open_classification_data
 from libs.training.local_run import LocalRun
+from libs.training.tap_search import find_taps
+from libs.training.taps import forward_with_taps
 from tests.support.teachers import nearest_mean_network, write_teacher
 
 CONFIG = SupervisedConfig(batch_size=8)
@@ -132,3 +135,33 @@ def test_a_bundle_without_torch_weights_is_refused(data, tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(BundleError, match="an ONNX graph without torch weights"):
         open_teacher(folder, data, CONFIG, "cpu")
+
+
+@pytest.mark.parametrize(("name", "fewer"), [("resnet14", 15), ("wrn-10-1", 3), ("torchvision/resnet18", 20)])
+def test_batch_norms_are_folded_away_and_nothing_else_changes(name, fewer):
+    torch.manual_seed(0)
+    network, example = build_classifier(name, 5), torch.randn(4, 3, 64, 64)
+    network(torch.randn(8, 3, 64, 64))  # running statistics of some pictures
+    network.eval().requires_grad_(False)
+    taps = find_taps(network, example, "block")
+    twin = folded(network, example[:1], taps)
+    norms = [sum(isinstance(m, torch.nn.BatchNorm2d) for m in one.modules()) for one in (network, twin)]
+    assert norms[0] - norms[1] == fewer
+    for one, other in zip(*(forward_with_taps(model, taps, example) for model in (network, twin)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_convolution_that_something_else_reads_too_keeps_its_batch_norm():
+    class Forked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            return (x * self.norm(x)).mean((2, 3))
+
+    network = Forked()
+    network(torch.randn(8, 3, 9, 9))
+    network.eval().requires_grad_(False)
+    assert isinstance(folded(network, torch.zeros(1, 3, 9, 9), []).get_submodule("norm"), torch.nn.BatchNorm2d)

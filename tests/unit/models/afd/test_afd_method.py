@@ -1,6 +1,9 @@
 """AFD as a step module: terms, taps, unlabelled pictures, and that the teacher is only a guest."""
 
 import copy
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -177,3 +180,12 @@ def test_compiles_to_one_graph_of_the_same_losses_and_gradients():
         output.total.backward()
         made.append([output.losses, output.logits, [p.grad.clone() for p in method.parameters()]])
     torch.testing.assert_close(made[0], made[1])
+
+
+def test_the_example_of_the_docs_runs_as_printed():
+    page = (Path(__file__).parents[4] / "docs" / "methods" / "afd.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)  # our own page
+    assert names["linked"].attention.shape == (8, 6, 3)
+    assert names["loss"].isfinite()
