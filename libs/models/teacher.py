@@ -107,9 +107,9 @@ class Teacher:
 
     @property
     def example(self) -> Tensor:
-        """A blank picture of the size it reads, [1, C, H, W]."""
-        recipe = self.bundle.recipe
-        return torch.zeros(1, recipe.channels, recipe.height, recipe.width)
+        """A blank picture of the size it reads, [1, C, H, W], where its weights are."""
+        recipe, device = self.bundle.recipe, next(self.network.parameters()).device
+        return torch.zeros(1, recipe.channels, recipe.height, recipe.width, device=device)
 
     @torch.no_grad()
     def logits(self, pictures: Tensor) -> Tensor:
@@ -133,10 +133,9 @@ def folded(network: nn.Module, example: Tensor, taps: Sequence[Tap]) -> nn.Modul
     the logits or a tapped map: something else reads that convolution too.
 
     Args:
-        example: a picture like those it reads, [1, C, H, W].
+        example: a picture like those it reads, [1, C, H, W], on its device.
     """
-    device = next(network.parameters()).device
-    example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
     expected = forward_with_taps(network, taps, example)
 
     def unchanged(twin: nn.Module) -> bool:

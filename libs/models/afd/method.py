@@ -83,7 +83,7 @@ class AFD(nn.Module):
         self.afd: AFDLoss | None = None
         if self.beta:
             self.student_taps = _taps(classifier, taps_student, example, level)
-            self.teacher_taps = _taps(teacher.network, taps_teacher, teacher.example.to(example), level)
+            self.teacher_taps = _taps(teacher.network, taps_teacher, teacher.example, level)
             student, taught_by = ([tap.channels for tap in taps] for taps in (self.student_taps, self.teacher_taps))
             self.afd = AFDLoss(student, taught_by, width, beta_mode)
         teacher.fold(self.teacher_taps)

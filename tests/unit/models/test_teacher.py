@@ -165,3 +165,10 @@ def test_a_convolution_that_something_else_reads_too_keeps_its_batch_norm():
     network(torch.randn(8, 3, 9, 9))
     network.eval().requires_grad_(False)
     assert isinstance(folded(network, torch.zeros(1, 3, 9, 9), []).get_submodule("norm"), torch.nn.BatchNorm2d)
+
+
+def test_the_example_is_where_the_weights_are(data, tmp_path):
+    """On a GPU the student is still on the CPU when the teacher's features are found."""
+    teacher = open_teacher(bundle(tmp_path / "t"), data, CONFIG, "cpu")
+    teacher.network = teacher.network.to("meta")
+    assert teacher.example.device.type == "meta"

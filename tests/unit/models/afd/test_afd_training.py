@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from libs.data.errors import DataError
 from libs.data.recipe import Recipe
 from libs.data.write import write_arrays_dataset
 from libs.models.afd.config import AfdConfig
-from libs.models.afd.train import train
+from libs.models.afd.network import AFDLoss
+from libs.models.afd.train import share_statistics, train
 from libs.models.backbones.build import build_classifier
 from libs.models.teacher import TeacherError
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
 from libs.training.local_run import LocalRun
+from libs.training.processes import Processes
 from libs.training.run import CheckpointError, Inputs, Outcome, Stopped
 from tests.support.teachers import nearest_mean_network, write_teacher
 
@@ -226,3 +229,12 @@ def test_pictures_of_other_colours_cannot_join(run_afd, digits, tmp_path):
     inputs = Inputs({"train": digits / "train", "unlabelled": tmp_path / "colour"}, {"teacher": digits / "teacher"})
     with pytest.raises(DataError, match="The unlabelled pictures are coloured, those with labels grey"):
         train(AfdConfig.model_validate(SETTINGS), inputs, Talking(tmp_path))
+
+
+def test_statistics_are_shared_on_gpus_only(monkeypatch, tmp_path):
+    monkeypatch.setattr("libs.models.afd.train.join_processes", lambda _: Processes(0, 2))
+    method = SimpleNamespace(afd=AFDLoss([3], [3]))
+    share_statistics(method, AfdConfig(), SimpleNamespace(device="cpu"))
+    with pytest.raises(DataError, match="sync_bn works on GPUs only"):
+        share_statistics(method, AfdConfig(sync_bn=True), SimpleNamespace(device="cpu"))
+    assert isinstance(method.afd.attention.key_norm, torch.nn.BatchNorm1d)
