@@ -28,9 +28,14 @@ class Unlabelled:
     ratio: float
 
     def beside(self, labelled: int, parts: int) -> int:
-        """How many go with `labelled` pictures that are cut into `parts`: about ratio times as many, cut as evenly."""
-        cuts = -(-labelled // -(-labelled // parts))  # tensors are cut into parts of one size, maybe fewer
-        return cuts * max(1, round(self.ratio * labelled / cuts))
+        """How many go with `labelled` pictures that `micro_batches` cuts into `parts`: about ratio times as many.
+
+        Each part has as many of them for a labelled picture as the others, the last within one picture, and at least
+        one: losses over both kinds are weighted by the labelled ones.
+        """
+        size = -(-labelled // parts)
+        each = max(1, round(self.ratio * size))
+        return -(-each * labelled // size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class TrainingSession:
 
     def _backward(self, inputs: Sequence[Tensor]) -> list[tuple[float, StepLosses]]:
         """Gradients of the whole batch; returns each micro-batch's share and output."""
-        parts = list(zip(*(tensor.chunk(self.config.accumulate) for tensor in inputs), strict=True))
+        parts = micro_batches(inputs, self.config.accumulate)
         outputs: list[tuple[float, StepLosses]] = []
         for number, part in enumerate(parts):
             share = len(part[0]) / len(inputs[0])
@@ -204,6 +204,20 @@ class TrainingSession:
         self.window.restore(state["window"][self.processes.rank])
         self.history.restore(state["history"])
         restore_random_state(state["random"][self.processes.rank])
+
+
+def micro_batches(inputs: Sequence[Tensor], parts: int) -> list[tuple[Tensor, ...]]:
+    """A batch cut into at most `parts` of one size, the last maybe smaller.
+
+    Args:
+        inputs: each [B, ...] but unlabelled pictures, [U, ...]: those are cut in proportion to the first.
+    """
+    examples = len(inputs[0])
+    size = -(-examples // parts)
+    cut = [
+        tensor.tensor_split([len(tensor) * end // examples for end in range(size, examples, size)]) for tensor in inputs
+    ]
+    return list(zip(*cut, strict=True))
 
 
 def config_digest(config: TrainingConfig) -> str:
