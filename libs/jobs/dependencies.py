@@ -115,21 +115,20 @@ def _because_of(other: Job) -> str:
     return f"{reason}: {message[:_MOST_QUOTED]}" if message else reason
 
 
-def family(session: Session, job_id: UUID) -> list[Job]:
-    """A job and those that have not ended and were made for it alone, all locked, oldest first."""
-    ids = _alone_for(session, job_id)
-    rows = select(Job).where(Job.id.in_({job_id, *ids})).order_by(Job.created_at, Job.id)
+def family(session: Session, job_ids: Collection[UUID]) -> list[Job]:
+    """Jobs and those that have not ended and were made for them alone, all locked, oldest first."""
+    rows = select(Job).where(Job.id.in_({*job_ids, *_alone_for(session, job_ids)})).order_by(Job.created_at, Job.id)
     jobs = session.scalars(moves.locked(rows).execution_options(populate_existing=True)).all()
-    still = {job_id, *_alone_for(session, job_id)}  # one may have ended, or been taken by another job, meanwhile
+    still = {*job_ids, *_alone_for(session, job_ids)}  # one may have ended, or been taken by another job, meanwhile
     return [job for job in jobs if job.id in still]
 
 
-def _alone_for(session: Session, job_id: UUID) -> set[UUID]:
-    """Those that one job needs the models of, have not ended, and are waited for by no job beside them and it."""
+def _alone_for(session: Session, job_ids: Collection[UUID]) -> set[UUID]:
+    """Those that jobs need the models of, have not ended, and are waited for by no job beside all of these."""
     made = select(Job.id).join(JobDependency, JobDependency.depends_on == Job.id)
-    mine = made.where(JobDependency.job_id == job_id, JobDependency.role.is_not(None), Job.status.not_in(TERMINAL))
-    ids = set(session.scalars(mine))
-    while shared := _waited_for_by_others(session, ids, {job_id, *ids}):
+    mine = made.where(JobDependency.job_id.in_(job_ids), JobDependency.role.is_not(None))
+    ids = set(session.scalars(mine.where(Job.status.not_in(TERMINAL))))
+    while shared := _waited_for_by_others(session, ids, {*job_ids, *ids}):
         ids -= shared
     return ids
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from libs.database.tables import Job
 from libs.jobs import dependencies
 from libs.jobs.errors import GroupNotFound, InvalidMove, JobNotFound
-from libs.jobs.moves import locked, move, queue_up
+from libs.jobs.moves import move, queue_up
 from libs.jobs.states import TERMINAL, JobStatus
 
 
@@ -35,7 +35,7 @@ def _family(session: Session, project_id: UUID, job_id: UUID) -> tuple[Job, list
     found = select(Job.id).where(Job.id == job_id, Job.project_id == project_id)
     if session.scalar(found) is None:
         raise JobNotFound(job_id)
-    jobs = dependencies.family(session, job_id)
+    jobs = dependencies.family(session, [job_id])
     mine = next((job for job in jobs if job.id == job_id), None)
     if mine is None:
         raise JobNotFound(job_id)
@@ -43,19 +43,23 @@ def _family(session: Session, project_id: UUID, job_id: UUID) -> tuple[Job, list
 
 
 def cancel_group(session: Session, project_id: UUID, group_id: UUID) -> int:
-    """Cancel every job of a group that has not ended; how many that were.
+    """Cancel every job of a group that has not ended; how many that were, without those made for them.
 
     Raises:
         GroupNotFound: there is no such group.
     """
-    members = select(Job).where(Job.group_id == group_id, Job.project_id == project_id)
-    jobs = session.scalars(locked(members.order_by(Job.created_at, Job.id))).all()
+    members = session.scalars(select(Job.id).where(Job.group_id == group_id, Job.project_id == project_id)).all()
+    jobs = dependencies.family(session, members)
     if not jobs:
         raise GroupNotFound(group_id)
-    live = [job for job in jobs if job.status not in TERMINAL]
+    live = [job for job in jobs if job.group_id == group_id and job.status not in TERMINAL]
+    made = [job for job in jobs if job.group_id != group_id]
     for job in live:
         if job.status not in TERMINAL:  # cancelling one cancels what waits for it
             dependencies.cancel(session, job)
+    for job in made:
+        if job.status not in TERMINAL:
+            dependencies.cancel(session, job, f"group {group_id}, which it was made for, is cancelled")
     return len(live)
 
 
@@ -86,11 +90,15 @@ def resume(session: Session, project_id: UUID, job_id: UUID) -> Job:
 
     Raises:
         JobNotFound: there is no such job.
-        InvalidMove: it is not paused.
+        InvalidMove: it, or a job that was made for it alone, is not paused (yet).
     """
     job, others = _family(session, project_id, job_id)
     if job.status != JobStatus.PAUSED:
         raise InvalidMove(job.id, JobStatus(job.status), JobStatus.QUEUED, "Only a paused job is resumed.")
+    for one in others:
+        if one.status == JobStatus.PAUSING:  # it would end as paused, and the job wait for it for ever
+            hint = f"It was made for job {job.id} and is being paused: wait a moment."
+            raise InvalidMove(one.id, JobStatus.PAUSING, JobStatus.QUEUED, hint)
     for one in (*others, job):
         if one.status == JobStatus.PAUSED:
             _resume(session, one)

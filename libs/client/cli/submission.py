@@ -101,7 +101,12 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     wanted = {key: value for key, value in resources.items() if value is not None}
     if wanted:
         spec["resources"] = {**spec.get("resources", {}), **wanted}
-    return {key: value for key, value in spec.items() if value not in (None, {})}
+    return {key: value for key, value in spec.items() if not _says_nothing(key, value)}
+
+
+def _says_nothing(key: str, value: Any) -> bool:
+    """`compare: {}` asks for a comparison; an empty `teacher` is for the gateway to refuse."""
+    return value is None or (value == {} and key in ("datasets", "models", "config", "resources"))
 
 
 def _names(text: str) -> list[str]:

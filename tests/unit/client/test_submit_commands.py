@@ -147,6 +147,16 @@ def test_a_comparison_is_one_job_with_the_seeds(octavo, distilling):
     assert "seed" not in spec
 
 
+def test_an_empty_comparison_or_teacher_in_a_file_is_sent(octavo, distilling, tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text("{method: afd, datasets: {train: cats}, models: {}, teacher: {}, compare: {}}")
+    ended = octavo("jobs", "submit", "--file", str(file))
+    assert ended.code == 0, ended.err
+    assert distilling.sent("POST", "/v1/jobs") == [
+        {"method": "afd", "datasets": {"train": "cats"}, "teacher": {}, "compare": {}}
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -210,6 +210,16 @@ def test_a_teacher_that_another_job_waits_for_goes_on(db: Session) -> None:
     assert shared.status == "cancelled"
 
 
+def test_cancelling_a_group_passes_on_to_what_was_made_for_its_members_alone(db: Session) -> None:
+    group = uuid4()
+    new = accept(db, DEFAULT_PROJECT_ID, parse_spec(TRAINED), group_id=group)
+    compared = accept(db, DEFAULT_PROJECT_ID, parse_spec(FRSKD), group_id=group)
+    running = start(db, teacher_of(db, new))
+    assert wishes.cancel_group(db, DEFAULT_PROJECT_ID, group) == 2
+    assert (running.status, db.get_one(Job, new.id).status) == ("cancelling", "cancelled")
+    assert set(statuses([*needs(db, compared).values()])) == {"cancelled"}
+
+
 def test_pause_and_resume_pass_on(db: Session) -> None:
     job = accepted(db, **COMPARED)
     running = start(db, teacher_of(db, job))
@@ -217,6 +227,8 @@ def test_pause_and_resume_pass_on(db: Session) -> None:
     db.commit()
     found = needs(db, job)
     assert (job.status, found["runs/afd/1"].status, found["runs/supervised/1"].status) == ("paused",) * 3
+    with pytest.raises(InvalidMove, match="being paused: wait a moment"):
+        wishes.resume(db, DEFAULT_PROJECT_ID, job.id)
     succeed(db, running)  # it had no time to stop
     wishes.resume(db, DEFAULT_PROJECT_ID, job.id)
     db.commit()
