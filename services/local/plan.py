@@ -47,6 +47,7 @@ class Plan:
             "OCTAVO_GATEWAY_RECOMMENDER_URL": f"http://127.0.0.1:{recommender_port}",
             "OCTAVO_RECOMMENDER_HOST": "127.0.0.1",
             "OCTAVO_RECOMMENDER_PORT": str(recommender_port),
+            "OCTAVO_METRICS_PORT": "0",  # relay and workers could not share the one that our own environment may name
             "PYTHONUNBUFFERED": "1",
         }
         return cls(gateway_port, model_server_port, recommender_port, layout.logs, settings.stop_grace_s, environment)

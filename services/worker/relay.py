@@ -178,12 +178,12 @@ class Relay:
         self._next_reap = time.monotonic() + self._settings.reap_every_s
         with transaction(self._engine) as session:
             reaped = reaper.reap(session)
+        self._metrics.leases_expired.inc(reaped.lost)
+        if any(asdict(reaped).values()):
+            log.info("reaped", **asdict(reaped))
         with transaction(self._engine) as session:
             close_abandoned_versions(session)
             workers.forget_silent(session, max(_FORGET_WORKERS_S, 2 * self._settings.lease_s))
-        if any(asdict(reaped).values()):
-            log.info("reaped", **asdict(reaped))
-        self._metrics.leases_expired.inc(reaped.lost)
         self._ring_again()
         note_alive(self._settings.alive_file)
         self._metrics.reaped_at.set_to_current_time()

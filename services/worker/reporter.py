@@ -6,6 +6,7 @@ when the lease is lost it says so and writes nothing more.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Event, Lock
 
@@ -43,7 +44,7 @@ from services.worker.settings import WorkerSettings
 log = structlog.get_logger()
 _WISH_EVERY_S = 1.0
 _MOST_TOLD = 1000
-"""Lines of one child's own log, and parts of its run, that are passed on; they are meant to be a handful."""
+"""Lines of one child's own log, and as many parts of its run, that are passed on; both are meant to be a handful."""
 _SUMMARY_SHARE = 0.005
 """Progress and metric events come at most every 0.5 % of the time a job has run: some 1,500 in ten hours."""
 
@@ -77,7 +78,7 @@ class AttemptReporter:
         self._budget = LogBudget(settings.worker_log_lines_per_s, settings.worker_log_lines)
         self._began = time.monotonic()
         self._next_heartbeat = self._next_wish = self._next_summary = 0.0
-        self._told = 0
+        self._told: Counter[type[ProcessLogged | PhaseEnded]] = Counter()
         self._closing = False
         self._wake = Event()
         self._thread = thread_of_this_context(self._run, f"octavo-report-{job.id}")
@@ -154,8 +155,9 @@ class AttemptReporter:
 
     def _tell(self, message: ProcessLogged | PhaseEnded) -> None:
         """Whoever runs the platform, by its log and its traces."""
-        self._told += 1
-        if self._told > _MOST_TOLD:
+        kind = type(message)
+        self._told[kind] += 1
+        if self._told[kind] > _MOST_TOLD:
             return
         if isinstance(message, ProcessLogged):
             write_for_child(message)

@@ -186,15 +186,17 @@ class Supervisor:
         child.start(command, child_environment(os.environ, assignment, self._slots))
         try:
             every_s = self._settings.worker_usage_every_s
-            self._watch(attempt, child, UsageMeter(child.pid, assignment.gpus, attempt.job.started_at, every_s))
+            meter = UsageMeter(child.pid, assignment.gpus, attempt.job.started_at, every_s)
+            with meter.told(attempt.reporter.on_usage):
+                self._watch(attempt, child)
         finally:
             if not child.exited.is_set():
                 child.kill()
             attempt.exit_code = child.finish()
         attempt.uploader.close()
 
-    def _watch(self, attempt: _Attempt, child: ChildProcess, meter: UsageMeter) -> None:
-        """Until the child has ended: note what it uses, pass on the first wish to stop, kill it when it is too slow."""
+    def _watch(self, attempt: _Attempt, child: ChildProcess) -> None:
+        """Until the child has ended: pass on the first wish to stop, kill it when it is too slow."""
         timeout_at = time.monotonic() + (attempt.job.timeout_s or float("inf"))
         kill_at = float("inf")
         while not child.exited.wait(_TICK_S):
@@ -202,8 +204,6 @@ class Supervisor:
                 child.kill()
                 child.exited.wait()
                 raise LeaseLost(attempt.job.id, attempt.job.epoch)
-            if meter.due():
-                attempt.reporter.on_usage(*meter.read())
             if attempt.stop_reason is None:
                 attempt.stop_reason = self._reason_to_stop(attempt, timeout_at)
                 if attempt.stop_reason is not None:

@@ -4,13 +4,17 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from threading import Event
 
 import psutil
+import structlog
 
+from libs.background import thread_of_this_context
 from services.worker.devices import Gpu
 
+log = structlog.get_logger()
 PREFIX = "resources/"
 _SHARE = 0.01
 """Readings come at most every 1 % of the time an attempt has run: some 500 in ten hours."""
@@ -30,17 +34,35 @@ class UsageMeter:
         self._pid, self._gpus, self._every_s = pid, gpus, every_s
         self._before_s = max(0.0, (datetime.now(UTC) - job_began).total_seconds()) if job_began else 0.0
         self._began = self._last_read = time.monotonic()
-        self._next = self._began + every_s
         self._cpu_s: dict[int, float] = {}
 
-    def due(self) -> bool:
-        """Whether it is time for a reading."""
-        return time.monotonic() >= self._next
+    @contextlib.contextmanager
+    def told(self, tell: Callable[[int, Mapping[str, float]], None]) -> Iterator[None]:
+        """Tell each reading while the block lasts, from a thread that nobody waits for.
+
+        A driver that hangs keeps `nvidia-smi` from ending even when it is killed: that holds up this thread and nothing
+        else. A reading that fails is logged, and the next one tried.
+        """
+        over = Event()
+        thread_of_this_context(lambda: self._tell(tell, over), f"octavo-usage-{self._pid}").start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _tell(self, tell: Callable[[int, Mapping[str, float]], None], over: Event) -> None:
+        while not over.wait(max(self._every_s, (time.monotonic() - self._began) * _SHARE)):
+            try:
+                step, found = self.read()
+            except Exception as error:  # open files run out, say: no reason to end a training
+                log.warning("usage_not_read", error=f"{type(error).__name__}: {error}")
+                continue
+            if not over.is_set():
+                tell(step, found)
 
     def read(self) -> tuple[int, dict[str, float]]:
         """Seconds since the job began, and the figures by name; none when the process is gone."""
         now = time.monotonic()
-        self._next = now + max(self._every_s, (now - self._began) * _SHARE)
         found = {**self._of_processes(now), **self._of_gpus()}
         return round(self._before_s + now - self._began), {f"{PREFIX}{name}": value for name, value in found.items()}
 

@@ -11,8 +11,11 @@ from unittest import mock
 import psutil
 import pytest
 
+from libs.settings import PlatformSettings
 from services.local import process as servers
 from services.local.errors import AlreadyRunningError, StartError
+from services.local.layout import Layout
+from services.local.plan import Plan
 
 
 def test_a_port_is_remembered_until_somebody_takes_it(tmp_path: Path):
@@ -113,3 +116,13 @@ def test_a_server_ends_with_its_killed_starter(tmp_path: Path):
         starter.kill()
         child.wait(30)
     assert not child.is_running()
+
+
+def test_no_service_of_the_stack_opens_a_port_that_our_environment_names_for_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OCTAVO_METRICS_PORT", "9101")
+    layout = Layout(tmp_path)
+    layout.make()
+    plan = Plan.make(PlatformSettings(home=tmp_path), layout)
+    assert {service._environment["OCTAVO_METRICS_PORT"] for service in plan.services()} == {"0"}

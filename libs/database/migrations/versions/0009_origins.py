@@ -38,7 +38,3 @@ def downgrade() -> None:
     )
     for name in ("queued_at", "traceparent", "request_id"):
         op.drop_column("jobs", name)
-
-
-def _index_open(statuses: str) -> None:
-    op.create_index("ix_jobs_open", "jobs", ["status", "queue"], postgresql_where=sa.text(f"status IN ({statuses})"))
