@@ -84,6 +84,11 @@ def figure(value: Any) -> str:
     return f"{value:,.5g}".replace(",", "\u202f")
 
 
+def exact(value: float) -> str:
+    """A number for an input, of which nothing is lost when it is read back."""
+    return repr(value).removesuffix(".0")
+
+
 def prose(text: str) -> Markup:
     """A description in which `code` stands between backticks."""
     pieces = text.split("`")
@@ -106,6 +111,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "span": span,
     "size": size,
     "figure": figure,
+    "exact": exact,
     "percent": percent,
     "prose": prose,
     "pretty": pretty,

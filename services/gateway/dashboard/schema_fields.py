@@ -396,7 +396,7 @@ def _value(one: Field, text: str) -> Any:
         if one.kind == "list":
             return [_scalar(one.of_items, part.strip()) for part in text.split(",") if part.strip()]
         return json.loads(text) if one.kind == "json" else _scalar(one.kind, text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets in brackets without end
         return text
 
 

@@ -89,6 +89,19 @@ async def ask(upstream: Upstream, path: str, key: str, body: Any = None) -> http
     return answer
 
 
+def read_answer(upstream: Upstream, answer: httpx2.Response) -> tuple[dict[str, Any] | None, str]:
+    """The JSON object of an answer 200; of any other None, and the service's words, or ours where it has none."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return None, f"The {upstream.name} answered {answer.status_code} with something that is no JSON object."
+    if answer.status_code != 200:
+        return None, str(found.get("detail", f"The {upstream.name} answered {answer.status_code}."))
+    return found, ""
+
+
 def _origin_headers() -> dict[str, str]:
     """So that the service logs and traces under the same request."""
     origin = current_origin()

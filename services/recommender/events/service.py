@@ -1,6 +1,7 @@
 """Taking events in: Postgres first, then the session cache."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -29,7 +30,7 @@ def ingest(memory: Memory, project_id: UUID, content: bytes, media_type: str) ->
     now = datetime.now(UTC)
     latest = now + timedelta(seconds=memory.settings.clock_skew_s)
     events = read_events(content, media_type, memory.settings.max_events, latest)
-    added = _insert(memory, project_id, [_row(project_id, event, now) for event in events])
+    added = _stored(memory, project_id, [_row(project_id, event, now) for event in events])
     memory.sessions.append(project_id, _of_sessions(added))
     return Ingested(accepted=len(added), duplicates=len(events) - len(added))
 
@@ -47,13 +48,22 @@ def store(memory: Memory, project_id: UUID, events: Sequence[Event], place: str)
     latest = now + timedelta(seconds=memory.settings.clock_skew_s)
     for row, event in enumerate(events):
         check_time((place, row), event, latest)
-    return list(_of_sessions(_insert(memory, project_id, [_row(project_id, event, now) for event in events])))
+    return list(_of_sessions(_stored(memory, project_id, [_row(project_id, event, now) for event in events])))
 
 
 def _of_sessions(added: Iterable[AddedEvent]) -> Iterator[SessionEvent]:
     for one in added:
         if one.session_id:
             yield SessionEvent(one.session_id, one.id, one.item_id, one.occurred_at)
+
+
+def _stored(memory: Memory, project_id: UUID, rows: Sequence[NewEvent]) -> list[AddedEvent]:
+    """Those that are new. Of the others nobody knows whether whoever stored them lived to tell the session cache."""
+    added = _insert(memory, project_id, rows)
+    if len(added) < len(rows):
+        missed = Counter(row.session_id for row in rows) - Counter(one.session_id for one in added)
+        memory.sessions.drop(project_id, [session_id for session_id in missed if session_id])
+    return added
 
 
 def _insert(memory: Memory, project_id: UUID, rows: Sequence[NewEvent]) -> list[AddedEvent]:

@@ -2,7 +2,7 @@
 
 Postgres has every event before the cache does, so all of the cache may vanish at any time. A cached session equals
 what Postgres would answer, with one exception: when a process is killed, or loses Valkey alone, between its commit
-and its append, others may miss those events until it is back or the session's time to live ends.
+and its append, others may miss those events until it is back, they are sent again, or the session's time to live ends.
 """
 
 import threading
@@ -146,6 +146,13 @@ class SessionStore:
         keys = [_key(project_id, session_id) for session_id in session_ids]
         if keys and not self._ask(lambda: self._forget_all(keys), False):
             self._distrust(keys)
+
+    def drop(self, project_id: UUID, session_ids: Iterable[str]) -> None:
+        """Drop sessions that may lack committed events; who reads them next finds them in Postgres."""
+        keys = [_key(project_id, session_id) for session_id in session_ids]
+        if keys:
+            self._distrust(keys)
+            self._ask(lambda: None, None)  # it drops them before it asks: other processes would still believe them
 
     def close(self) -> None:
         """Close the connections."""

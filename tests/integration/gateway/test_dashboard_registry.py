@@ -124,6 +124,8 @@ def test_a_data_set_is_made_of_recorded_events_and_checked_as_asked(
     assert 'id="source-recorded-since_days-error"' in wrong.text
     assert 'id="validation-val_fraction-error"' in wrong.text
     assert wrong.text.count("greater than or equal to 1") == 1
+    half = browser.submit("/new-dataset", {**typed, "validation/events/validate_from": "2026-01-01T00:00:00Z"})
+    assert (half.status_code, "given together or not at all" in half.text) == (422, True)
 
 
 def test_a_version_is_promoted_and_rolled_back_where_the_page_saw_the_alias(browser: Browser, cats: None):
@@ -266,6 +268,8 @@ def test_requests_are_shared_between_recommenders(browser: Browser, client: Test
     part = browser.get("/deployments/films/traffic").text
     assert re.search(r"67.5 % <span", part)
     assert 'name="share/films-new" value="30"' in part
+    assert browser.submit("/deployments/films/traffic", {"share/films-new": "99.99999"}).status_code == 303
+    assert 'name="share/films-new" value="99.99999"' in browser.get("/deployments/films/traffic").text
     for shares, words in (
         ({"share/films-new": "some"}, "is no number"),
         ({"share/films-new": "90", "share/films-old": "20"}, "100 % is all there is"),

@@ -94,6 +94,30 @@ def test_an_event_older_than_the_newest_takes_its_place_in_time(memory: Memory):
     assert reads(memory, "postgres") == 2
 
 
+def test_an_event_that_is_sent_again_mends_a_session_that_missed_it(memory: Memory, monkeypatch: pytest.MonkeyPatch):
+    """The process that stored it first was killed before it told the cache."""
+    appends = (SessionStore, "append", lambda *_: None)
+    for number, first in enumerate((ingested, answered)):
+        send(memory, "old", session_id="s", second=number)
+        memory.sessions.read(PROJECT, "s")
+        with monkeypatch.context() as killed:
+            killed.setattr(*appends)
+            ingested(memory, f"new{number}")
+        assert f"new{number}" not in memory.sessions.read(PROJECT, "s").items
+        assert first(memory, f"new{number}") == in_postgres(memory)
+
+
+def ingested(memory: Memory, item: str) -> list[str]:
+    event = {"item_id": item, "session_id": "s", "event_id": item, "timestamp": f"{BEGIN + timedelta(minutes=1)}"}
+    ingest(memory, PROJECT, json.dumps(event).encode(), "application/json")
+    return memory.sessions.read(PROJECT, "s").items
+
+
+def answered(memory: Memory, item: str) -> list[str]:
+    event = Event(item_id=item, session_id="s", event_id=item, timestamp=BEGIN + timedelta(minutes=1))
+    return memory.sessions.read(PROJECT, "s", new=store(memory, PROJECT, [event], "append")).items
+
+
 def test_a_session_nobody_knows_is_empty_and_another_project_does_not_see_it(memory: Memory):
     assert memory.sessions.read(PROJECT, "s").items == []
     send(memory, "a")

@@ -144,6 +144,9 @@ def test_what_fits_no_field_stays_a_text_that_validation_names():
     typed = {"config/table": "{", "config/window": "wide", "config/rate": "much", "config/names": '["a", "b'}
     read = json_of(FIELDS, of_texts(typed))["config"]
     assert read == {"table": "{", "window": "wide", "rate": "much", "names": '["a", "b'}
+    endless = "[" * 100_000
+    typed = {"config/table": endless, "config/names": endless}
+    assert json_of(FIELDS, of_texts(typed))["config"] == {"table": endless, "names": endless}
 
 
 def test_a_schema_that_goes_in_circles_ends():

@@ -13,7 +13,7 @@ from libs.jobs.dataset_spec import DatasetRequest, Recorded
 from libs.web.problems import FieldProblem, validation_problem
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.jobs.repository import ready_datasets
-from services.gateway.dashboard.schema_fields import Field, Typed, by_field, fields_of, json_of, shown_values
+from services.gateway.dashboard.schema_fields import Field, Typed, about, by_field, fields_of, json_of, shown_values
 
 _PLAIN_SOURCES = ("public", "path", "upload")
 _RECORDED, _VALIDATION = "source/recorded/", "validation/"
@@ -42,7 +42,6 @@ def form_of(session: Session, project_id: UUID, typed: FormData, problems: Seque
     recorded, validation = _fields(Typed(_texts(typed), by_field(problems)))
     known = ready_datasets(session, project_id, "events", _LISTED)
     bases = (*dict.fromkeys(one.partition("@")[0] for one in known), *known)
-    own = (f"/{_RECORDED}", f"/{_VALIDATION}")
     return NewDataset(
         typed=typed,
         recorded=[replace(one, options=bases) if one.name == f"{_RECORDED}base" else one for one in recorded],
@@ -50,7 +49,7 @@ def form_of(session: Session, project_id: UUID, typed: FormData, problems: Seque
             _group("Checking and splitting", [one for one in validation if not one.name.startswith(_OF_EVENTS)]),
             _group("Tables of events", [one for one in validation if one.name.startswith(_OF_EVENTS)]),
         ],
-        problems=[problem for problem in problems if not problem.pointer.startswith(own)],
+        problems=[problem for problem in problems if about(problem, [*recorded, *validation])[0] is None],
     )
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from libs.web.problems import ProblemError
 from services.gateway.context import Gateway
 from services.gateway.dashboard.session.service import Visitor
-from services.gateway.inference.proxy import ask
+from services.gateway.inference.proxy import ask, read_answer
 
 Summary = Mapping[str, Any]
 """`FeedbackSummary` of the recommender."""
@@ -22,7 +22,4 @@ async def summary_of(
         answer = await ask(gateway.recommender, path, visitor.key_text)
     except ProblemError as error:
         return None, error.detail
-    found = answer.json()
-    if answer.status_code != 200:
-        return None, str(found.get("detail", f"The recommender answered {answer.status_code}."))
-    return found, ""
+    return read_answer(gateway.recommender, answer)

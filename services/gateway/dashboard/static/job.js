@@ -11,10 +11,20 @@
   const usage = new octavoCharts.Charts(document.getElementById("usage"), used, "second");
   let asked = 0;
 
+  // While the gateway starts anew there is no answer: what is drawn stays, and the next look finds the rest.
+  async function fetchCurves() {
+    try {
+      const answer = await fetch(`${address}/curves`);
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
+  }
+
   async function loadCurves() {
-    const answer = await fetch(`${address}/curves`);
-    if (!answer.ok) return;
-    const items = (await answer.json()).items;
+    const found = await fetchCurves();
+    if (!found) return;
+    const items = found.items;
     document.getElementById("usage-panel").hidden = !items.some((one) => one.name in used);
     for (const one of items) (one.name in used ? usage : charts).set(one.name, one.steps, one.values);
     charts.draw();

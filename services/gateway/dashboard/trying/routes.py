@@ -17,7 +17,7 @@ from services.gateway.dashboard.trying import serving
 from services.gateway.dashboard.trying.pictures import bars_of
 from services.gateway.deployments import service
 from services.gateway.deployments.routes import DeploymentName
-from services.gateway.inference.proxy import ask, forward
+from services.gateway.inference.proxy import ask, forward, read_answer
 
 router = Pages(prefix="/try")
 _SHOWN = 12
@@ -100,10 +100,10 @@ async def _session(gateway: Gateway, visitor: Visitor, deployment: str, items: l
     """The recommender's answer, or its problem, with the history that was asked about."""
     body = {"model": deployment, "items": items, "k": _SHOWN, "explain": "full" if items else "none"}
     answer = await ask(gateway.recommender, "/v1/recommendations", visitor.key_text, body)
-    found = answer.json()
+    found, problem = read_answer(gateway.recommender, answer)
     session = {"deployment": deployment, "items": items, "answer": None, "problem": None, "bars": [], "ms": None}
-    if answer.status_code != 200:
-        return {**session, "problem": found.get("detail", f"The recommender answered {answer.status_code}.")}
+    if found is None:
+        return {**session, "problem": problem}
     explanation = found.get("explanation")
     ms = answer.elapsed.total_seconds() * 1e3
     return {**session, "answer": found, "bars": bars_of(explanation) if explanation else [], "ms": ms}
