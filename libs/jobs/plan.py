@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from libs.jobs.dependencies import MODELS, RUNS
 from libs.jobs.errors import Fault, RequestRefused
+from libs.jobs.fit import check_colours, check_start
 from libs.jobs.references import Upcoming, pin, roles_of
 from libs.jobs.spec import JobSpec
 from libs.jobs.teacher import TeacherPlan
@@ -65,9 +66,14 @@ def _planned_one(
         message = "An estimate reads a teacher that exists; what training one costs is an estimate of `supervised`."
         raise RequestRefused([Fault(("teacher",), message)], "invalid_request")
     pinned = _pin(session, project_id, spec, upcoming)
+    check_start(session, project_id, pinned)
     made = (teacher or _teacher(session, project_id, spec, pinned, upcoming)) if pinned.teacher is not None else None
     named = ("teacher",) if spec.teacher is not None else ("models", "teacher")
     _check_classes(session, project_id, pinned, named, made, upcoming)
+    if made is not None and isinstance(pinned.teacher, TeacherPlan):
+        check_colours(session, project_id, pinned, made.spec, _place_in_teacher(pinned.teacher, "dataset"))
+    else:
+        check_colours(session, project_id, pinned, None, named)
     return Planned(pinned, {} if made is None else {TEACHER: made})
 
 
@@ -112,12 +118,22 @@ def _teacher(session: Session, project_id: UUID, spec: JobSpec, pinned: JobSpec,
         max_attempts=pinned.max_attempts,
         config=training.config,
     )
-    part = "finetune" if wanted.train is None else "train"
+    places: dict[tuple[str | int, ...], Path] = {
+        ("models", "init"): ("teacher", "init"),
+        ("datasets", "train"): _place_in_teacher(wanted, "dataset"),
+        ("config", "model"): _place_in_teacher(wanted, "model"),
+    }
     try:
-        return Planned(pin(session, project_id, job, upcoming))
+        job = pin(session, project_id, job, upcoming)
+        check_start(session, project_id, job)
     except RequestRefused as refused:
-        data = ("teacher", part, "dataset")
-        raise _moved(refused, {("models", "init"): ("teacher", "init"), ("datasets", "train"): data}) from None
+        raise _moved(refused, places) from None
+    return Planned(job)
+
+
+def _place_in_teacher(wanted: TeacherPlan, setting: str) -> Path:
+    """Where a request has a setting of the training of its teacher."""
+    return "teacher", "finetune" if wanted.train is None else "train", setting
 
 
 def _data_of_teacher(

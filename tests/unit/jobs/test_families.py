@@ -33,11 +33,14 @@ FRSKD = {"method": "frskd", "datasets": {"train": "pets"}, "compare": {"seeds": 
 
 @pytest.fixture(autouse=True)
 def _registry(db: Session) -> None:
-    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out) and `clicks`; the model `vet`."""
+    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out), `photos` (coloured), `clicks`;
+    the model `vet`.
+    """
     add_dataset(db, "pets")
     birds = MANIFEST.model_copy(update={"classes": ["owl", "tit", "wren"]})
     add_dataset(db, "birds", manifest=birds)
     add_dataset(db, "rows", manifest=MANIFEST.model_copy(update={"splits": {"train": MANIFEST.splits["train"]}}))
+    add_dataset(db, "photos", manifest=MANIFEST.model_copy(update={"channels": 3}))
     add_dataset(db, "clicks", manifest=EVENTS_MANIFEST)
     add_version(db, "vet", bundle=bundle(labels=["cat", "dog"]))
     db.commit()
@@ -349,6 +352,7 @@ def test_what_is_needed_is_not_deleted(db: Session) -> None:
 
 
 BIRDS = {"train": "birds"}
+PHOTOS = {"datasets": {"train": "photos"}}
 WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "compare": {"baselines": ["supervise"]}}, ("compare", "baselines", 0), "Did you mean supervised"),
     ({**FRSKD, "compare": {"baselines": ["supervised", "sasrec"]}}, ("compare", "baselines", 1), "another task"),
@@ -371,6 +375,21 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**TRAINED, "teacher": {"train": {"dataset": "birds"}}}, ("teacher",), "3 classes.* 2 classes"),
     ({**TRAINED, "teacher": {"train": {"dataset": "bats"}}}, ("teacher", "train", "dataset"), "no data set 'bats'"),
     ({**TRAINED, "teacher": {"init": "nobody"}}, ("teacher", "init"), "no model 'nobody'"),
+    (
+        {**TRAINED, "datasets": {"train": "pets", "unlabelled": "photos"}},
+        ("datasets", "unlabelled"),
+        "unlabelled pictures are coloured, those with labels grey",
+    ),
+    ({**TRAINED, **PHOTOS, "teacher": {"train": {"dataset": "pets"}}}, ("teacher", "train", "dataset"), "reads grey"),
+    ({**AFD, **PHOTOS, "teacher": "vet"}, ("teacher",), "reads grey pictures"),
+    ({**AFD, **PHOTOS, "models": {"teacher": "vet"}}, ("models", "teacher"), "reads grey pictures"),
+    ({**AFD, **PHOTOS, "teacher": {"init": "vet"}}, ("teacher", "init"), "reads grey pictures.* has coloured"),
+    (
+        {**AFD, "teacher": {"init": "vet", "finetune": {"model": "resnet20"}}},
+        ("teacher", "finetune", "model"),
+        "is a mean-linear, resnet20 is asked for",
+    ),
+    ({**AFD, "config": {"model": "resnet8"}, "models": {"init": "vet", "teacher": "vet"}}, ("config", "model"), "auto"),
     ({**TRAINED, "method": "frskd"}, ("teacher",), "no role 'teacher'"),
     ({**TRAINED, "method": "estimate", "config": {"of": "afd"}}, ("teacher",), "a teacher that exists"),
 ]
