@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from libs.database.tables import Job, JobDependency
+from libs.database.tables import Job, JobDependency, Json
 from libs.jobs import counts, events, moves
 from libs.jobs.states import ACTIVE, TERMINAL, ExitReason, JobStatus
 
@@ -61,7 +61,7 @@ def settle(session: Session, job: Job) -> bool:
     if any(other.status != JobStatus.SUCCEEDED for other, _ in found):
         return False
     for other, role in found:
-        if role is not None and (problem := _unusable(other)) is not None:
+        if role is not None and (problem := unusable(other)) is not None:
             end(session, job, JobStatus.FAILED, problem)
             return True
         if role is not None and role.startswith(MODELS):
@@ -77,7 +77,7 @@ def needed(session: Session, job_id: UUID) -> list[tuple[Job, str | None]]:
     return [(other, role) for other, role in session.execute(of_job.execution_options(populate_existing=True))]
 
 
-def _unusable(other: Job) -> str | None:
+def unusable(other: Job) -> str | None:
     """Why the model of a job that succeeded cannot be used; None when it can."""
     made = (other.result or {}).get("model")
     if made is None:
@@ -88,17 +88,21 @@ def _unusable(other: Job) -> str | None:
 
 
 def _pin_model(session: Session, job: Job, role: str, other: Job) -> None:
-    """The spec names the version that was made; the plan it was made by is done with."""
+    job.spec = pinned_to(job.spec, role, other)
+    name = role.removeprefix(MODELS)
+    message = f"{name} is {job.spec['models'][name]}, made by job {other.id}"
+    events.append(session, job, [("log", {"level": "info", "message": message, "fields": {}})])
+
+
+def pinned_to(spec: Json, role: str, other: Job) -> Json:
+    """A spec that names the version `other` made; the plan it was made by is done with."""
     made = (other.result or {})["model"]
-    name, reference = role.removeprefix(MODELS), f"{made['name']}@{made['version']}"
-    spec = {**job.spec, name: None} if name in job.spec else job.spec
-    job.spec = {
-        **spec,
-        "models": {**job.spec["models"], name: reference},
-        "digests": {**job.spec["digests"], role: made["digest"]},
+    name = role.removeprefix(MODELS)
+    return {
+        **({**spec, name: None} if name in spec else spec),
+        "models": {**spec["models"], name: f"{made['name']}@{made['version']}"},
+        "digests": {**spec["digests"], role: made["digest"]},
     }
-    said = {"level": "info", "message": f"{name} is {reference}, made by job {other.id}", "fields": {}}
-    events.append(session, job, [("log", said)])
 
 
 def _note_progress(session: Session, job: Job) -> None:
@@ -157,8 +161,10 @@ def cancel_needless(session: Session, limit: int = 100) -> int:
     waiters = select(JobDependency).join(waiter, waiter.id == JobDependency.job_id)
     live = waiters.where(JobDependency.depends_on == Job.id, waiter.status.not_in(TERMINAL))
     open_ones = select(Job).where(Job.status.not_in((*TERMINAL, JobStatus.CANCELLING)))
-    jobs = _locked(session, open_ones.where(for_others.exists(), ~live.exists()), limit)
-    for job in jobs:
+    needless = open_ones.where(for_others.exists(), ~live.exists())
+    ids = [job.id for job in _locked(session, needless, limit)]
+    jobs = session.scalars(needless.where(Job.id.in_(ids)).order_by(Job.created_at, Job.id)).all() if ids else []
+    for job in jobs:  # looked at again: a retry that was committed before they were locked may wait for one
         if job.status not in TERMINAL:
             cancel(session, job, "nothing waits for it any more")
     return len(jobs)

@@ -49,7 +49,8 @@ def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> i
     needed = select(JobDependency).where(JobDependency.depends_on == Job.id, JobDependency.job_id.in_(live)).exists()
     validated = _validated().where(DatasetVersion.validation_job_id == Job.id).exists()
     ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before, ~needed, ~validated)
-    ids = session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)).all()
+    locked = session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)).all()
+    ids = session.scalars(ended.where(Job.id.in_(locked))).all()  # one may have come to be needed before it was locked
     _delete(session, ids)
     return len(ids)
 

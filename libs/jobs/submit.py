@@ -25,6 +25,8 @@ from libs.jobs.states import TERMINAL, JobStatus
 from libs.jobs.teacher import TeacherPlan
 from libs.models.compare_config import CompareConfig
 from libs.origin import current_origin
+from libs.registry import models
+from libs.registry.errors import RegistryError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,26 @@ def accept(
         DependencyNotFound: a job of `depends_on` does not exist in this project.
     """
     whole = plan(session, project_id, spec, upcoming)
+    return submit_planned(
+        session, project_id, whole, depends_on=depends_on, group_id=group_id, clone_of=clone_of, schedule=schedule
+    )
+
+
+def submit_planned(
+    session: Session,
+    project_id: UUID,
+    whole: Planned,
+    *,
+    depends_on: Sequence[UUID] = (),
+    group_id: UUID | None = None,
+    clone_of: UUID | None = None,
+    schedule: str | None = None,
+) -> NewJob:
+    """Submit a planned job after those it needs; arguments as of `accept`.
+
+    Raises:
+        DependencyNotFound: a job of `depends_on` does not exist in this project.
+    """
     root, ids = uuid4(), dict[Planned, UUID]()
     for one in whole.first_to_last():
         ids[one] = root if one is whole else uuid4()
@@ -209,10 +231,29 @@ def clone(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
         RequestRefused: what it needs first cannot be made any more.
     """
     old = moves.lock(session, job_id, project_id)
-    spec = JobSpec.model_validate(old.spec)
+    spec = _with_teacher(session, old)
     if isinstance(spec.teacher, TeacherPlan) or isinstance(spec.config, CompareConfig):
         return accept(session, project_id, spec, clone_of=old.id)
     return submit(session, project_id, spec, clone_of=old.id)
+
+
+def _with_teacher(session: Session, old: Job) -> JobSpec:
+    """The spec of a job, pinned to the teacher that was made for it, where that is there.
+
+    A job that waits, or failed by another one, is not pinned yet: that is done when all it needs is there.
+    """
+    spec = JobSpec.model_validate(old.spec)
+    teacher = next((other for other, role in dependencies.needed(session, old.id) if role == TEACHER), None)
+    if spec.teacher is None or teacher is None or teacher.status != JobStatus.SUCCEEDED:
+        return spec
+    if dependencies.unusable(teacher) is not None:
+        return spec
+    pinned = JobSpec.model_validate(dependencies.pinned_to(old.spec, TEACHER, teacher))
+    try:
+        version = models.resolve(session, old.project_id, pinned.models["teacher"])
+    except RegistryError:  # it was deleted or archived since
+        return spec
+    return pinned if version.digest == pinned.digests[TEACHER] else spec
 
 
 def retry(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
@@ -222,7 +263,8 @@ def retry(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
 
     Raises:
         JobNotFound: there is no such job.
-        InvalidMove: it has not failed and was not cancelled, or a job it needs is being cancelled.
+        InvalidMove: it has not failed and was not cancelled, a job it needs is being cancelled or ends just now, or
+            made a model that cannot be used.
         DependencyNotFound: a job it needs was deleted.
     """
     old = moves.lock(session, job_id, project_id)
@@ -246,17 +288,13 @@ def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, gro
             after += [other.id] if other.status not in TERMINAL else []
         elif other.id in made:
             needs[role] = made[other.id]
-        elif (again := _usable_retry(session, other)) is not None:
-            needs[role] = again
-        elif other.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            needs[role] = _retry(session, moves.lock(session, other.id), made, uuid4(), runs).id
-        elif other.status == JobStatus.CANCELLING:
-            raise InvalidMove(
-                other.id, JobStatus.CANCELLING, JobStatus.QUEUED, f"Job {old.id} needs it: wait a moment."
-            )
+        elif (usable := _usable(session, other)) is not None:
+            _check_model(old, usable)
+            needs[role] = usable.id
         else:
-            needs[role] = other.id
+            needs[role] = _retry(session, other, made, uuid4(), runs).id
     _check_complete(old, spec, needs)
+    _check_alive(session, old, [*needs.values()])
     group = group_id or (None if old.group_id == old.parent_id else old.group_id)
     new = submit(
         session, old.project_id, spec, retry_of=old.id, group_id=group, job_id=new_id, needs=needs, depends_on=after
@@ -269,11 +307,42 @@ def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, gro
     return new
 
 
-def _usable_retry(session: Session, job: Job) -> UUID | None:
-    """The newest retry of a job, by a user or for another one, that has succeeded or may do so yet."""
+def _usable(session: Session, job: Job) -> Job | None:
+    """A job or a retry of it that has succeeded or may do so yet; None: it is to be retried, and locked."""
+    if (again := _usable_retry(session, job)) is not None:
+        return again
+    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return job
+    moves.lock(session, job.id)
+    return _usable_retry(session, job)  # somebody else may have retried it until it was locked
+
+
+def _usable_retry(session: Session, job: Job) -> Job | None:
+    """The newest retry of a job, or of such a retry, by a user or for another job, that has succeeded or may do so."""
+    retries = select(Job.id).where(Job.retry_of == job.id).cte(recursive=True)
+    retries = retries.union_all(select(Job.id).where(Job.retry_of == retries.c.id))
     usable = Job.status.not_in((JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING))
-    retries = select(Job.id).where(Job.retry_of == job.id, usable)
-    return session.scalar(retries.order_by(Job.created_at.desc()).limit(1))
+    found = select(Job).join(retries, retries.c.id == Job.id).where(usable)
+    return session.scalar(found.order_by(Job.created_at.desc()).limit(1))
+
+
+def _check_model(old: Job, other: Job) -> None:
+    """Raises: InvalidMove: `other` has made no model that the retry of `old` could use."""
+    if other.status == JobStatus.SUCCEEDED and (problem := dependencies.unusable(other)) is not None:
+        hint = f"It would fail again: {problem}. Clone it to make all anew."
+        raise InvalidMove(old.id, JobStatus(old.status), JobStatus.QUEUED, hint)
+
+
+def _check_alive(session: Session, old: Job, wanted: Sequence[UUID]) -> None:
+    """Lock what the retry of a job needs, so that none ends unseen, and look at it again.
+
+    Raises:
+        InvalidMove: one is being cancelled, or has just ended without success.
+    """
+    _check_dependencies(session, old.project_id, wanted)
+    gone = Job.status.in_((JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING))
+    for other_id, status in session.execute(select(Job.id, Job.status).where(Job.id.in_(wanted), gone)):
+        raise InvalidMove(other_id, JobStatus(status), JobStatus.QUEUED, f"Job {old.id} needs it: wait a moment.")
 
 
 def _check_complete(old: Job, spec: JobSpec, needs: Mapping[str, UUID]) -> None:

@@ -7,20 +7,22 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select, text
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobDependency
-from libs.jobs import queue, wishes
+from libs.jobs import dependencies, queue, wishes
 from libs.jobs.dependencies import needed
 from libs.jobs.errors import DependencyNotFound, InvalidMove, JobInUse, RequestRefused
 from libs.jobs.firing import submit_plan
+from libs.jobs.moves import lock
 from libs.jobs.reaper import reap
 from libs.jobs.retention import delete_job
 from libs.jobs.spec import parse_spec
 from libs.jobs.states import ExitReason
 from libs.jobs.submit import NewJob, accept, clone, retry
+from libs.registry.models import delete_model
 from tests.support.datasets import EVENTS_MANIFEST, MANIFEST, add_dataset
 from tests.support.registry import add_version, bundle
 from tests.support.specs import LEASE_S
@@ -276,6 +278,64 @@ def test_retry_takes_the_retry_that_a_user_made_of_a_run(db: Session) -> None:
     assert count(db) == 5 + 1 + 1, "the other runs were not cancelled yet, and go on"
 
 
+def test_retry_takes_the_retry_of_a_retry(db: Session) -> None:
+    job = accepted(db, **TRAINED)
+    fail(db, teacher_of(db, job))
+    again = retry(db, DEFAULT_PROJECT_ID, job.id)
+    fail(db, teacher_of(db, again))
+    newest = teacher_of(db, retry(db, DEFAULT_PROJECT_ID, again.id))
+    assert teacher_of(db, retry(db, DEFAULT_PROJECT_ID, job.id)).id == newest.id
+
+
+def test_retries_at_the_same_time_make_a_teacher_once(engine: Engine, db: Session) -> None:
+    job = accepted(db, **COMPARED)
+    fail(db, teacher_of(db, job))
+    pair = [needs(db, job)[role].id for role in ("runs/afd/1", "runs/kd/1")]
+
+    def again(job_id: UUID) -> UUID:
+        with transaction(engine) as session:
+            return teacher_of(session, retry(session, DEFAULT_PROJECT_ID, job_id)).id
+
+    with transaction(engine) as session:
+        lock(session, needs(session, job)["models/teacher"].id)
+        pool = ThreadPoolExecutor(2)
+        made = [pool.submit(again, one) for one in pair]
+        while waiting_for_locks(db) < 2 and not any(one.done() for one in made):
+            db.rollback()
+    assert len({one.result() for one in made}) == 1
+    pool.shutdown()
+
+
+def waiting_for_locks(db: Session) -> int:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return db.scalars(text(waiting)).one()
+
+
+def test_a_model_that_a_gate_refused_is_not_waited_for_again(db: Session) -> None:
+    job = accepted(db, **COMPARED)
+    succeed(db, teacher_of(db, job), "rejected")
+    with pytest.raises(InvalidMove, match=f"{job.id} is failed.*Clone it to make all anew"):
+        retry(db, DEFAULT_PROJECT_ID, job.id)
+
+
+def test_what_a_retry_has_come_to_wait_for_is_not_cancelled(
+    engine: Engine, db: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accepted(db, **FRSKD)
+    first, second, *_ = needs(db, job).values()
+    fail(db, first)
+
+    def late(session: Session, jobs: Select[Job], limit: int) -> Sequence[Job]:
+        found = session.scalars(jobs).all()
+        with transaction(engine) as other:
+            retry(other, DEFAULT_PROJECT_ID, job.id)
+        return found
+
+    monkeypatch.setattr(dependencies, "_locked", late)
+    assert dependencies.cancel_needless(db) == 0
+    assert second.status == "queued"
+
+
 def test_retry_waits_until_what_is_needed_has_been_cancelled(db: Session) -> None:
     job = accepted(db, **TRAINED)
     running = start(db, teacher_of(db, job))
@@ -297,6 +357,16 @@ def test_clone_makes_all_anew_but_keeps_a_teacher_that_is_there(db: Session) -> 
     succeed(db, teacher)
     copy = clone(db, DEFAULT_PROJECT_ID, job.id)
     assert (copy.status, copy.spec["models"]) == ("queued", {"teacher": "pets-afd-teacher@1"})
+    compared = accepted(db, **COMPARED)
+    made = teacher_of(db, compared)
+    version = add_version(db, "of-comparison", bundle=bundle(labels=["cat", "dog"]))
+    ready = {"name": "of-comparison", "version": 1, "status": "ready", "digest": version.digest}
+    queue.succeed(db, start(db, made).id, 1, {"model": ready})
+    other = clone(db, DEFAULT_PROJECT_ID, compared.id)
+    assert parse_spec(other.spec).models == {"teacher": "of-comparison@1"}, "though its runs are not there yet"
+    assert "models/teacher" not in needs(db, other)
+    delete_model(db, DEFAULT_PROJECT_ID, "of-comparison")
+    assert teacher_of(db, clone(db, DEFAULT_PROJECT_ID, compared.id)).id != made.id
     compared = accepted(db, **FRSKD)
     other = clone(db, DEFAULT_PROJECT_ID, compared.id)
     assert needs(db, other).keys() == needs(db, compared).keys()
