@@ -1,7 +1,7 @@
 """Which features of student and teacher AFD links, averaged over pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,21 +72,37 @@ def measure_links(
     whole = data.val or data.train
     chosen = np.linspace(0, len(whole) - 1, min(limit or len(whole), len(whole))).round().astype(int)
     split = ImageSplit(whole.data, whole.name, whole.ids[chosen])
-    precision = precision_for(config.amp, device_of(device))
     was_training = method.training
     method.eval()
-    attention: list[Tensor] = []
+    links = links_of(
+        _attention(method, split, data, config, device), method.teacher_taps, method.student_taps, split.name
+    )
+    method.train(was_training)
+    return links
+
+
+def _attention(
+    method: AFD, split: ImageSplit, data: ClassificationData, config: ImageTrainingConfig, device: str
+) -> Iterator[Tensor]:
+    """alpha of the pictures of a split, in batches [N, T, S]."""
+    precision = precision_for(config.amp, device_of(device))
     for pictures, _ in evaluation_batches(split, data.recipe, BATCH, device):
         with precision.autocast():
-            attention.append(method.links(in_memory_format(pictures, config.channels_last)).attention.cpu())
-    method.train(was_training)
-    return links_of(torch.cat(attention).double(), method.teacher_taps, method.student_taps, split.name)
+            attention = method.links(in_memory_format(pictures, config.channels_last)).attention
+        yield attention
 
 
-def links_of(attention: Tensor, teachers: Sequence[Tap], students: Sequence[Tap], split: str) -> Links:
-    """Averages of alpha [N, T, S]."""
-    entropy = -(attention * attention.clamp_min(1e-12).log()).sum(2).mean(0) / max(math.log(len(students)), 1e-12)
-    mean = attention.mean(0)
+def links_of(attention: Iterable[Tensor], teachers: Sequence[Tap], students: Sequence[Tap], split: str) -> Links:
+    """Averages of alpha, which comes in batches [N, T, S]; none is kept, a split may have more than memory holds."""
+    mean = torch.zeros(len(teachers), len(students), dtype=torch.float64)
+    entropy, pictures = torch.zeros(len(teachers), dtype=torch.float64), 0
+    for batch in attention:
+        alpha = batch.double().cpu()
+        mean += alpha.sum(0)
+        entropy -= (alpha * alpha.clamp_min(1e-12).log()).sum((0, 2))
+        pictures += len(alpha)
+    mean /= pictures
+    entropy /= pictures * max(math.log(len(students)), 1e-12)
     same = torch.tensor([[t.size == s.size for s in students] for t in teachers])
     rows = same.any(1)
     return Links(
@@ -97,7 +113,7 @@ def links_of(attention: Tensor, teachers: Sequence[Tap], students: Sequence[Tap]
         same_size=float((mean * same)[rows].sum(1).mean()) if bool(rows.any()) else 0.0,
         even_share=float(same[rows].double().mean()) if bool(rows.any()) else 0.0,
         split=split,
-        pictures=len(attention),
+        pictures=pictures,
     )
 
 
