@@ -1,7 +1,7 @@
 """How much a model computes for one picture."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import onnx
@@ -16,12 +16,14 @@ def multiply_adds(model: Path) -> int | None:
     What is not counted, normalisation, activations, pooling, is a few per cent of a convolutional network.
     """
     graph = onnx.load(str(model))
+    batch = set()
     for value in graph.graph.input:
         first = value.type.tensor_type.shape.dim[0]
+        batch.add(first.dim_param)
         first.Clear()
         first.dim_value = 1
     inferred = shape_inference.infer_shapes(graph, data_prop=True).graph
-    known = {one.name: _shape(one) for one in (*inferred.input, *inferred.value_info, *inferred.output)}
+    known = {one.name: _shape(one, batch - {""}) for one in (*inferred.input, *inferred.value_info, *inferred.output)}
     known |= {one.name: tuple(one.dims) for one in inferred.initializer}
     total = 0
     for node in inferred.node:
@@ -35,9 +37,9 @@ def multiply_adds(model: Path) -> int | None:
     return total
 
 
-def _shape(value: ValueInfoProto) -> Shape:
-    """A dimension that is not known is 0; one left free is that of the batch."""
-    return tuple(one.dim_value or (1 if one.dim_param else 0) for one in value.type.tensor_type.shape.dim)
+def _shape(value: ValueInfoProto, batch: Collection[str]) -> Shape:
+    """A dimension that is not known is 0; `batch` are the names of that of the batch, which is 1."""
+    return tuple(one.dim_value or int(one.dim_param in batch) for one in value.type.tensor_type.shape.dim)
 
 
 def _convolution(node: NodeProto, x: Shape, weight: Shape, y: Shape) -> int:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
 from libs.jobs.tasks import TASKS
@@ -98,3 +100,17 @@ def test_paired_differences_by_hand() -> None:
 
 def test_multiply_adds_of_a_graph(models: dict[str, Path]) -> None:
     assert multiply_adds(models["frskd/3"] / "model.onnx") == 2
+
+
+@pytest.mark.parametrize(("height", "expected"), [(4, 4 * 4 * 2 * 3), ("H", None)])
+def test_multiply_adds_are_not_told_where_more_than_the_batch_is_free(
+    tmp_path: Path, height: int | str, expected: int | None
+) -> None:
+    """One convolution of 1x1, from 3 channels to 2."""
+    weight = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "weight")
+    shapes = {"input": ["N", 3, height, 4], "maps": ["N", 2, height, 4]}
+    reads, makes = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    convolution = helper.make_node("Conv", ["input", "weight"], ["maps"])
+    graph = helper.make_graph([convolution], "one", [reads], [makes], [weight])
+    onnx.save(helper.make_model(graph), str(tmp_path / "model.onnx"))
+    assert multiply_adds(tmp_path / "model.onnx") == expected
