@@ -95,7 +95,7 @@ WITH RECURSIVE found(name) AS (
     SELECT (SELECT name FROM job_metrics WHERE job_id = :job AND name > found.name ORDER BY name LIMIT 1)
     FROM found WHERE found.name IS NOT NULL
 )
-SELECT name FROM found WHERE name IS NOT NULL
+SELECT name FROM found WHERE name IS NOT NULL LIMIT :most
 """)
 
 _THINNED = text("""
@@ -126,9 +126,9 @@ ORDER BY name
 """)
 
 
-def metric_names(session: Session, job_id: UUID) -> Sequence[str]:
-    """The names of a job's metrics: a jump in the index from each to the next, however many values there are."""
-    return session.scalars(_NAMES, {"job": job_id}).all()
+def metric_names(session: Session, job_id: UUID, most: int | None = None) -> Sequence[str]:
+    """The names of a job's metrics, the first `most`: a jump in the index for each, however many values there are."""
+    return session.scalars(_NAMES, {"job": job_id, "most": most}).all()
 
 
 def thinned_metrics(

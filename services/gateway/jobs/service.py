@@ -241,6 +241,16 @@ def curves(
     return {name: (steps, [json_number(value) for value in values]) for name, steps, values in thinned}
 
 
+def metric_names(session: Session, project_id: UUID, job_id: UUID, most: int) -> Sequence[str]:
+    """The first `most` names of a job's metrics, by name.
+
+    Raises:
+        JobNotFound: the project has no such job.
+    """
+    find_job(session, project_id, job_id)
+    return repository.metric_names(session, job_id, most)
+
+
 def json_number(value: float) -> float | str:
     """A number as JSON can carry it."""
     if math.isnan(value):

@@ -17,6 +17,7 @@ from libs.jobs.reports import MetricPoint, record_metrics
 from libs.jobs.states import ExitReason
 from libs.web.auth import Scope
 from services.gateway.app import create_app
+from services.gateway.dashboard.jobs import routes as job_routes
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import KeyMaker
 from tests.support.dashboard import HOSTILE, Browser
@@ -159,6 +160,18 @@ def test_a_key_does_here_what_its_scopes_say(log_in: Callable[..., Browser], job
     assert (answer.status_code, "jobs:write" in answer.text) == (403, True)
 
 
+def test_a_form_lists_what_the_key_may_read(log_in: Callable[..., Browser], job_id: str):
+    writer = log_in(Scope.JOBS_WRITE)
+    for path in (f"/jobs/new?from={job_id}", f"/new-schedule?from={job_id}"):
+        answer = writer.get(path)
+        assert (answer.status_code, "lacks the scope jobs:read" in answer.text) == (403, True)
+    for path in ("/jobs/new?method=frskd", "/new-schedule?method=frskd"):
+        page = writer.get(path).text
+        assert 'name="datasets/train" value=""' in page
+        assert [words in page for words in ("digits", "fits yet")] == [False, False]
+    assert submitted(writer, name="typed")
+
+
 def test_pages_carry_a_strict_policy_and_nothing_inline(browser: Browser, job_id: str):
     for path in ("/", "/jobs", "/jobs/new", "/jobs/new?method=rksa", f"/jobs/{job_id}", "/nowhere", "/login"):
         answer = browser.get(path)
@@ -241,7 +254,8 @@ def test_lists_page_and_filter(browser: Browser, engine: Engine, job_id: str):
 
 def test_the_form_is_made_of_the_methods_schema(browser: Browser, digits: str):
     page = browser.get("/jobs/new?method=frskd").text
-    assert "<option selected>digits@1</option>" in page
+    assert re.search('name="datasets/train" value="digits@1"[^>]* list="datasets-train-list"', page)
+    assert '<option value="digits@1"></option>' in page
     assert re.search(r'<input id="config-alpha" name="config/alpha" value="" placeholder="2.0"', page)
     assert "Weight of the soft-label term" in page
     assert "≥ 0, ≤ 1\u202f000" in page
@@ -364,10 +378,13 @@ def test_a_job_shows_those_it_needs_and_they_lead_back(browser: Browser, client:
         assert browser.get(address).status_code == 200, address
 
 
-def test_a_failed_job_says_why_and_shows_its_log_by_pages(browser: Browser, engine: Engine, job_id: str):
+def test_a_failed_job_says_why_and_shows_its_log_by_pages(
+    browser: Browser, engine: Engine, job_id: str, monkeypatch: pytest.MonkeyPatch
+):
     with transaction(engine) as session:
         job = queue.claim(session, UUID(job_id), uuid4(), 30.0)
         assert job is not None
+        record_metrics(session, job, [MetricPoint("lr", 1, 0.1), MetricPoint("resources/cpu", 1, 2.0)])
         record_metrics(session, job, [MetricPoint("train/loss", step, 1 / step) for step in range(1, 2001)])
         events.append(
             session, job, [("log", {"level": "info", "message": f"line {n}", "fields": {}}) for n in range(500)]
@@ -380,9 +397,13 @@ def test_a_failed_job_says_why_and_shows_its_log_by_pages(browser: Browser, engi
     assert ("line 499" in page, "line 5<" in page) == (True, False)
     (older,) = re.findall(r'<a href="(/jobs/\S+/log\?before=\d+)">Older', page)
     assert "line 250" in browser.get(older).text
-    series = browser.get(f"/jobs/{job_id}/curves").json()["items"]
-    assert [one["name"] for one in series] == ["train/loss"]
-    assert (len(series[0]["steps"]), series[0]["steps"][-1]) == (400, 2000)
+    curves = browser.get(f"/jobs/{job_id}/curves").json()
+    assert ([one["name"] for one in curves["items"]], curves["more"]) == (["lr", "resources/cpu", "train/loss"], False)
+    steps = curves["items"][2]["steps"]
+    assert (len(steps), steps[-1]) == (400, 2000)
+    monkeypatch.setattr(job_routes, "_MOST_CURVES", 1)
+    curves = browser.get(f"/jobs/{job_id}/curves").json()
+    assert ([one["name"] for one in curves["items"]], curves["more"]) == (["lr", "resources/cpu"], True)
     stream = browser.get(f"/jobs/{job_id}/stream?after=500").text
     with engine.connect() as connection:
         last = connection.scalar(select(func.max(JobEvent.seq)))

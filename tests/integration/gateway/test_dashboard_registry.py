@@ -17,6 +17,7 @@ from libs.registry.deployments import DeploymentSettings, create_deployment, set
 from services.gateway.dashboard.deployments.statistics import parsed
 from services.gateway.dashboard.deployments.traffic import arms_of
 from services.gateway.dashboard.forms import FormData
+from services.gateway.dashboard.trying import serving
 from services.gateway.dashboard.trying.pictures import bars_of
 from services.gateway.dashboard.trying.routes import picks
 from services.gateway.deployments.schemas import Deployment
@@ -298,18 +299,25 @@ def test_answers_of_arms_are_told_apart():
     ]  # fmt: skip
 
 
-def test_feedback_says_what_it_needs(browser: Browser, engine: Engine):
+def test_feedback_says_what_it_needs(browser: Browser, engine: Engine, make_headers: KeyMaker):
     assert "Nothing recommends yet" in browser.get("/feedback").text
     with transaction(engine) as session:
         add_version(session, "films", bundle=next_item_bundle())
+        add_dataset(session, "films", manifest=EVENTS_MANIFEST)
     page = browser.get("/feedback").text
     assert '<option value="model/films" selected>films</option>' in page
     assert "does not answer" in page
     assert browser.get("/feedback?of=cats").status_code == 422
+    key = make_headers("events:read", "datasets:write")["Authorization"].removeprefix("Bearer ")
+    assert browser.post("/login", data={"key": key}).status_code == 303
+    page = browser.get("/feedback").text
+    assert ("deployments:read and models:read" in page, "films" in page) == (True, False)
+    assert "films" not in browser.get("/new-dataset").text
+    assert '<option value="model/films" selected>' in browser.get("/feedback?of=model/films").text
 
 
 def test_a_version_that_is_not_served_is_served_by_a_click(
-    browser: Browser, cats: None, client: TestClient, engine: Engine
+    browser: Browser, cats: None, client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     page = browser.get("/try?deployment=cats@2&other=cats@1").text
     assert page.count("is not served, so it cannot be asked yet") == 2
@@ -326,6 +334,9 @@ def test_a_version_that_is_not_served_is_served_by_a_click(
     assert "there is no deployment of this name" in browser.get("/try?deployment=dogs").text
     with transaction(engine) as session:
         set_loaded(session, DEFAULT_PROJECT_ID, "cats-v2", False)
+    assert "cats-v2 cannot be asked: it is unloaded" in browser.get("/try?other=cats-v2").text
+    assert browser.submit("/try/serve", {"version": "cats@1"}).status_code == 303
+    monkeypatch.setattr(serving, "_LISTED", 1)  # cats-v2 is older than those that are listed
     assert "cats-v2 cannot be asked: it is unloaded" in browser.get("/try?other=cats-v2").text
     assert browser.submit("/try/serve", {"version": "cats@3"}).status_code in (409, 422)
     assert browser.submit("/try/serve", {"version": "nothing@1"}).status_code == 404

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
-from services.gateway.dashboard.schedules.routes import next_times
+from services.gateway.dashboard.schedules.routes import _unpinned, next_times
 from services.gateway.schedules.schemas import Schedule
 from tests.support.dashboard import HOSTILE, Browser
 from tests.support.datasets import EVENTS_MANIFEST, add_dataset
@@ -84,6 +84,16 @@ def test_a_schedule_makes_a_data_set_of_recorded_events_first(browser: Browser, 
         "/new-schedule?method=update", {**typed, "schedule/name": "x", f"{dataset}source/recorded#1/since_days": "0"}
     )
     assert 'id="schedule-dataset_1-source-recorded_1-since_days-error"' in wrong.text
+
+
+def test_a_schedule_of_a_job_reads_the_newest_of_everything_it_names():
+    train = "teacher#2/finetune#1/"
+    texts = {
+        "datasets/train": "d@7", "models/init": "m@7", "teacher": "2", "teacher#1": "t@7", "teacher#2/init": "t@7",
+        f"{train}dataset": "d@7", f"{train}model": "a@7", "name": "a@7",
+    }  # fmt: skip
+    pinned = {name for name, text in _unpinned(texts).items() if "@" in text}
+    assert pinned == {f"{train}model", "name"}
 
 
 def test_next_times_go_by_the_clock_of_the_schedule():

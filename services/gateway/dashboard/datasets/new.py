@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from libs.data.config import ValidationConfig
 from libs.jobs.dataset_spec import DatasetRequest, Recorded
+from libs.web.auth import Caller, Scope
 from libs.web.problems import FieldProblem, validation_problem
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.jobs.repository import ready_datasets
@@ -37,10 +37,11 @@ class NewDataset:
     problems: list[FieldProblem]
 
 
-def form_of(session: Session, project_id: UUID, typed: FormData, problems: Sequence[FieldProblem] = ()) -> NewDataset:
+def form_of(session: Session, caller: Caller, typed: FormData, problems: Sequence[FieldProblem] = ()) -> NewDataset:
     """The form, with what was typed into it and what is wrong."""
     recorded, validation = _fields(Typed(_texts(typed), by_field(problems)))
-    known = ready_datasets(session, project_id, "events", _LISTED)
+    may_list = caller.may(Scope.DATASETS_READ)
+    known = ready_datasets(session, caller.project_id, "events", _LISTED) if may_list else ()
     bases = (*dict.fromkeys(one.partition("@")[0] for one in known), *known)
     return NewDataset(
         typed=typed,

@@ -35,7 +35,7 @@ def datasets_page(request: Request, gateway: Gw, visitor: ReadsDatasets, cursor:
 def new_dataset(request: Request, gateway: Gw, visitor: WritesDatasets) -> Response:
     """The form of a new data set."""
     with gateway.reading() as session:
-        form = new.form_of(session, visitor.caller.project_id, FormData())
+        form = new.form_of(session, visitor.caller, FormData())
     return render(request, "datasets/new.html", form=form, typed=form.typed, problems=form.problems)
 
 
@@ -49,7 +49,7 @@ def create_dataset(request: Request, gateway: Gw, visitor: WritesDatasets, form:
             made = service.begin(session, project_id, wanted.name, wanted, gateway.settings.platform.data_roots)
     except REFUSALS as error:
         with gateway.reading() as session:
-            shown = new.form_of(session, project_id, form, problems_of(error))
+            shown = new.form_of(session, visitor.caller, form, problems_of(error))
         return render(request, "datasets/new.html", 422, form=shown, typed=form, problems=shown.problems)
     return done(f"/datasets/{made.dataset}?version={made.version}", request)
 

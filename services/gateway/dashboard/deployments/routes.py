@@ -67,15 +67,18 @@ def _list(
 
 
 def _fields(session: Session, visitor: Visitor, schema: dict[str, Any], typed: Typed) -> list[Field]:
-    """The fields of a deployment; its model is a choice of what there is."""
+    """The fields of a deployment; its model is a choice of what there is, where the key may list it."""
     project_id, given = visitor.caller.project_id, typed.values.get("model", "")
-    followed = followable(session, project_id, _LISTED)
-    known = [*followed, *ready_models(session, project_id, None, _LISTED)]
+    may_list = visitor.caller.may(Scope.MODELS_READ)
+    followed = followable(session, project_id, _LISTED) if may_list else ()
+    known = [*followed, *(ready_models(session, project_id, None, _LISTED) if may_list else ())]
     named = next((one for one in known if one.partition("@")[0] == given), given)
     options = tuple(known if named in known or not named else [named, *known])
     fields = [replace(field, label=field.label.removeprefix("settings: ")) for field in fields_of(schema, typed)]
     return [
-        replace(field, kind="choice", options=options, value=named) if field.name == "model" else field
+        replace(field, kind="choice" if may_list else "text", options=options, value=named)
+        if field.name == "model"
+        else field
         for field in fields
         if field.name != "settings/traffic"  # has a part of its own on the page of a deployment
     ]

@@ -1,5 +1,6 @@
 """What recommends: deployments and models, whose answers are counted."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Exists, exists, select
@@ -10,8 +11,8 @@ from libs.database.tables import Deployment, Model, ModelVersion
 _TASK = "next-item"
 
 
-def recommenders(session: Session, project_id: UUID, count: int) -> list[str]:
-    """`deployment/NAME` and `model/NAME` of what recommends in the project, the newest first."""
+def recommenders(session: Session, project_id: UUID, kinds: Collection[str], count: int) -> list[str]:
+    """`deployment/NAME` and `model/NAME` of what recommends in the project, as far as of `kinds`; the newest first."""
     models = (
         select(Model.name)
         .where(Model.project_id == project_id, Model.deleted_at.is_(None), _recommends())
@@ -24,7 +25,7 @@ def recommenders(session: Session, project_id: UUID, count: int) -> list[str]:
         .order_by(Deployment.created_at.desc(), Deployment.id.desc())
     )
     found = (("deployment", deployments), ("model", models))
-    return [f"{kind}/{name}" for kind, query in found for name in session.scalars(query.limit(count))]
+    return [f"{kind}/{name}" for kind, query in found if kind in kinds for name in session.scalars(query.limit(count))]
 
 
 def _recommends() -> Exists:

@@ -27,13 +27,29 @@ async def feedback_page(
 ) -> Response:
     """Impressions, clicks, conversions, hits of `deployment/NAME` or `model/NAME`; unless named, of the newest one."""
     choices = await run_in_threadpool(_choices, gateway, visitor)
+    hidden = [f"{kind}s:read" for kind in ("deployment", "model") if kind not in _kinds(visitor)]
     chosen = of or (choices[0] if choices else "")
     kind, _, name = chosen.partition("/")
-    shown: dict[str, Any] = {"choices": choices, "chosen": chosen, "kind": kind, "name": name, "days": days, "k": k}
+    if of and of not in choices:  # an older one, or one that the key may not list
+        choices = [of, *choices]
+    shown: dict[str, Any] = {
+        "choices": choices,
+        "hidden": hidden,
+        "chosen": chosen,
+        "kind": kind,
+        "name": name,
+        "days": days,
+        "k": k,
+    }
     summary, problem = await summary_of(gateway, visitor, kind, name, days, k) if name else (None, "")
     return await run_in_threadpool(render, request, "feedback/page.html", **shown, summary=summary, problem=problem)
 
 
 def _choices(gateway: Gateway, visitor: Visitor) -> list[str]:
     with gateway.reading() as session:
-        return repository.recommenders(session, visitor.caller.project_id, _LISTED)
+        return repository.recommenders(session, visitor.caller.project_id, _kinds(visitor), _LISTED)
+
+
+def _kinds(visitor: Visitor) -> list[str]:
+    """What the visitor's key may list."""
+    return [kind for kind in ("deployment", "model") if visitor.caller.may(f"{kind}s:read")]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -15,6 +14,7 @@ from libs.models.catalog import METHODS
 from libs.models.classifier_config import ClassifierConfig
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.training.config import ImageTrainingConfig, TrainingConfig
+from libs.web.auth import Caller, Scope
 from libs.web.problems import FieldProblem
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.jobs import repository
@@ -77,12 +77,15 @@ class NewJob:
     """The form.
 
     Attributes:
-        references: the data sets and models it reads, each a choice of those that fit.
+        references: the data sets and models it reads, each a text with those that fit to pick from, as far as the
+            visitor's key may read them.
+        lacks: `datasets` and `models`, where one is needed and none is there.
         problems: what is wrong, the field each is about first; of none when it is not about a field of the form.
     """
 
     method: MethodDetail
     references: list[Field]
+    lacks: list[str]
     groups: list[Group]
     problems: list[tuple[Field | None, str]]
 
@@ -95,11 +98,11 @@ class Given:
     errors: Sequence[FieldProblem] = ()
 
 
-def form_of(session: Session, project_id: UUID, method: str, given: Given, *, pinned: bool = True) -> NewJob:
+def form_of(session: Session, caller: Caller, method: str, given: Given, *, pinned: bool = True) -> NewJob:
     """The form of a method or task.
 
     Args:
-        pinned: references are chosen among versions; else anything may be typed in, such as a name without one.
+        pinned: versions are offered; else names without one, too, and first.
 
     Raises:
         UnknownMethodError: there is none of that name.
@@ -107,20 +110,37 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given, *, pi
     detail = _detail(method)
     errors = [_of_teacher(error) if _learns(method) else error for error in given.errors]
     typed = Typed(given.values, by_field(errors))
-    references = _references(session, project_id, method, typed)
+    references = _references(session, caller, method, typed)
     if not pinned:
-        references = [_open(field, typed) for field in references]
+        references = [_unpinned(field, typed) for field in references]
     config = fields_of(detail.config_schema, typed, "config/")
-    teacher, of_job = _job_groups(session, project_id, method, typed)
+    teacher, of_job = _job_groups(session, caller, method, typed)
     groups = [*teacher, *_config_groups(method, detail, config), *of_job]
     fields = [*references, *(field for group in groups for field in group.fields)]
-    return NewJob(detail, references, groups, [about(error, fields) for error in errors])
+    return NewJob(detail, references, _lacks(caller, references), groups, [about(error, fields) for error in errors])
 
 
-def _references(session: Session, project_id: UUID, method: str, typed: Typed) -> list[Field]:
+def _lacks(caller: Caller, references: Sequence[Field]) -> list[str]:
+    needed = dict.fromkeys(one.name.partition("/")[0] for one in references if one.required and not one.options)
+    return [kind for kind in needed if caller.may(f"{kind}:read")]
+
+
+def _datasets(session: Session, caller: Caller, kind: str | None) -> Sequence[str]:
+    if not caller.may(Scope.DATASETS_READ):
+        return ()
+    return repository.ready_datasets(session, caller.project_id, kind, _LISTED)
+
+
+def _models(session: Session, caller: Caller, task: str | None) -> Sequence[str]:
+    if not caller.may(Scope.MODELS_READ):
+        return ()
+    return repository.ready_models(session, caller.project_id, task, _LISTED)
+
+
+def _references(session: Session, caller: Caller, method: str, typed: Typed) -> list[Field]:
     roles = roles_of(method)
-    datasets = repository.ready_datasets(session, project_id, roles.data, _LISTED) if roles.all_datasets else ()
-    models = repository.ready_models(session, project_id, roles.task, _LISTED) if roles.all_models else ()
+    datasets = _datasets(session, caller, roles.data) if roles.all_datasets else ()
+    models = _models(session, caller, roles.task) if roles.all_models else ()
     elsewhere = {_TEACHER}  # has a choice of its own: it may be made first
     wanted = [
         *(("datasets", role, datasets, True) for role in sorted(roles.datasets)),
@@ -138,19 +158,19 @@ def _reference(kind: str, role: str, options: Sequence[str], typed: Typed, *, re
     return Field(
         name=name,
         label=f"{words}: {role}",
-        kind="choice",
+        kind="text",
         required=required,
-        options=tuple(options) if value in options or not value else (value, *options),
+        options=tuple(options),
         value=value,
         errors=typed.errors.get(name, ()),
     )
 
 
-def _open(reference: Field, typed: Typed) -> Field:
-    """The choice of a reference as a text, with names and versions to pick from."""
+def _unpinned(reference: Field, typed: Typed) -> Field:
+    """A reference with names to pick from beside versions."""
     names = dict.fromkeys(option.partition("@")[0] for option in reference.options)
     value = typed.values.get(reference.name) or reference.value.partition("@")[0]
-    return replace(reference, kind="text", options=(*names, *reference.options), value=value)
+    return replace(reference, options=(*names, *reference.options), value=value)
 
 
 def _config_groups(method: str, detail: MethodDetail, fields: list[Field]) -> list[Group]:
@@ -193,13 +213,13 @@ def _of_teacher(error: FieldProblem) -> FieldProblem:
     return error.model_copy(update={"pointer": pointer})
 
 
-def _job_groups(session: Session, project_id: UUID, method: str, typed: Typed) -> tuple[list[Group], list[Group]]:
+def _job_groups(session: Session, caller: Caller, method: str, typed: Typed) -> tuple[list[Group], list[Group]]:
     """The teacher, where there is one, and the rest: comparison, and the job itself."""
     by_title: dict[str, list[Field]] = {"The teacher": [], "Comparison": [], "The job itself": []}
     titles = {_TEACHER: "The teacher", _COMPARE: "Comparison"}
     for field in _job_fields(method, typed):
         by_title[titles.get(field.name, "The job itself")].append(field)
-    models = repository.ready_models(session, project_id, roles_of(method).task, _LISTED) if _learns(method) else ()
+    models = _models(session, caller, roles_of(method).task) if _learns(method) else ()
     teacher = [Group("The teacher", [_teacher(one, models)], open=True) for one in by_title.pop("The teacher")]
     rest = [Group(title, fields, open=_needs_a_look(fields)) for title, fields in by_title.items() if fields]
     return teacher, rest

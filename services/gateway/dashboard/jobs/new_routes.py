@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from libs.jobs.spec import JobSpec
+from libs.web.auth import Scope
 from libs.web.idempotency import Answer
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gateway, Gw
 from services.gateway.dashboard.jobs import new
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.session.service import Visitor
-from services.gateway.dashboard.session.visit import Form, WritesJobs
+from services.gateway.dashboard.session.visit import Form, WritesJobs, require
 from services.gateway.dashboard.templating import render
 from services.gateway.idempotency.once import Creation
 from services.gateway.jobs import service
@@ -38,9 +39,10 @@ def new_job(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
+            require(visitor, Scope.JOBS_READ)
             spec = new.as_asked(service.find_job(session, visitor.caller.project_id, source).spec)
             method, values = spec["method"], new.texts_of_spec(spec)
-        form = new.form_of(session, visitor.caller.project_id, method, new.Given(values))
+        form = new.form_of(session, visitor.caller, method, new.Given(values))
     return render(request, "jobs/new.html", form=form, once=uuid4().hex, checked=None)
 
 
@@ -63,7 +65,7 @@ def submit_job(request: Request, gateway: Gw, visitor: WritesJobs, method: Metho
     except REFUSALS as error:
         problems = problems_of(error)
     with gateway.reading() as session:
-        shown = new.form_of(session, project_id, method, new.Given(texts, problems))
+        shown = new.form_of(session, visitor.caller, method, new.Given(texts, problems))
     once = form.get("once") or uuid4().hex
     return render(request, "jobs/new.html", 422 if problems else 200, form=shown, once=once, checked=checked)
 

@@ -22,6 +22,10 @@ _POINTS = 400
 """Points of a curve: about as many as a chart has pixels."""
 _MOST_POINTS = 15_000
 """Points of all curves of a page together: a job that reports very many metrics gets coarser ones."""
+_MOST_CURVES = 300
+"""Metrics of a page, the first by name: nothing limits how many a job reports, and each costs a look at the index."""
+USED = ("resources/cpu", "resources/memory", "resources/gpu", "resources/gpu_memory")
+"""Metrics of what a job uses, on its page whatever else it reports."""
 Before = Annotated[int | None, Query(ge=1, le=MAX_SEQ)]
 
 
@@ -53,11 +57,14 @@ def log_page(request: Request, gateway: Gw, visitor: ReadsJobs, job_id: UUID, be
 
 @router.page("/curves")
 def curves(gateway: Gw, visitor: ReadsJobs, job_id: UUID) -> Response:
-    """Every metric of the job, thinned out by Postgres to what a chart can show."""
+    """The metrics of the job, thinned out by Postgres to what a chart can show; `more`: there are others."""
+    project_id = visitor.caller.project_id
     with gateway.reading() as session:
-        found = service.curves(session, visitor.caller.project_id, job_id, [], _POINTS, _MOST_POINTS)
+        names = service.metric_names(session, project_id, job_id, _MOST_CURVES + 1)
+        wanted = list(dict.fromkeys([*names[:_MOST_CURVES], *USED]))
+        found = service.curves(session, project_id, job_id, wanted, _POINTS, _MOST_POINTS)
     items = [{"name": name, "steps": steps, "values": values} for name, (steps, values) in found.items()]
-    return JSONResponse({"items": items}, headers=HEADERS)
+    return JSONResponse({"items": items, "more": len(names) > _MOST_CURVES}, headers=HEADERS)
 
 
 @router.page("/stream")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -53,7 +52,7 @@ class NewSchedule:
     problems: list[tuple[Field | None, str]]
 
 
-def form_of(session: Session, project_id: UUID, method: str, given: Given) -> NewSchedule:
+def form_of(session: Session, caller: Caller, method: str, given: Given) -> NewSchedule:
     """The form of a schedule that submits jobs of a method.
 
     Raises:
@@ -62,7 +61,7 @@ def form_of(session: Session, project_id: UUID, method: str, given: Given) -> Ne
     of_job, own = _split(given.errors)
     fields = fields_of(_SCHEMA, Typed(given.values, by_field(own)), "schedule/")
     *when, dataset = (replace(field, label=_LABELS.get(field.name, field.label)) for field in fields)
-    job = new.form_of(session, project_id, method, Given(given.values, of_job), pinned=False)
+    job = new.form_of(session, caller, method, Given(given.values, of_job), pinned=False)
     problems = [about(error, [*when, dataset]) for error in own]
     return NewSchedule(when, dataset, job, [*problems, *job.problems])
 

@@ -1,5 +1,6 @@
 """/schedules: the list, one schedule, a new one; pause, resume, run now, delete"""
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from libs.jobs import schedules as registry
 from libs.jobs.errors import ScheduleNameTaken
 from libs.jobs.schedule_times import next_cron
+from libs.web.auth import Scope
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gw
@@ -18,7 +20,7 @@ from services.gateway.dashboard.jobs.new import Given, as_asked, texts_of_spec
 from services.gateway.dashboard.jobs.new_routes import MethodText
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.schedules import new
-from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs
+from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs, require
 from services.gateway.dashboard.templating import render
 from services.gateway.jobs import service as jobs
 from services.gateway.methods import service as methods
@@ -30,6 +32,8 @@ router = Pages(prefix="/schedules")
 beginning = Pages(prefix="/new-schedule")  # not below /schedules: a schedule may be called "new"
 _A_PAGE = 50
 _SHOWN_TIMES = 5
+_REFERENCES = re.compile(r"(datasets|models)/.+|teacher#\d+(/init|/(train|finetune)#\d+/dataset)?")
+"""Fields of a job's form that name a data set or a model; `teacher#1` is a teacher that is there."""
 
 
 @router.page("")
@@ -54,18 +58,16 @@ def new_schedule(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
+            require(visitor, Scope.JOBS_READ)
             spec = as_asked(jobs.find_job(session, visitor.caller.project_id, source).spec)
             method, values = spec["method"], _unpinned(texts_of_spec(spec))
-        form = new.form_of(session, visitor.caller.project_id, method, Given(values))
+        form = new.form_of(session, visitor.caller, method, Given(values))
     return render(request, "schedules/new.html", form=form)
 
 
 def _unpinned(texts: dict[str, str]) -> dict[str, str]:
     """The names of what a job read, without the versions that it was pinned to: the newest of each time is read."""
-    return {
-        name: text.partition("@")[0] if name.startswith(("datasets/", "models/")) else text
-        for name, text in texts.items()
-    }
+    return {name: text.partition("@")[0] if _REFERENCES.fullmatch(name) else text for name, text in texts.items()}
 
 
 @beginning.action("")
@@ -82,7 +84,7 @@ def create_schedule(request: Request, gateway: Gw, visitor: WritesJobs, method: 
     except REFUSALS as error:
         problems = problems_of(error)
     with gateway.reading() as session:
-        shown = new.form_of(session, visitor.caller.project_id, method, Given(texts, problems))
+        shown = new.form_of(session, visitor.caller, method, Given(texts, problems))
     return render(request, "schedules/new.html", 422, form=shown)
 
 

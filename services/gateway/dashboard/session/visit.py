@@ -39,10 +39,19 @@ async def visit(request: Request, wanted: SecurityScopes, gateway: Gw) -> Visito
     if request.method not in _SAFE:
         check_origin(request)
         await _check_csrf(request, visitor)
-    missing = [scope for scope in wanted.scopes if not visitor.caller.may(scope)]
+    require(visitor, *wanted.scopes)
+    return visitor
+
+
+def require(visitor: Visitor, *scopes: str) -> None:
+    """Refuse a visitor whose key lacks a scope.
+
+    Raises:
+        ForbiddenError: which.
+    """
+    missing = [scope for scope in scopes if not visitor.caller.may(scope)]
     if missing:
         raise ForbiddenError(f"The key {visitor.key_name!r} lacks the scope {', '.join(missing)}.")
-    return visitor
 
 
 def check_origin(request: Request) -> None:

@@ -119,6 +119,7 @@ window.octavoCharts = (() => {
     }
 
     curveOf(name) { return name in this.titles ? "used" : quantity(name)[1]; }
+    has(name) { return this.byTitle.get(this.titles[name] ?? quantity(name)[0])?.curves.has(this.curveOf(name)) ?? false; }
     set(name, steps, values) { this.chartOf(name).set(this.curveOf(name), steps, values); }
     add(name, step, value) { this.chartOf(name).add(this.curveOf(name), step, value); }
 

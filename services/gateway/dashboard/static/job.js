@@ -9,6 +9,7 @@
   const charts = new octavoCharts.Charts(document.getElementById("curves"));
   const used = { "resources/cpu": "CPU in cores", "resources/memory": "Memory in MB", "resources/gpu": "GPU in percent", "resources/gpu_memory": "GPU memory in MB" };
   const usage = new octavoCharts.Charts(document.getElementById("usage"), used, "second");
+  const more = document.getElementById("more-curves");
   let asked = 0;
 
   // While the gateway starts anew there is no answer: what is drawn stays, and the next look finds the rest.
@@ -25,6 +26,7 @@
     const found = await fetchCurves();
     if (!found) return;
     const items = found.items;
+    more.hidden = !found.more;
     document.getElementById("usage-panel").hidden = !items.some((one) => one.name in used);
     for (const one of items) (one.name in used ? usage : charts).set(one.name, one.steps, one.values);
     charts.draw();
@@ -82,7 +84,7 @@
     on("log", () => {});
     on("progress", showProgress);
     on("metrics", (data) => {
-      for (const [name, point] of Object.entries(data.values)) charts.add(name, point.step, point.value);
+      for (const [name, point] of Object.entries(data.values)) if (charts.has(name) || more.hidden) charts.add(name, point.step, point.value);
       charts.draw();
     });
     for (const kind of ["status", "checkpoint", "model", "dataset"]) on(kind, lookAgain);

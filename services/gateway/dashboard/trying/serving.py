@@ -1,6 +1,7 @@
 """What can be asked: what is served, and what a click would serve."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,7 +26,7 @@ class TryPage:
     Attributes:
         chosen, other: what is asked; it may still be loading. None: nothing, or what was named is not served.
         missing: what was named and is not served, and why; of a version that a click would serve, nothing.
-        unserved: `name@version` of pictures' models that a click would serve.
+        unserved: `name@version` of pictures' models that a click would serve; none where the key may not list them.
         may_serve: whether the visitor's key may.
     """
 
@@ -50,7 +51,7 @@ class TryPage:
 
 def try_page(session: Session, caller: Caller, deployment: str, other: str) -> TryPage:
     """The page for what is named: by the name of a deployment or as a version."""
-    everything = service.listing(session, caller.project_id, None, _LISTED).items
+    everything = _known(session, caller.project_id, (deployment, other))
     there = [one for one in everything if one.loaded_version is not None or one.status == "loading"]
     chosen, beside = _find(there, deployment), _find(there, other)
     named = [name for name, found in ((deployment, chosen), (other, beside)) if name and found is None]
@@ -59,7 +60,8 @@ def try_page(session: Session, caller: Caller, deployment: str, other: str) -> T
     if chosen is not None and (chosen.task == RECOMMENDS or beside is chosen):
         beside = None
     served = {f"{one.model}@{one.loaded_version}" for one in there}
-    ready = repository.ready_versions(session, caller.project_id, "image-classification", _LISTED)
+    may_list = caller.may(Scope.MODELS_READ)
+    ready = repository.ready_versions(session, caller.project_id, "image-classification", _LISTED) if may_list else ()
     return TryPage(
         deployments=there,
         chosen=chosen,
@@ -69,6 +71,17 @@ def try_page(session: Session, caller: Caller, deployment: str, other: str) -> T
         unserved=[reference for reference in ready if reference not in served],
         may_serve=caller.may(Scope.DEPLOYMENTS_WRITE),
     )
+
+
+def _known(session: Session, project_id: UUID, named: Sequence[str]) -> list[Deployment]:
+    """The newest deployments, and those that are named, however old."""
+    found = service.listing(session, project_id, None, _LISTED).items
+    listed = {one.name for one in found}
+    for name in dict.fromkeys(named):
+        if name and "@" not in name and name not in listed:
+            with suppress(DeploymentNotFound):
+                found.append(service.detail(session, project_id, name))
+    return found
 
 
 def _find(deployments: Sequence[Deployment], name: str) -> Deployment | None:
