@@ -17,6 +17,11 @@ from libs.settings import WrongSettings
 
 SpanKind = Literal["internal", "server", "producer", "consumer"]
 Attribute = str | int | float | bool
+_ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+_SAMPLERS = (
+    "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio", "always_on", "always_off",
+    "traceidratio",
+)  # fmt: skip
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -123,7 +128,30 @@ def _is_asked_for(environment: Mapping[str, str]) -> bool:
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if environment.get(name) not in (None, "", "http/protobuf"):
             raise WrongSettings(f"{name}: {environment[name][:40]!r} is not spoken here: http/protobuf")
+    for name in names:
+        if (address := environment.get(name)) and not _ADDRESS.match(address):  # not shown: it may hold a password
+            raise WrongSettings(f"{name}: it is no address: http://HOST:PORT, or https")
+    _check_sampler_and_times(environment)
     return True
+
+
+def _check_sampler_and_times(environment: Mapping[str, str]) -> None:
+    """The SDK itself warns of these and goes on with its defaults: with every trace, say, in place of a hundredth."""
+    sampler = environment.get("OTEL_TRACES_SAMPLER") or _SAMPLERS[0]
+    if sampler.lower() not in _SAMPLERS:
+        raise WrongSettings(f"OTEL_TRACES_SAMPLER: {sampler[:40]!r} is not understood: {', '.join(_SAMPLERS)}")
+    most = {"OTEL_EXPORTER_OTLP_TIMEOUT": float("inf"), "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": float("inf")}
+    if sampler.lower().endswith("traceidratio"):
+        most["OTEL_TRACES_SAMPLER_ARG"] = 1.0
+    for name, greatest in most.items():
+        value = environment.get(name) or "0"
+        try:
+            is_met = 0 <= float(value) <= greatest
+        except ValueError:
+            is_met = False
+        if not is_met:
+            wanted = "from 0 to 1" if greatest == 1 else "of 0 or more"
+            raise WrongSettings(f"{name}: {value[:40]!r} is not understood: a number {wanted}")
 
 
 def is_traced() -> bool:

@@ -167,7 +167,7 @@ class Job(_Owned, Base):
             "queue",
             postgresql_where=text("status IN ('retry_wait','waiting','paused')"),
         ),
-        Index("ix_jobs_queued", "queued_at", "queue", postgresql_where=text("status = 'queued'")),
+        Index("ix_jobs_queued", "queue", "queued_at", postgresql_where=text("status = 'queued'")),
         Index(
             "ix_jobs_claim",
             "queue",

@@ -72,7 +72,13 @@ def attempt_ended(session: Session, method: str, reason: ExitReason, seconds: fl
     _once_committed(session, _attempt_s.labels(method).observe, seconds)
 
 
-def claimed(session: Session, queue: str, waited_s: float) -> None:
+def claimed(session: Session, method: str) -> None:
+    """An attempt begins: all its possible ends are shown from now on, so that the first is seen as an increase."""
+    for reason in ExitReason:
+        _once_committed(session, _attempts.labels, method, reason.value)
+
+
+def waited(session: Session, queue: str, waited_s: float) -> None:
     """A job was taken from its queue."""
     _once_committed(session, _wait_s.labels(queue).observe, waited_s)
 
@@ -82,14 +88,14 @@ class _Pending:
     """What is counted once `within`, and every transaction around it, is committed."""
 
     within: SessionTransaction | None
-    count: Callable[..., None]
-    amounts: tuple[float, ...]
+    count: Callable[..., object]
+    amounts: tuple[Any, ...]
 
 
 _KEY = "octavo_counts"
 
 
-def _once_committed(session: Session, count: Callable[..., None], *amounts: float) -> None:
+def _once_committed(session: Session, count: Callable[..., object], *amounts: Any) -> None:
     within = session.get_nested_transaction() or session.get_transaction()
     session.info.setdefault(_KEY, []).append(_Pending(within, count, amounts))
 

@@ -5,6 +5,7 @@ Only jobs that have not ended are counted: those that have may be millions, and 
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from libs.jobs.states import ACTIVE, TERMINAL, JobStatus
 
 MOST_ROWS = 10_000
-"""Rows of one state that are looked at; a count of so many means: at least."""
+"""Rows that are looked at: of each queue's jobs of a state that waits, and of all others in one. So many: at least."""
 OPEN_STATUSES = tuple(status for status in JobStatus if status not in TERMINAL)
 """The states that are counted."""
 _STATEMENT_MS = 2000
@@ -48,22 +49,29 @@ class QueueFigures:
 
 
 def _listed(statuses: frozenset[JobStatus] | tuple[JobStatus, ...]) -> str:
-    return ",".join(f"'{status.value}'" for status in statuses)
+    return ",".join(f"'{status.value}'" for status in sorted(statuses))
 
 
 # States are written out: Postgres takes a partial index only where it sees that the condition implies the index's.
+# Each queue is looked at by itself, so that a long one hides no other; jobs at work are no more than slots.
 _STATEMENT = text(f"""
 WITH queued AS MATERIALIZED (
-    SELECT queue, queued_at FROM jobs WHERE status = 'queued' ORDER BY queued_at LIMIT {MOST_ROWS}
+    SELECT queue, queued_at FROM unnest(CAST(:queues AS text[])) AS asked (queue), LATERAL (
+        SELECT queued_at FROM jobs WHERE status = 'queued' AND jobs.queue = asked.queue ORDER BY queued_at LIMIT :most
+    ) AS found
 ), active AS MATERIALIZED (
-    SELECT status, queue, lease_expires_at FROM jobs WHERE status IN ({_listed(ACTIVE)}) LIMIT {MOST_ROWS}
+    SELECT status, queue, lease_expires_at FROM jobs WHERE status IN ({_listed(ACTIVE)}) LIMIT :most
 ), waiting AS MATERIALIZED (
-    SELECT status, queue FROM jobs WHERE status IN ({_listed(_WAITING)}) LIMIT {MOST_ROWS}
+    SELECT status, queue FROM unnest(ARRAY[{_listed(_WAITING)}]) AS state (status),
+        unnest(CAST(:queues AS text[])) AS asked (queue), LATERAL (
+        SELECT FROM jobs
+        WHERE status IN ({_listed(_WAITING)}) AND jobs.status = state.status AND jobs.queue = asked.queue LIMIT :most
+    ) AS found
 ), messages AS MATERIALIZED (
-    SELECT created_at FROM outbox ORDER BY id LIMIT {MOST_ROWS}
+    SELECT created_at FROM outbox ORDER BY id LIMIT :most
 ), known AS MATERIALIZED (
     SELECT queues, slots, heartbeat_at, heartbeat_at >= clock_timestamp() - make_interval(secs => :lease_s) AS alive
-    FROM workers LIMIT {MOST_ROWS}
+    FROM workers LIMIT :most
 )
 SELECT 'jobs' AS what, 'queued' AS status, queue, count(*)::float8 AS value FROM queued GROUP BY queue
 UNION ALL SELECT 'jobs', status, queue, count(*) FROM active GROUP BY status, queue
@@ -81,15 +89,16 @@ UNION ALL SELECT 'schedules_overdue_s', '', '', extract(epoch FROM clock_timesta
 """)  # noqa: S608 - constants of ours
 
 
-def queue_figures(session: Session, lease_s: float) -> QueueFigures:
-    """How the queue stands; the transaction's statements have 2 s each from here on.
+def queue_figures(session: Session, lease_s: float, queues: Sequence[str]) -> QueueFigures:
+    """How these queues stand; the transaction's statements have 2 s each from here on.
 
     Raises:
         sqlalchemy.exc.OperationalError: Postgres is away, or took longer.
     """
     session.execute(text(f"SET LOCAL statement_timeout = {_STATEMENT_MS}"))
     figures = QueueFigures()
-    for what, status, queue, value in session.execute(_STATEMENT, {"lease_s": lease_s}):
+    asked = {"lease_s": lease_s, "queues": list(queues), "most": MOST_ROWS}
+    for what, status, queue, value in session.execute(_STATEMENT, asked):
         match what:
             case "jobs":
                 figures.jobs[status, queue] = int(value)

@@ -53,8 +53,9 @@ def _take(session: Session, job_id: UUID, worker_id: UUID, lease_s: float) -> Jo
     session.add(attempt)
     session.flush()
     session.refresh(job)
+    counts.claimed(session, job.method)
     if job.queued_at is not None:
-        counts.claimed(session, job.queue, (attempt.started_at - job.queued_at).total_seconds())
+        counts.waited(session, job.queue, (attempt.started_at - job.queued_at).total_seconds())
     return job
 
 

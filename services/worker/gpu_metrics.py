@@ -3,18 +3,19 @@
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from threading import Lock
-from time import monotonic
 
 import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.worker.devices import Gpu
+from services.worker.readings import Readings
 
 log = structlog.get_logger()
 _KEPT_S = 5.0
 _ANSWER_WITHIN_S = 5.0
+_WAITED_FOR_S = 6.0
+"""Longer than `nvidia-smi` may take: one that a driver holds fast does not end when it is killed."""
 _MIB = float(1 << 20)
 _FIELDS: tuple[tuple[str, str, str, float], ...] = (
     ("utilization.gpu", "octavo_gpu_utilisation_ratio", "Share of the last moment in which a kernel ran.", 0.01),
@@ -30,9 +31,7 @@ class GpuMetrics(Collector):
 
     def __init__(self, gpus: Sequence[Gpu]) -> None:
         self._gpus = tuple(gpus)
-        self._lock = Lock()
-        self._read_at = -_KEPT_S
-        self._found: dict[str, list[str]] = {}
+        self._readings = Readings(_ask, _KEPT_S, _WAITED_FOR_S)
 
     def describe(self) -> Iterator[Metric]:
         """The names, without asking."""
@@ -40,12 +39,14 @@ class GpuMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The figures."""
-        with self._lock:
-            if self._gpus and monotonic() - self._read_at >= _KEPT_S:
-                self._found = _ask()
-                self._read_at = monotonic()
-            found = self._found
-        return _metrics(self._gpus, found)
+        return _metrics(self._gpus, self._answer() if self._gpus else {})
+
+    def _answer(self) -> dict[str, list[str]]:
+        try:
+            return self._readings.newest()
+        except TimeoutError:
+            log.warning("gpus_not_read", error="nvidia-smi hangs")
+            return {}
 
 
 def _metrics(gpus: Sequence[Gpu], found: dict[str, list[str]]) -> Iterator[Metric]:

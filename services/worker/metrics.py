@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.worker.celery_app import QUEUES
+
 
 class RelayMetrics:
     """Of one relay."""
@@ -28,6 +30,10 @@ class RelayMetrics:
         self.reaped_at = Gauge(
             "octavo_relay_reaped_timestamp_seconds", "When it last looked for what crashed.", registry=registry
         )
+        # A counter that appears with its first count has not increased, for Prometheus: all are there from the start.
+        for queue in QUEUES:
+            self.published.labels(queue)
+            self.rung_again.labels(queue)
         for of in ("postgres", "broker"):
             self.lost.labels(of)
 

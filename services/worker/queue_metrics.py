@@ -1,22 +1,24 @@
 """How the queue stands, for Prometheus: read from Postgres when it is scraped, by any relay alike."""
 
 from collections.abc import Iterator, Mapping
-from threading import Lock
-from time import monotonic
 
 import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from libs.database.engine import read_only
 from libs.jobs.figures import OPEN_STATUSES, QueueFigures, queue_figures
 from services.worker.celery_app import QUEUES
+from services.worker.readings import Readings
 
 log = structlog.get_logger()
 _KEPT_S = 2.0
 """Whoever scrapes more often gets the same figures again: the port costs Postgres no more for it."""
+_ANSWER_WITHIN_S = 3.0
+"""Longer than Postgres lets the statement run: where Postgres itself is frozen, nothing there ends it."""
 
 
 class QueueMetrics(Collector):
@@ -25,9 +27,7 @@ class QueueMetrics(Collector):
     def __init__(self, engine: Engine, lease_s: float) -> None:
         self._engine = engine
         self._lease_s = lease_s
-        self._lock = Lock()
-        self._read_at = -_KEPT_S
-        self._found: QueueFigures | None = None
+        self._readings = Readings(self._read, _KEPT_S, _ANSWER_WITHIN_S)
 
     def describe(self) -> Iterator[Metric]:
         """The names, without asking Postgres."""
@@ -38,17 +38,17 @@ class QueueMetrics(Collector):
         return _metrics(self._figures())
 
     def _figures(self) -> QueueFigures | None:
-        with self._lock:
-            if monotonic() - self._read_at >= _KEPT_S:
-                self._found = self._read()
-                self._read_at = monotonic()
-            return self._found
+        try:
+            return self._readings.newest()
+        except TimeoutError:
+            log.warning("queue_not_read", error=f"no answer within {_ANSWER_WITHIN_S:g} s")
+            return None
 
     def _read(self) -> QueueFigures | None:
         try:
             with read_only(self._engine) as session:
-                return queue_figures(session, self._lease_s)
-        except DBAPIError as error:
+                return queue_figures(session, self._lease_s, QUEUES)
+        except (DBAPIError, PoolTimeoutError) as error:
             log.warning("queue_not_read", error=str(error).splitlines()[0])
             return None
 
@@ -59,7 +59,7 @@ def _metrics(found: QueueFigures | None) -> Iterator[Metric]:
     if found is None:
         return
     jobs = GaugeMetricFamily(
-        "octavo_jobs", "Jobs that have not ended, up to 10,000 a state.", labels=["status", "queue"]
+        "octavo_jobs", "Jobs that have not ended, up to 10,000 of a queue in a state.", labels=["status", "queue"]
     )
     for status in OPEN_STATUSES:
         for queue in QUEUES:

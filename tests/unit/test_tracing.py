@@ -49,13 +49,31 @@ def test_they_stay_off_where_opentelemetry_says_so(variables: dict[str, str], mo
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]
+    ("name", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_SAMPLER", "nonsense"),
+        ("OTEL_TRACES_SAMPLER_ARG", "7"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc"),
+    ],
 )
 def test_what_cannot_be_met_is_said_in_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv(name, value)
     with pytest.raises(WrongSettings, match=f"{name}: '{value}'"), tracing("test"):
         pass
+
+
+def test_an_endpoint_that_is_no_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "me:secret@collector:4318")
+    with (
+        pytest.raises(WrongSettings, match="ENDPOINT: it is no address") as refused,
+        tracing("test"),
+    ):
+        pass
+    assert "secret" not in str(refused.value)
 
 
 def test_without_its_packages_a_process_that_is_to_trace_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """What each deployment was asked, for Prometheus: requests, their times, the batches they were computed in."""
 
+from collections import Counter as TotalOf
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from uuid import UUID
@@ -15,6 +17,40 @@ from libs.web.problems import ProblemError
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LABELS = ("project", "deployment")
+_OUTCOMES = ("ok", "refused", "overloaded", "error")
+
+
+@dataclass(slots=True)
+class Tally:
+    """How requests that are answered together end: well, but for those it is told of.
+
+    Attributes:
+        requests: how many there are.
+        asked_again: those that fail are asked again, each alone, and are counted then.
+    """
+
+    requests: int = 1
+    asked_again: bool = False
+    _failed: TotalOf[str] = field(default_factory=TotalOf)
+
+    def failed(self, error: Exception) -> None:
+        """One of them is not answered."""
+        self._failed[_outcome(error)] += 1
+
+    def all_failed(self, error: Exception) -> None:
+        """None of them is answered."""
+        self._failed = TotalOf({_outcome(error): self.requests})
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many came to each end that is to be counted."""
+        counted = {"ok": self.requests - self._failed.total(), **({} if self.asked_again else self._failed)}
+        return {outcome: count for outcome, count in counted.items() if count}
+
+    @property
+    def counted(self) -> int:
+        """Requests that are to be counted, however they ended."""
+        return sum(self.outcomes.values())
 
 
 class DeploymentMetrics:
@@ -61,17 +97,23 @@ class DeploymentMetrics:
         )
 
     @contextmanager
-    def requests(self, project_id: UUID, name: str, count: int = 1) -> Iterator[None]:
-        """Count and time requests that a deployment answers together; the block raises when they failed."""
-        project, started, outcome = str(project_id), perf_counter(), "ok"
+    def requests(self, project_id: UUID, name: str, tally: Tally | None = None) -> Iterator[None]:
+        """Count and time requests that a deployment answers together; the block raises when all of them failed.
+
+        Args:
+            tally: how many they are and which of them failed; None: there is one.
+        """
+        project, started, tally = str(project_id), perf_counter(), tally or Tally()
         try:
             yield
         except Exception as error:
-            outcome = _outcome(error)
+            tally.all_failed(error)
             raise
         finally:
-            if (project_id, name) in self._followed:  # the last requests of one that is gone begin no figures anew
-                self._requests.labels(project, name, outcome).inc(count)
+            # The last requests of one that is gone begin no figures anew.
+            if (project_id, name) in self._followed and tally.counted:
+                for outcome, count in tally.outcomes.items():
+                    self._requests.labels(project, name, outcome).inc(count)
                 self._seconds.labels(project, name).observe(perf_counter() - started)
 
     def batch(self, project_id: UUID, name: str, rows: int, waited_s: Sequence[float], compute_s: float) -> None:
@@ -88,6 +130,8 @@ class DeploymentMetrics:
     def follow(self, project_id: UUID, name: str, queue: Watched) -> None:
         """From now on the requests of a deployment wait in `queue`."""
         self._followed.add((project_id, name))
+        for outcome in _OUTCOMES:  # a counter that appears with its first count has not increased, for Prometheus
+            self._requests.labels(str(project_id), name, outcome)
         queue.watch(partial(self.batch, project_id, name))
         self._waiting.labels(str(project_id), name).set_function(lambda: queue.waiting_rows)
 

@@ -12,7 +12,7 @@ from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from libs.registry.errors import nearest_names
 from libs.serving.deployments.keys import CachedKeys
-from libs.serving.deployments.metrics import DeploymentMetrics
+from libs.serving.deployments.metrics import DeploymentMetrics, Tally
 from libs.serving.deployments.settings import ServingSettings
 from libs.serving.deployments.snapshot import SnapshotFile
 from libs.serving.deployments.states import Key
@@ -101,9 +101,11 @@ class Runtime(Generic[ModelT]):
             yield model
 
     @contextmanager
-    def serve(self, project_id: UUID, name: str, version: str | None = None, *, requests: int = 1) -> Iterator[ModelT]:
-        """As `hold`, for a block that answers `requests` requests: they are counted and timed."""
-        with self.hold(project_id, name, version) as model, self.metrics.requests(project_id, name, requests):
+    def serve(
+        self, project_id: UUID, name: str, version: str | None = None, *, tally: Tally | None = None
+    ) -> Iterator[ModelT]:
+        """As `hold`, for a block that answers a request, or those of a tally: they are counted and timed."""
+        with self.hold(project_id, name, version) as model, self.metrics.requests(project_id, name, tally):
             yield model
 
     def _absent(self, key: Key) -> ModelNotLoaded:

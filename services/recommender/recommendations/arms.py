@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
+from libs.serving.deployments.metrics import Tally
 from libs.serving.errors import ModelNotLoaded
 from libs.serving.recommendation.model import LoadedRecommender
 from services.recommender.context import Recommender
@@ -45,23 +46,36 @@ def route(recommender: Recommender, project_id: UUID, asked: Assigned, request_i
 
 @contextmanager
 def held(
-    recommender: Recommender, project_id: UUID, way: Route, requests: int = 1
+    recommender: Recommender, project_id: UUID, way: Route, tally: Tally | None = None
 ) -> Iterator[tuple[LoadedRecommender, Route]]:
     """The model that answers, loaded while the block lasts, and the way it went: past an arm that is not loaded.
+
+    Args:
+        tally: of the requests that it answers; None: there is one.
 
     Raises:
         ModelNotLoaded: the deployment that was asked is needed, and is not loaded.
     """
-    serve, counts = partial(recommender.runtime.serve, requests=requests), recommender.arms
-    with ExitStack() as stack:
-        if way.arm is not None:
+    tally = tally or Tally()
+    serve = partial(recommender.runtime.serve, tally=tally)
+    with ExitStack() as counted, ExitStack() as stack:  # counted last, when the tally knows how the block ended
+
+        def count(outcome: str, arm: str) -> None:
+            recommender.arms.labels(way.deployment, arm, outcome).inc(tally.counted)
+
+        if (arm := way.arm) is not None:
             try:
-                model = stack.enter_context(serve(project_id, way.arm))
+                model = stack.enter_context(serve(project_id, arm))
             except ModelNotLoaded:
-                counts.labels(way.deployment, way.arm, "not_loaded").inc(requests)
-                way = replace(way, arm=None, stands_in_for=way.arm)
+                counted.callback(count, "not_loaded", arm)
+                way = replace(way, arm=None, stands_in_for=arm)
             else:
-                counts.labels(way.deployment, way.arm, "answered").inc(requests)
+                counted.callback(count, "answered", arm)
                 yield model, way
                 return
-        yield stack.enter_context(serve(project_id, way.deployment)), way
+        try:
+            model = stack.enter_context(serve(project_id, way.deployment))
+        except ModelNotLoaded as error:
+            tally.all_failed(error)
+            raise
+        yield model, way

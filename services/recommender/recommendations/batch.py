@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from libs.serving.deployments.metrics import Tally
 from libs.serving.deployments.problems import as_problem
 from libs.serving.errors import DeadlineExceeded, RequestError, ServingError
 from libs.serving.recommendation import engine
@@ -53,8 +54,14 @@ class _Read(NamedTuple):
     wanted: EngineRequest
 
 
-def recommend_batch(recommender: Recommender, project_id: UUID, batch: BatchRequest) -> BatchAnswers:
-    """Answer each request, or say what is wrong with it; one that is wrong stops no other."""
+def recommend_batch(
+    recommender: Recommender, project_id: UUID, batch: BatchRequest, *, asked_again: bool = False
+) -> BatchAnswers:
+    """Answer each request, or say what is wrong with it; one that is wrong stops no other.
+
+    Args:
+        asked_again: those that are refused are asked again alone, and are counted only then.
+    """
     deadline = monotonic() + recommender.settings.batch_timeout_s
     answers: Answers = {}
     by_way: dict[Route, list[_Placed]] = {}
@@ -65,9 +72,10 @@ def recommend_batch(recommender: Recommender, project_id: UUID, batch: BatchRequ
             placed = _Placed(place, uuid4(), asked)
             by_way.setdefault(route(recommender, project_id, asked, placed.request_id), []).append(placed)
     for wanted, requests in by_way.items():
+        tally = Tally(len(requests), asked_again)
         try:
-            with held(recommender, project_id, wanted, len(requests)) as (model, way):
-                answers |= _of_one_model(recommender, project_id, model, way, requests, deadline)
+            with held(recommender, project_id, wanted, tally) as (model, way):
+                answers |= _of_one_model(recommender, project_id, model, way, requests, deadline, tally)
         except _EXPECTED as error:
             answers |= {one.place: _refused(as_problem(error)) for one in requests}
     return BatchAnswers(answers=[answers[place] for place in range(len(batch.requests))])
@@ -80,6 +88,7 @@ def _of_one_model(
     way: Route,
     requests: Sequence[_Placed],
     deadline: float,
+    tally: Tally,
 ) -> Answers:
     answers: Answers = {}
     together: list[_Read] = []
@@ -87,6 +96,7 @@ def _of_one_model(
     def answer(read: _Read, found: Recommendations | RequestError) -> None:
         placed = read.placed
         if isinstance(found, RequestError):
+            tally.failed(found)
             answers[placed.place] = _refused(as_problem(pointed(placed.asked, found)))
         else:
             delivery = Delivery(placed.request_id, way, placed.asked, read.wanted.history)
@@ -103,6 +113,7 @@ def _of_one_model(
             else:
                 answer(read, engine.recommend(model, read.wanted, features))
         except _EXPECTED as error:
+            tally.failed(error)
             answers[placed.place] = _refused(as_problem(error))
     began = monotonic()
     with span("compute"):

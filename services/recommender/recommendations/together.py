@@ -73,6 +73,6 @@ def _answers(gathered: Sequence[Plain]) -> list[BatchAnswer]:
         places.setdefault(plain.project_id, []).append(place)
     for project_id, of_project in places.items():
         batch = BatchRequest.model_construct(requests=[gathered[place].asked for place in of_project])
-        found = recommend_batch(gathered[0].recommender, project_id, batch).answers
+        found = recommend_batch(gathered[0].recommender, project_id, batch, asked_again=True).answers
         answers.update(zip(of_project, found, strict=True))
     return [answers[place] for place in range(len(gathered))]

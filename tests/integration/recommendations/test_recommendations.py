@@ -1,5 +1,6 @@
 """Recommendations over HTTP, from a history sent along."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -110,6 +111,10 @@ def test_somebody_new_gets_what_is_popular_and_is_told(client: TestClient, films
         assert (answer["strategy"], ids(answer)) == ("popular", ["i1", "i2"]), body
     refused = client.post("/v1/recommendations", json={"model": "films", "items": ["unheard"], "fallback": "error"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/items")
+    counts = client.get("/metrics").text
+    assert re.search(r'octavo_deployment_requests_total\{.*outcome="refused"\S* 1\.0', counts), (
+        "asked twice, counted once"
+    )
 
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()

@@ -39,6 +39,12 @@ def watch() -> Iterator[Watch]:
     return Watch()
 
 
+def test_every_end_of_an_attempt_is_shown_before_it_comes(db: Session, watch: Watch):
+    claimed(db)
+    shown = watch._read()
+    assert {f"job_attempts_total supervised {reason.value}" for reason in ExitReason} <= shown.keys()
+
+
 def test_a_job_is_counted_at_each_step_of_its_life(db: Session, watch: Watch):
     job = claimed(db)
     waits = submitted(db, depends_on=(job.id,))

@@ -15,6 +15,7 @@ from tests.support.specs import claimed, expire_lease, failed, submitted
 
 pytestmark = pytest.mark.every_postgres
 LEASE_S = 30.0
+QUEUES = ("cpu", "gpu", "short")
 
 
 def report(db: Session, *queues: str, silent_s: float = 0.0) -> None:
@@ -26,7 +27,7 @@ def report(db: Session, *queues: str, silent_s: float = 0.0) -> None:
 
 
 def test_an_empty_platform_has_figures_of_nothing(db: Session):
-    found = queue_figures(db, LEASE_S)
+    found = queue_figures(db, LEASE_S, QUEUES)
     assert found == figures.QueueFigures()
 
 
@@ -44,7 +45,7 @@ def test_every_figure(db: Session):
     report(db, "cpu", "short")
     report(db, "cpu")
     report(db, "gpu", silent_s=100)
-    found = queue_figures(db, LEASE_S)
+    found = queue_figures(db, LEASE_S, QUEUES)
     assert found.jobs == {
         ("starting", "cpu"): 2, ("paused", "cpu"): 1, ("queued", "gpu"): 1, ("waiting", "cpu"): 1,
     }  # fmt: skip
@@ -58,20 +59,35 @@ def test_every_figure(db: Session):
     assert 100 <= found.heartbeat_oldest_s < 500
 
 
+def test_a_long_queue_hides_no_other(db: Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "MOST_ROWS", 2)
+    for queue in ("cpu", "cpu", "cpu", "gpu"):
+        submitted(db, resources={"queue": queue})
+    for queue in ("cpu", "cpu", "cpu", "gpu"):
+        wishes.pause(db, DEFAULT_PROJECT_ID, submitted(db, resources={"queue": queue}).id)
+    db.commit()
+    found = queue_figures(db, LEASE_S, QUEUES)
+    assert found.jobs == {
+        (status, queue): n for status in ("queued", "paused") for queue, n in (("cpu", 2), ("gpu", 1))
+    }
+    assert found.oldest_queued_s.keys() == {"cpu", "gpu"}
+
+
 def test_a_schedule_that_is_late_is_seen(db: Session):
     from tests.support.datasets import add_dataset
 
     add_dataset(db, "digits")
     scheduled(db, "nightly")
-    assert queue_figures(db, LEASE_S).schedules_overdue_s == 0
+    assert queue_figures(db, LEASE_S, QUEUES).schedules_overdue_s == 0
     make_due(db, "nightly")
-    assert queue_figures(db, LEASE_S).schedules_overdue_s > 0
+    assert queue_figures(db, LEASE_S, QUEUES).schedules_overdue_s > 0
 
 
 def test_jobs_are_never_read_but_by_an_index_of_those_that_have_not_ended(db: Session):
     submitted(db)
     db.execute(text("SET LOCAL enable_seqscan = off"))
-    plan = "\n".join(db.scalars(text(f"EXPLAIN {figures._STATEMENT.text}"), {"lease_s": LEASE_S}))
+    asked = {"lease_s": LEASE_S, "queues": list(QUEUES), "most": 10}
+    plan = "\n".join(db.scalars(text(f"EXPLAIN {figures._STATEMENT.text}"), asked))
     assert "Seq Scan on jobs" not in plan
     assert {name for name in ("ix_jobs_queued", "ix_jobs_leased", "ix_jobs_open") if name in plan} == {
         "ix_jobs_queued", "ix_jobs_leased", "ix_jobs_open",

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.serving.deployments.metrics import DeploymentMetrics
+from libs.serving.deployments.metrics import DeploymentMetrics, Tally
 from libs.serving.errors import DeadlineExceeded, InputProblem, Overloaded, RequestError, ServingError
 from libs.serving.watching import BatchWatch
 from libs.web.problems import NotFoundError, UnavailableError
@@ -43,10 +43,30 @@ def test_an_outcome_is_told_by_its_error(error: Exception | None, outcome: str) 
     registry, project = CollectorRegistry(), UUID(int=1)
     metrics = DeploymentMetrics(registry)
     metrics.follow(project, "films", Queue())
-    with pytest.raises(type(error)) if error else nullcontext(), metrics.requests(project, "films", 3):
+    with pytest.raises(type(error)) if error else nullcontext(), metrics.requests(project, "films", Tally(3)):
         ended(error)
     labels = {"project": str(project), "deployment": "films"}
     assert registry.get_sample_value("octavo_deployment_requests_total", {**labels, "outcome": outcome}) == 3
+    assert registry.get_sample_value("octavo_deployment_seconds_count", labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_again", "counted"), [(False, [2, 1, 1, 0]), (True, [2, 0, 0, 0])], ids=["once", "asked again alone"]
+)
+def test_each_of_several_requests_is_counted_by_its_own_end(asked_again: bool, counted: list[int]) -> None:
+    registry, project = CollectorRegistry(), UUID(int=1)
+    metrics, tally = DeploymentMetrics(registry), Tally(4, asked_again)
+    metrics.follow(project, "films", Queue())
+    with metrics.requests(project, "films", tally):
+        tally.failed(RequestError(InputProblem("/k", "wrong")))
+        tally.failed(DeadlineExceeded("late"))
+    labels = {"project": str(project), "deployment": "films"}
+    assert counted == [
+        registry.get_sample_value("octavo_deployment_requests_total", {**labels, "outcome": outcome})
+        for outcome in ("ok", "refused", "overloaded", "error")
+    ]
+    with pytest.raises(ServingError), metrics.requests(project, "films", Tally(2, asked_again=True)):
+        raise ServingError("broken")
     assert registry.get_sample_value("octavo_deployment_seconds_count", labels) == 1
 
 
