@@ -153,10 +153,11 @@ def derived_name(spec: JobSpec, ending: str) -> str:
 
 
 def default_name(spec: JobSpec) -> str:
-    """First data set or model, and method, as in `digits-frskd`."""
+    """First data set or model, and method, as in `digits-frskd` or `digits-afd-compared`."""
     references = [*spec.datasets.values(), *spec.models.values()]
     about = references[0].partition("@")[0] if references else ""
-    return f"{about[: 63 - len(spec.method)]}-{spec.method}".lstrip("-")
+    does = f"{spec.config.of}-compared" if isinstance(spec.config, CompareConfig) else spec.method
+    return f"{about[: 63 - len(does)]}-{does}".lstrip("-")
 
 
 def _check_classes(
@@ -236,7 +237,8 @@ class _Comparison:
         of = METHODS[self._config.of]
         if of.task != "image-classification":
             message = f"Comparisons are of methods that classify pictures; {of.name} does another task ({of.task})."
-            raise RequestRefused([Fault(("method",), message)], "invalid_request")
+            where = ("config", "of") if self._place == ("config",) else ("method",)
+            raise RequestRefused([Fault(where, message)], "invalid_request")
         try:
             return self._config.arms()
         except BaselineError as error:
@@ -293,8 +295,7 @@ class _Comparison:
             for kind in ("datasets", "models", "digests")
         }
         teacher = next((arm.teacher for arm in arms if arm.teacher is not None), None)
-        name = first.name or f"{default_name(first)[:55].rstrip('._-')}-compared"
-        whole = {"method": "compare", "config": self._config, "name": name, "teacher": teacher, **merged}
+        whole = {"method": "compare", "config": self._config, "teacher": teacher, **merged}
         return first.model_copy(update=whole)
 
 

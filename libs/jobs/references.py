@@ -53,7 +53,9 @@ _MEASURING = Roles(frozenset({"data"}), frozenset({"model"}))
 _READS_NOTHING = Roles(frozenset(), frozenset())
 _UPDATING = Roles(frozenset({"train"}), frozenset({"init"}), data="events", task="next-item")
 _OF_TASKS = {
-    "compare": _TRAINING,
+    "compare": replace(
+        _TRAINING, optional_models=frozenset({"init", "teacher"}), optional_datasets=frozenset({"unlabelled"})
+    ),
     "estimate": _TRAINING,
     "evaluate": replace(_MEASURING, data=None, task=None),
     "predict": _MEASURING,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, or_, select
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import ColumnElement, Row, Select, or_, select
+from sqlalchemy.dialects.postgresql import array, distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import CONTENT, PARENTS, Dataset, DatasetVersion, Job, Model, ModelVersion
@@ -97,7 +97,17 @@ class _Reader:
 
     def versions(self, *where: ColumnElement[bool]) -> list[_Version]:
         """Versions, newest first."""
-        wanted = (
+        wanted = self._selected(*where).order_by(ModelVersion.created_at.desc())
+        return list(self._session.execute(wanted.limit(MAX_NODES)))
+
+    def _oldest(self, digests: set[str]) -> dict[str, _Version]:
+        """Of each digest the oldest version: equal bundles may have been registered more than once."""
+        wanted = self._selected(ModelVersion.digest.in_(digests)).ext(distinct_on(ModelVersion.digest))
+        rows = self._session.execute(wanted.order_by(ModelVersion.digest, ModelVersion.created_at).limit(MAX_NODES))
+        return {one.digest: one for one in rows}
+
+    def _selected(self, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+        return (
             select(
                 ModelVersion.id,
                 ModelVersion.version,
@@ -109,17 +119,14 @@ class _Reader:
             )
             .join(Model, Model.id == ModelVersion.model_id)
             .where(ModelVersion.project_id == self._project_id, *where)
-            .order_by(ModelVersion.created_at.desc())
         )
-        return list(self._session.execute(wanted.limit(MAX_NODES)))
 
     def join_origins(self, graph: LineageGraph, level: list[_Version]) -> list[_Version]:
         """Add the jobs, data sets and parents of versions; returns the parents."""
         jobs = self._jobs([version.job_id for version in level if version.job_id is not None])
         datasets = self._datasets({digest for version in level for digest in _digests(version, "dataset").values()})
         wanted = {digest for version in level for digest in _digests(version, "parent").values()}
-        # equal bundles may have been registered more than once: the oldest counts
-        parents = {one.digest: one for one in self.versions(ModelVersion.digest.in_(wanted))} if wanted else {}
+        parents = self._oldest(wanted) if wanted else {}
         for version in level:
             own = _node(version).id
             if version.job_id in jobs:

@@ -9,6 +9,7 @@ from libs.jobs.states import JobStatus
 from services.gateway.jobs.schemas import JobSummary
 
 MAX_JOBS = 200
+"""Of one request, with the jobs that its members need first."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Values = Annotated[list[Any], Field(min_length=1, max_length=MAX_JOBS)]
 

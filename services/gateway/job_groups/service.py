@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Job
 from libs.jobs.errors import GroupNotFound, RequestRefused
+from libs.jobs.plan import Planned, plan
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import JobStatus
-from libs.jobs.submit import accept
+from libs.jobs.submit import submit_planned
+from libs.models.compare_config import CompareConfig
 from libs.web.problems import FieldProblem, UnprocessableError
 from services.gateway.errors import below, refused
 from services.gateway.job_groups.schemas import MAX_JOBS, Group, GroupMember, GroupRequest
@@ -40,9 +42,15 @@ def read_specs(request: GroupRequest) -> list[PlacedSpec]:
         return [_read(body, f"/jobs/{index}") for index, body in enumerate(request.jobs)]
     bodies = list(islice(_varied(request), MAX_JOBS + 1))
     if len(bodies) > MAX_JOBS:
-        message = f"Seeds and grid make more than {MAX_JOBS} jobs."
-        raise UnprocessableError(message, errors=[FieldProblem(pointer="/grid", message=message)])
-    return [_read(body, "/job") for body in bodies]
+        raise _wrong("/grid", f"Seeds and grid make more than {MAX_JOBS} jobs.")
+    specs = [_read(body, "/job") for body in bodies]
+    if request.seeds and (specs[0].spec.compare is not None or isinstance(specs[0].spec.config, CompareConfig)):
+        raise _wrong("/seeds", "A comparison has seeds of its own: give them there.")
+    return specs
+
+
+def _wrong(pointer: str, message: str) -> UnprocessableError:
+    return UnprocessableError(message, errors=[FieldProblem(pointer=pointer, message=message)])
 
 
 def _varied(request: GroupRequest) -> Iterator[dict[str, Any]]:
@@ -64,13 +72,22 @@ def _read(body: dict[str, Any], place: str) -> PlacedSpec:
 
 
 def submit_group(session: Session, project_id: UUID, jobs: Sequence[PlacedSpec]) -> Group:
-    """Queue all of them, or none when a reference of one means nothing usable."""
-    group_id = uuid4()
+    """Queue all of them, or none.
+
+    Raises:
+        UnprocessableError: a reference of one means nothing usable; or with the jobs they need they are too many.
+    """
+    group_id, plans, count = uuid4(), list[Planned](), 0
     for job in jobs:
         try:
-            accept(session, project_id, job.spec, group_id=group_id)
+            plans.append(plan(session, project_id, job.spec))
         except RequestRefused as error:
             raise below(job.place, refused(error)) from None
+        count += sum(1 for _ in plans[-1].first_to_last())
+        if count > MAX_JOBS:
+            raise _wrong(job.place, f"With the jobs that are made first, these are more than {MAX_JOBS} jobs.")
+    for one in plans:
+        submit_planned(session, project_id, one, group_id=group_id)
     return table(session, project_id, group_id)
 
 

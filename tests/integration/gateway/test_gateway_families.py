@@ -10,7 +10,8 @@ from libs.database.engine import transaction
 from libs.serving.bundle import TensorSpec
 from tests.support.registry import add_version, bundle
 
-AFD: dict[str, Any] = {"method": "afd", "datasets": {"train": "digits"}}
+DIGITS: dict[str, Any] = {"datasets": {"train": "digits"}}
+AFD = {"method": "afd", **DIGITS}
 TRAINED = {**AFD, "teacher": {"train": {"epochs": 2}}}
 COMPARED = {**TRAINED, "compare": {"seeds": [0, 1], "baselines": ["supervised"]}}
 
@@ -81,6 +82,7 @@ def test_a_dry_run_shows_all_that_would_be_made(client: TestClient, digits: str)
         ({**COMPARED, "compare": {"seeds": [1, 1]}}, "/compare/seeds", "each once"),
         ({**COMPARED, "compare": {"baselines": ["kdd"]}}, "/compare/baselines/0", "Did you mean kd"),
         ({**COMPARED, "compare": {"seed": [1, 2]}}, "/compare/seed", "seeds"),
+        ({**DIGITS, "method": "compare", "config": {"of": "bpr-mf"}}, "/config/of", "classify pictures"),
     ],
 )
 def test_what_is_wrong_is_pointed_at(
@@ -101,5 +103,18 @@ def test_a_group_may_hold_comparisons_and_points_into_them(client: TestClient, d
     answer = client.post("/v1/job-groups", json={"jobs": [COMPARED, wrong]})
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/jobs/1/teacher/init"]
     assert jobs(client) == []
+    most = {**COMPARED, "compare": {"seeds": list(range(10)), "baselines": ["supervised", "kd", "frskd"]}}
+    for body, pointer in (
+        ({"jobs": [most] * 5}, "/jobs/4"),
+        ({"job": COMPARED, "seeds": [0, 1]}, "/seeds"),
+    ):
+        answer = client.post("/v1/job-groups", json=body)
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert jobs(client) == []
     group = client.post("/v1/job-groups", json={"jobs": [COMPARED, TRAINED]}).json()
     assert [member["job"]["method"] for member in group["members"]] == ["compare", "afd"]
+
+
+def test_the_roles_of_a_comparison_are_those_of_what_it_may_compare(client: TestClient) -> None:
+    shown = client.get("/v1/methods/compare").json()
+    assert (shown["optional_models"], shown["optional_datasets"]) == (["init", "teacher"], ["unlabelled"])

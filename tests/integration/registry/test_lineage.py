@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy.orm import Session
 
 from libs.database.tables import DEFAULT_PROJECT_ID, Dataset, DatasetVersion, Job, ModelVersion
+from libs.registry import lineage
 from libs.registry.lineage import Edge, compare, lineage_graph
 from libs.registry.models import delete_model
 from libs.serving.bundle import Lineage
-from tests.support.registry import add_job, add_version, bundle
+from tests.support.registry import add_job, add_version, bundle, stored_folder
 
 
 def derived(db: Session, name: str, **lineage: object) -> ModelVersion:
@@ -64,6 +65,18 @@ def test_a_circle_ends(db: Session) -> None:
     graph = lineage_graph(db, first)
     assert {node.name for node in graph.nodes.values() if node.kind == "model_version"} == {"first@1", "second@1"}
     assert len(graph.edges) == len(set(graph.edges))
+
+
+def test_of_equal_parents_the_oldest_is_shown_however_many_there_are(
+    db: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stored_folder()
+    for name in ("oldest", "second", "third", "fourth"):
+        add_version(db, name, folder=folder)
+    child = derived(db, "child", parent_digests={"init": folder.digest})
+    monkeypatch.setattr(lineage, "MAX_NODES", 3)
+    graph = lineage_graph(db, child)
+    assert [graph.nodes[edge.source].name for edge in graph.edges if edge.role == "model:init"] == ["oldest@1"]
 
 
 def test_a_deleted_parent_is_still_named(db: Session) -> None:

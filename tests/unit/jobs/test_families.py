@@ -370,6 +370,8 @@ def test_clone_makes_all_anew_but_keeps_a_teacher_that_is_there(db: Session) -> 
     compared = accepted(db, **FRSKD)
     other = clone(db, DEFAULT_PROJECT_ID, compared.id)
     assert needs(db, other).keys() == needs(db, compared).keys()
+    assert other.name == compared.name == "pets-frskd-compared"
+    assert needs(db, other)["runs/frskd/1"].spec["output_model"] == "pets-frskd-frskd"
     assert not {one.id for one in needs(db, other).values()} & {one.id for one in needs(db, compared).values()}
 
 
