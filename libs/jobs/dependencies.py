@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from libs.database.tables import Job, JobDependency, Json
 from libs.jobs import counts, events, moves
 from libs.jobs.states import ACTIVE, TERMINAL, ExitReason, JobStatus
+from libs.jobs.tasks import TASKS
 
 MODELS = "models/"
 """Roles that begin so are roles of the waiting job's spec."""
@@ -23,8 +24,8 @@ RUNS = "runs/"
 """Roles that begin so are runs that the waiting job compares."""
 _MOST_QUOTED = 2000
 """Characters of another job's error that are repeated."""
-_MADE_SHARE = 0.95
-"""Progress of a job when all it waits for has ended; its own part is the rest."""
+_GATHERED = 0.95
+"""Progress of a job that gathers what others made, when all of them have ended; its own part is the rest."""
 
 
 def end(
@@ -109,8 +110,15 @@ def _note_progress(session: Session, job: Job) -> None:
     """How many of the jobs that a locked job waits for have ended."""
     found = needed(session, job.id)
     done = sum(other.status == JobStatus.SUCCEEDED for other, _ in found)
-    job.progress, job.progress_note = _MADE_SHARE * done / len(found), f"{done} of {len(found)} jobs are done"
+    job.progress = progress_before(job.method) * done / len(found)
+    job.progress_note = f"{done} of {len(found)} jobs are done"
     events.append(session, job, [("progress", {"fraction": job.progress, "note": job.progress_note})])
+
+
+def progress_before(method: str) -> float:
+    """Where the progress of a job's own attempt begins: a training that waits for its teacher has it all to do yet."""
+    task = TASKS.get(method)
+    return _GATHERED if task is not None and task.gathers else 0.0
 
 
 def _because_of(other: Job) -> str:

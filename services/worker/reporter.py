@@ -19,6 +19,7 @@ from libs.background import thread_of_this_context
 from libs.database.engine import is_transient, transaction
 from libs.database.tables import Job
 from libs.jobs import events, queue, reports
+from libs.jobs.dependencies import progress_before
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import MetricPoint
@@ -67,6 +68,7 @@ class AttemptReporter:
     ) -> None:
         self._engine = engine
         self._job_id, self._epoch = job.id, job.epoch
+        self._before = progress_before(job.method)
         self._settings = settings
         self._on_checkpoint = on_checkpoint
         self._lock = Lock()
@@ -212,7 +214,7 @@ class AttemptReporter:
                 queue.mark_running(session, self._job_id, self._epoch, started.device)
             job = lock_attempt(session, self._job_id, self._epoch)
             if progress is not None:
-                job.progress, job.progress_note = _finite(progress.fraction), storable(progress.note)
+                job.progress, job.progress_note = self._overall(progress.fraction), storable(progress.note)
             reports.record_metrics(session, job, metrics)
             events.append(session, job, entries)
 
@@ -227,11 +229,15 @@ class AttemptReporter:
             added.append(("metrics", {"values": values}))
             self._latest = {}
         if self._progress is not None:
-            fraction = _finite(self._progress.fraction)
+            fraction = self._overall(self._progress.fraction)
             added.append(("progress", {"fraction": fraction, "note": storable(self._progress.note)}))
         self._entries += added
         if added:
             self._next_summary = now + (now - self._began) * _SUMMARY_SHARE
+
+    def _overall(self, fraction: float) -> float:
+        """Progress of the job at a fraction of its attempt."""
+        return self._before + (1 - self._before) * (fraction if math.isfinite(fraction) else 0.0)
 
     def _keep_lease(self) -> None:
         now = time.monotonic()
@@ -243,7 +249,3 @@ class AttemptReporter:
             with transaction(self._engine) as session:
                 self.wish = queue.wish(session, self._job_id, self._epoch) or self.wish
             self._next_wish = now + _WISH_EVERY_S
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 0.0

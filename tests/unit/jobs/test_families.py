@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobDependency
 from libs.jobs import dependencies, queue, wishes
-from libs.jobs.dependencies import needed
+from libs.jobs.dependencies import needed, progress_before
 from libs.jobs.errors import DependencyNotFound, InvalidMove, JobInUse, RequestRefused
 from libs.jobs.firing import submit_plan
 from libs.jobs.moves import lock
@@ -164,6 +164,8 @@ def test_a_comparison_is_queued_when_its_last_run_has_succeeded(db: Session) -> 
         succeed(db, db.get_one(Job, other.id, populate_existing=True))
     db.refresh(job)
     assert (job.status, job.progress_note) == ("queued", "6 of 7 jobs are done")
+    assert 0.8 < job.progress < progress_before(job.method) < 1, "what it does itself goes on from there"
+    assert progress_before("afd") == 0
     assert job.spec["models"] == {"teacher": "pets-afd-teacher@1"}
     for other in needs(db, job).values():
         assert other.spec["models"] == ({} if other.method == "supervised" else {"teacher": "pets-afd-teacher@1"})

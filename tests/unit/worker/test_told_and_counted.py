@@ -14,7 +14,7 @@ from libs.jobs.reaper import Reaped
 from libs.settings import platform_settings
 from services.worker import relay, reporter
 from services.worker.celery_app import make_app
-from services.worker.messages import PhaseEnded, ProcessLogged
+from services.worker.messages import PhaseEnded, ProcessLogged, ProgressReported
 from services.worker.metrics import RelayMetrics
 from services.worker.settings import WorkerSettings
 
@@ -45,10 +45,19 @@ def test_many_lines_of_a_child_leave_its_traces_whole(monkeypatch: pytest.Monkey
     monkeypatch.setattr(reporter, "write_for_child", lambda message: told.append(message.event))
     monkeypatch.setattr(reporter, "record", lambda name, *_: told.append(name))
     engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    one = reporter.AttemptReporter(engine, Job(id=uuid4(), epoch=1), WorkerSettings(), lambda _: None)
+    one = reporter.AttemptReporter(engine, Job(id=uuid4(), epoch=1, method="frskd"), WorkerSettings(), lambda _: None)
     for number in range(4):
         one.on_message(ProcessLogged(event=f"line {number}", pid=1).model_dump_json().encode())
     now = time.time_ns()
     for number in range(4):
         one.on_message(PhaseEnded(name=f"part {number}", began_ns=now, ended_ns=now).model_dump_json().encode())
     assert told == ["line 0", "line 1", "part 0", "part 1"]
+
+
+@pytest.mark.parametrize(("method", "shown"), [("frskd", 0.5), ("compare", 0.975)])
+def test_progress_goes_on_from_where_what_a_job_gathers_has_brought_it(method: str, shown: float) -> None:
+    engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    one = reporter.AttemptReporter(engine, Job(id=uuid4(), epoch=1, method=method), WorkerSettings(), lambda _: None)
+    one.on_message(ProgressReported(fraction=0.5).model_dump_json().encode())
+    one._summarise(last=True)
+    assert [data["fraction"] for kind, data in one._entries if kind == "progress"] == [pytest.approx(shown)]
