@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -130,11 +130,13 @@ def train(
     runs: Path,
     cpu_minutes: float | None,
     shown: Sequence[str] = ("hr@10", "ndcg@10"),
+    split: Literal["val", "test"] = "test",
 ) -> Result:
     """Train, or take up again; with the ranks of the test split in the run's folder, for paired comparisons.
 
     Args:
-        shown: figures of the test split to print, under every rule of candidates.
+        shown: figures to print, under every rule of candidates.
+        split: whose figures are printed; `val`: the test split is not read, for settings that are only tried.
     """
     folder = runs / trial.folder
     prepare_randomness(trial.seed, trial.config.deterministic)
@@ -154,9 +156,9 @@ def train(
     chosen, history = _restored(trial, model, state)
     task = SequenceTask(events, trial.config, run, Processes())
     step = NextItemStep(model, trial.config)
-    val, test = task.measure("val", step), task.measure("test", step)
-    assert test is not None
-    torch.save({"ranks": test.ranks, "users": test.users}, folder / "test_ranks.pt")
+    val, test = task.measure("val", step), task.measure("test", step) if split == "test" else None
+    if test is not None:
+        torch.save({"ranks": test.ranks, "users": test.users}, folder / "test_ranks.pt")
     per_epoch = -(-len(task.windows) // trial.config.batch_size)
     course = [(round(p.step / per_epoch), p.value) for p in history.series(f"val/{trial.config.monitor}")]
     best = max((value for _, value in course), default=math.nan)
@@ -176,7 +178,7 @@ def train(
         relations=dict(task.observe(step)),
     )
     (folder / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-    print(in_words(result, shown), flush=True)
+    print(in_words(result, shown, split), flush=True)
     return result
 
 
@@ -201,12 +203,12 @@ def _figures(split: str, ranked: Ranked | None) -> dict[str, float]:
     }
 
 
-def in_words(result: Result, shown: Sequence[str]) -> str:
-    """A few lines."""
+def in_words(result: Result, shown: Sequence[str], split: str = "test") -> str:
+    """A few lines, with figures of a split."""
     ended = {"budget": "the budget ended first", "patience": "no longer rising", "epochs": "all epochs"}[result.ended]
     if result.ended == "budget" and result.rising:
         ended += ", still rising" if result.course else " and before the first validation: these are the last weights"
-    wanted = tuple(f"test/{name}" for name in shown)
+    wanted = tuple(f"{split}/{name}" for name in shown)
     figures = [(name, value) for name, value in result.figures.items() if name.startswith(wanted)]
     printed = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures)
     relations = "  ".join(f"{name.removeprefix('rksa/')} {value:.3g}" for name, value in result.relations.items())
@@ -229,7 +231,7 @@ def choose(trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes:
         raise ValueError(f"The variants have unequal numbers of trials: {counts}.")
     best: dict[str, tuple[float, str]] = {}
     for trial in trials if max(counts.values()) > 1 else ():
-        value = train(trial, events, runs, cpu_minutes).figures[f"val/{trial.config.monitor}"]
+        value = train(trial, events, runs, cpu_minutes, split="val").figures[f"val/{trial.config.monitor}"]
         best[trial.variant] = max(best.get(trial.variant, (-math.inf, "")), (value, trial.setting))
     return {trial.variant: best.get(trial.variant, (0.0, trial.setting))[1] for trial in trials}
 
