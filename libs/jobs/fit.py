@@ -72,8 +72,8 @@ def check_colours(session: Session, project_id: UUID, spec: JobSpec, made: JobSp
 
 
 def _channels(session: Session, project_id: UUID, spec: JobSpec, role: str) -> int | None:
-    """Of the pictures that a job reads; None: it reads none in that role, or what it will read is made first."""
+    """Of the pictures that a job reads; None: it reads no pictures in that role, or what it will read is made first."""
     if f"datasets/{role}" not in spec.digests:
         return None
-    channels: int = datasets.manifest_of(session, project_id, spec.datasets[role])["channels"]
+    channels: int | None = datasets.manifest_of(session, project_id, spec.datasets[role]).get("channels")
     return channels
