@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.frskd_public import PublicSelfTeacher, public_loss
-from benchmarks.interleaved import Timing, measure
+from benchmarks.interleaved import Timing, measure, training_step
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import SelfTeacher
@@ -80,16 +80,6 @@ def self_teacher_step(make: type[nn.Module], memory_format: torch.memory_format)
     labels = torch.randint(CLASSES, (BATCH,))
     criterion = CrossEntropy()
     return training_step(teacher, lambda: criterion(teacher(features)[0], labels))
-
-
-def training_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    def step() -> Tensor:
-        model.zero_grad(set_to_none=True)
-        value = loss()
-        value.backward()
-        return value
-
-    return step
 
 
 def batch(memory_format: torch.memory_format) -> tuple[Tensor, Tensor]:

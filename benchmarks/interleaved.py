@@ -3,10 +3,10 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,20 @@ class Timing:
     cpu_median_ms: float
     cpu_min_ms: float
     wall_median_ms: float
+
+
+def training_step(model: nn.Module, loss: Callable[[], Tensor], inputs: Sequence[Tensor] = ()) -> Callable[[], Tensor]:
+    """Forward and backward from empty gradients of the model, and of inputs that need some."""
+
+    def step() -> Tensor:
+        model.zero_grad(set_to_none=True)
+        for tensor in inputs:
+            tensor.grad = None
+        value = loss()
+        value.backward()
+        return value
+
+    return step
 
 
 def measure(steps: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, Timing]:

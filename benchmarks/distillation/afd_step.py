@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.distillation.public import PublicAFD, public_features
-from benchmarks.interleaved import Timing, measure
+from benchmarks.interleaved import Timing, measure, training_step
 from libs.data.recipe import Recipe
 from libs.models.afd.method import AFD
 from libs.models.afd.network import AFDLoss
@@ -107,20 +107,6 @@ def shapes() -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """(C, H, W) of every block's output, of student and teacher."""
     student, taught_by = ([(c, s, s) for c, s in STAGES for _ in range(count)] for count in (2, 6))
     return student, taught_by
-
-
-def training_step(
-    model: nn.Module, loss: Callable[[], Tensor], inputs: list[Tensor] | None = None
-) -> Callable[[], Tensor]:
-    def step() -> Tensor:
-        model.zero_grad(set_to_none=True)
-        for tensor in inputs or ():
-            tensor.grad = None
-        value = loss()
-        value.backward()
-        return value
-
-    return step
 
 
 def batch(memory_format: torch.memory_format) -> tuple[Tensor, Tensor]:

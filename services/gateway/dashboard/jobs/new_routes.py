@@ -1,6 +1,7 @@
 """/jobs/new: choose a method, fill in its form, submit"""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import Query, Request
@@ -39,11 +40,20 @@ def new_job(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
-            require(visitor, Scope.JOBS_READ)
-            spec = new.as_asked(service.find_job(session, visitor.caller.project_id, source).spec)
+            spec = spec_of(session, visitor, source)
             method, values = spec["method"], new.texts_of_spec(spec)
         form = new.form_of(session, visitor.caller, method, new.Given(values))
     return render(request, "jobs/new.html", form=form, once=uuid4().hex, checked=None)
+
+
+def spec_of(session: Session, visitor: Visitor, job_id: UUID) -> Mapping[str, Any]:
+    """A job as it was asked for, for a form that begins with its values.
+
+    Raises:
+        ForbiddenError: the visitor may not read jobs.
+    """
+    require(visitor, Scope.JOBS_READ)
+    return new.as_asked(service.find_job(session, visitor.caller.project_id, job_id).spec)
 
 
 @router.action("")

@@ -12,15 +12,14 @@ from starlette.responses import Response
 from libs.jobs import schedules as registry
 from libs.jobs.errors import ScheduleNameTaken
 from libs.jobs.schedule_times import next_cron
-from libs.web.auth import Scope
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gw
-from services.gateway.dashboard.jobs.new import Given, as_asked, texts_of_spec
-from services.gateway.dashboard.jobs.new_routes import MethodText
+from services.gateway.dashboard.jobs.new import Given, texts_of_spec
+from services.gateway.dashboard.jobs.new_routes import MethodText, spec_of
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.schedules import new
-from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs, require
+from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs
 from services.gateway.dashboard.templating import render
 from services.gateway.jobs import service as jobs
 from services.gateway.methods import service as methods
@@ -58,8 +57,7 @@ def new_schedule(
     with gateway.reading() as session:
         values: dict[str, str] = {}
         if source is not None:
-            require(visitor, Scope.JOBS_READ)
-            spec = as_asked(jobs.find_job(session, visitor.caller.project_id, source).spec)
+            spec = spec_of(session, visitor, source)
             method, values = spec["method"], _unpinned(texts_of_spec(spec))
         form = new.form_of(session, visitor.caller, method, Given(values))
     return render(request, "schedules/new.html", form=form)
