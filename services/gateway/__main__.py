@@ -6,7 +6,7 @@ from types import FrameType
 import uvicorn
 
 from libs.logs import configure_logs
-from libs.starting import check_database_if_there, starting
+from libs.starting import check_database_if_there, leave_when_told, starting
 from libs.tracing import tracing
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
@@ -29,6 +29,7 @@ class _Server(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM or SIGINT; open requests have `drain_s` to end."""
     configure_logs("gateway")
+    leave_when_told()
     with ExitStack() as opened:
         with starting("gateway"):
             settings = gateway_settings()

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from libs.logs import configure_logs
 from libs.serving.deployments.settings import ServingSettings
-from libs.starting import check_database_if_there, starting
+from libs.starting import check_database_if_there, leave_when_told, starting
 from libs.tracing import tracing
 from libs.web.memory import keep_what_is_loaded
 
@@ -21,6 +21,7 @@ def serve(service: str, make_app: Callable[[], FastAPI], read_settings: Callable
         read_settings: the settings of the environment; a wrong one ends the process in one line.
     """
     configure_logs(service)
+    leave_when_told()
     with ExitStack() as opened:
         with starting(service):
             settings = read_settings()

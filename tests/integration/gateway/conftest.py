@@ -127,7 +127,7 @@ def running_gateway(settings: GatewaySettings, **environment: str) -> Iterator[s
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        assert process.wait(timeout=20) == 0
 
 
 def _answers(url: str) -> bool:

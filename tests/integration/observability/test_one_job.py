@@ -29,12 +29,13 @@ def test_one_job_is_followed_through_every_process(octavo: Platform, engine: Eng
     add_digits(octavo)
     ports = {"relay": free_port(), "worker": free_port()}
     with otlp_receiver() as spans:
+        at_the_end = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}  # spans are sent by a process that stops, not by the clock
         patient = {"OCTAVO_RING_AGAIN_S": "600", "OCTAVO_LEASE_S": "60"}  # on a busy machine too, all happens once
-        octavo.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, **patient}
+        octavo.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, **at_the_end, **patient}
         octavo.allow(STEPS)
         url = SecretStr(engine.url.render_as_string(hide_password=False))
         settings = GatewaySettings(platform=PlatformSettings(database_url=url, home=octavo.home))
-        with running_gateway(settings, OTEL_EXPORTER_OTLP_ENDPOINT=spans.url) as gateway:
+        with running_gateway(settings, OTEL_EXPORTER_OTLP_ENDPOINT=spans.url, **at_the_end) as gateway:
             job = submit(engine, gateway)
             octavo.start("relay", "services.worker.relay", OCTAVO_METRICS_PORT=str(ports["relay"]))
             octavo.start_scripted_worker(OCTAVO_METRICS_PORT=str(ports["worker"]))
