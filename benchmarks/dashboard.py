@@ -2,7 +2,8 @@
 
 A Postgres of its own, filled by COPY (`benchmarks.dashboard_rows`), and one gateway process; no inference service
 runs. Of each route: the server's own time (`Server-Timing`), the CPU time of the gateway and of Postgres, and the size
-of the answer, each the median of rounds in which the routes take turns. Of streams: the gateway's CPU time while
+of the answer, each the median of rounds in which the routes take turns; beside them what a relay asks Postgres when its
+metrics are scraped. Of streams: the gateway's CPU time while
 nothing happens, and the time from before an event's commit to its arrival, the client on the same machine. Run:
 
     python -m benchmarks.dashboard [--rounds 15] [--out benchmarks/results/dashboard.json]
@@ -32,10 +33,11 @@ from sqlalchemy import Engine
 
 from benchmarks import dashboard_rows as rows
 from benchmarks.gateway_load import percentile_ms, wait_until_ready
-from libs.database.engine import make_engine, transaction
+from libs.database.engine import make_engine, read_only, transaction
 from libs.database.migrate import upgrade
 from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.jobs import events
+from libs.jobs.figures import queue_figures
 from libs.jobs.moves import lock
 from libs.jobs.spec import parse_spec
 from libs.jobs.submit import submit
@@ -43,6 +45,7 @@ from services.gateway.dashboard.session.visit import COOKIE
 from services.gateway.keys.service import ensure_local_key
 from services.local.postgres import LocalPostgres
 from services.local.process import free_port
+from services.worker.celery_app import QUEUES
 
 PAGE_LIMIT_MS, IDLE_LIMIT, DELIVERY_LIMIT_MS = 150.0, 0.05, 500.0
 STREAMS, WATCHED = 100, 10
@@ -136,6 +139,18 @@ def measure_routes(
     return {route: _summary(found[1:]) for route, found in seen.items()}
 
 
+def measure_scrape(engine: Engine, postgres: psutil.Process, rounds: int) -> dict[str, float]:
+    """What a relay reads when its metrics are scraped: medians of wall and Postgres's CPU time."""
+    seen = []
+    for _ in range(rounds + 1):
+        before, begun = cpu_ms(postgres), time.perf_counter()
+        with read_only(engine) as session:
+            queue_figures(session, 30.0, QUEUES)
+        seen.append(((time.perf_counter() - begun) * 1e3, cpu_ms(postgres) - before))
+    wall, cpu = zip(*seen[1:], strict=True)
+    return {"wall_ms": statistics.median(wall), "postgres_cpu_ms": statistics.median(cpu)}
+
+
 def _summary(found: Sequence[tuple[float, ...]]) -> dict[str, float]:
     names = ("server_ms", "gateway_cpu_ms", "postgres_cpu_ms", "kilobytes")
     columns = dict(zip(names, zip(*found, strict=True), strict=True))
@@ -215,6 +230,7 @@ def main(rounds: int, idle_s: float, sent: int, out: Path | None) -> int:
         logged_in(running.url, running.key) as client,
     ):
         routes = measure_routes(client, running.gateway, running.postgres, rounds)
+        scrape = measure_scrape(running.engine, running.postgres, rounds)
         streams = asyncio.run(measure_streams(running, client.cookies[COOKIE], idle_s, sent))
     machine = {"cores": os.cpu_count(), "load_before": load, "python": platform.python_version(), "rounds": rounds}
     print(f"{platform.machine()}, {os.cpu_count()} cores, load before {load:.1f}, {rounds} rounds; times in ms")
@@ -228,15 +244,16 @@ def main(rounds: int, idle_s: float, sent: int, out: Path | None) -> int:
             f"{shown:<60} {found['server_ms']:7.1f} {found['server_max_ms']:7.1f} {found['gateway_cpu_ms']:8.1f} "
             f"{found['postgres_cpu_ms']:9.1f} {found['kilobytes']:7.1f}{verdict}"
         )
+    print(f"the queue's figures for a scrape: {scrape['wall_ms']:.1f}, Postgres {scrape['postgres_cpu_ms']:.1f}")
     for name, value in streams.items():
         print(f"{name:<30} {value:10.4g}")
     over += ["idle streams"] if streams["idle_share_of_a_core"] > IDLE_LIMIT else []
     over += ["delivery"] if streams["delivery_p99_ms"] > DELIVERY_LIMIT_MS else []
     print(f"over their limits: {', '.join(over) or 'none'}")
     if out is not None:
-        found: dict[str, Any] = {"machine": machine, "routes": routes, "streams": streams}
+        written: dict[str, Any] = {"machine": machine, "routes": routes, "scrape": scrape, "streams": streams}
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=2) + "\n")
+        out.write_text(json.dumps(written, indent=2) + "\n")
     return int(bool(over))
 
 
