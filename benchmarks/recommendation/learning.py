@@ -1,7 +1,8 @@
 """What the learning scripts share: one training within a budget of CPU time, resumable, and comparisons over seeds.
 
 A run keeps its checkpoints in a folder of its own. Started again it goes on from there, bitwise as if it had not been
-interrupted; CPU time adds up. Where the budget ends first, the best weights so far are measured, and the run says so.
+interrupted; CPU time adds up. Where the budget ends first, the last weights are validated beside the best so far, the
+better ones are measured, and the run says so.
 """
 
 import json
@@ -65,10 +66,11 @@ class Result:
 
     Attributes:
         ended: `epochs`, `patience`, or `budget`: the CPU time ended first, and all figures are of the best so far.
-        rising: whether the best validation figure is the last or the last but one, or there was none yet.
+        rising: whether the best validation figure is the last or the last but one, or there was none.
         cpu_s: of training and validating, over all sittings.
         build_cpu_s: of what is counted and factorised before; no part of `cpu_s`.
         figures: `val/…` and `test/…` of the chosen weights.
+        chosen_epoch: whole epochs done when the chosen weights were made.
         course: validation figure by epoch.
         relations: what the model says of its relations at the end: median omega and |delta|, entropy of the mixture.
     """
@@ -84,7 +86,7 @@ class Result:
     cpu_s: float
     build_cpu_s: float
     figures: dict[str, float]
-    course: list[tuple[int, float]]
+    course: list[tuple[float, float]]
     relations: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -153,14 +155,14 @@ def train(
     cpu_s = run.cpu_s
     state = run.load_checkpoint()
     assert state is not None
-    chosen, history = _restored(trial, model, state)
     task = SequenceTask(events, trial.config, run, Processes())
     step = NextItemStep(model, trial.config)
+    chosen, history = _chosen(task, step, state, ended)
     val, test = task.measure("val", step), task.measure("test", step) if split == "test" else None
     if test is not None:
         torch.save({"ranks": test.ranks, "users": test.users}, folder / "test_ranks.pt")
     per_epoch = -(-len(task.windows) // trial.config.batch_size)
-    course = [(round(p.step / per_epoch), p.value) for p in history.series(f"val/{trial.config.monitor}")]
+    course = [(round(p.step / per_epoch, 1), p.value) for p in history.series(f"val/{trial.config.monitor}")]
     best = max((value for _, value in course), default=math.nan)
     result = Result(
         variant=trial.variant,
@@ -182,14 +184,25 @@ def train(
     return result
 
 
-def _restored(trial: Trial, model: nn.Module, state: Mapping[str, Any]) -> tuple[int, History]:
-    """Give the model the best weights of a checkpoint; epochs done when they were made, and the course so far."""
-    selection, history = Selection(trial.config.monitor), History()
+def _chosen(task: SequenceTask, step: NextItemStep, state: Mapping[str, Any], ended: str) -> tuple[int, History]:
+    """Give a model the best weights of a checkpoint; epochs done when they were made, and the course so far.
+
+    After `budget` the last weights are validated as well: a slow model else loses what it learnt since the last
+    validation, or is not validated at all.
+    """
+    selection, history = Selection(task.config.monitor), History()
     selection.restore(state["selection"])
     history.restore(state["history"])
-    weights = selection.weights if selection.weights is not None else state["module"]
-    NextItemStep(model, trial.config).load_state_dict(weights)
-    return (selection.epoch if selection.weights is not None else state["epoch"]), history
+    step.load_state_dict(state["module"])
+    name = f"val/{selection.monitor}"
+    validated = any(point.step == state["step"] for point in history.series(name))
+    if ended == "budget" and not validated and (figures := task.evaluate(step)) is not None:
+        history.record({name: figures[selection.monitor]}, state["step"])
+        selection.offer(figures, state["epoch"], step.state_dict())
+    if selection.weights is None:
+        return state["epoch"], history
+    step.load_state_dict(selection.weights)
+    return selection.epoch, history
 
 
 def _figures(split: str, ranked: Ranked | None) -> dict[str, float]:
@@ -207,7 +220,7 @@ def in_words(result: Result, shown: Sequence[str], split: str = "test") -> str:
     """A few lines, with figures of a split."""
     ended = {"budget": "the budget ended first", "patience": "no longer rising", "epochs": "all epochs"}[result.ended]
     if result.ended == "budget" and result.rising:
-        ended += ", still rising" if result.course else " and before the first validation: these are the last weights"
+        ended += ", still rising"
     wanted = tuple(f"{split}/{name}" for name in shown)
     figures = [(name, value) for name, value in result.figures.items() if name.startswith(wanted)]
     printed = "  ".join(f"{name.removeprefix('test/')} {value:.4f}" for name, value in figures)
@@ -220,8 +233,10 @@ def in_words(result: Result, shown: Sequence[str], split: str = "test") -> str:
     )
 
 
-def choose(trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes: float | None) -> dict[str, str]:
-    """Of each variant the setting with the best validation figure.
+def choose(
+    trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes: float | None
+) -> tuple[dict[str, str], list[Result]]:
+    """Of each variant the setting with the best validation figure, and what each trial gave, without test figures.
 
     Raises:
         ValueError: one variant has more trials than another.
@@ -229,11 +244,14 @@ def choose(trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes:
     counts = {trial.variant: sum(other.variant == trial.variant for other in trials) for trial in trials}
     if len(set(counts.values())) > 1:
         raise ValueError(f"The variants have unequal numbers of trials: {counts}.")
+    if max(counts.values()) == 1:
+        return {trial.variant: trial.setting for trial in trials}, []
+    tried = [train(trial, events, runs, cpu_minutes, split="val") for trial in trials]
     best: dict[str, tuple[float, str]] = {}
-    for trial in trials if max(counts.values()) > 1 else ():
-        value = train(trial, events, runs, cpu_minutes, split="val").figures[f"val/{trial.config.monitor}"]
+    for trial, result in zip(trials, tried, strict=True):
+        value = result.figures[f"val/{trial.config.monitor}"]
         best[trial.variant] = max(best.get(trial.variant, (-math.inf, "")), (value, trial.setting))
-    return {trial.variant: best.get(trial.variant, (0.0, trial.setting))[1] for trial in trials}
+    return {variant: setting for variant, (_, setting) in best.items()}, tried
 
 
 def compare(results: Sequence[Result], runs: Path, first: str, second: str, figures: Sequence[str]) -> None:

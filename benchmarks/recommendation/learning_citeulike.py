@@ -142,15 +142,15 @@ def main() -> None:
     print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
     seeds, variants = [int(seed) for seed in options.seeds.split(",")], options.variants.split(",")
     settings = [name for name in SETTINGS if (name != RECIPE) == options.tune]
-    tried = [trial(variant, setting, seeds[0], options.epochs) for variant in variants for setting in settings]
-    chosen = choose(tried, events, options.runs, options.cpu_minutes)
+    trials = [trial(variant, setting, seeds[0], options.epochs) for variant in variants for setting in settings]
+    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
     results = [
         train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes, SHOWN)
         for seed in seeds
         for variant in variants
     ]
     summary(results, options.runs)
-    save(results, options.out)
+    save([*tried, *results], options.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ items, stands beside them, and weights are chosen by its validation NDCG@10.
 SASRec, in whose published figures (HR@10 .737, NDCG@10 .539 in RKSA's paper) this protocol is to be recognised before
 RKSA is judged, and RKSA: length 50, width 50, 2 blocks, dropout 0.5, BCE against one sampled item, Adam 1e-3, batches
 of 128 bucketed by length. Each run stops when its CPU minutes, all sittings together, are used up; with more of them
-it goes on from there. One thread.
+it goes on from there. One thread. `--trials 3` first tries three settings for each of them (`attention.settings_of`),
+with the same CPU minutes for every trial, and goes on with those that the first seed's validation split prefers.
 """
 
 import argparse
@@ -18,18 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
+from benchmarks.recommendation.attention import CONFIGS, build, settings_of
 from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Trial, choose, compare, save, train
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
-from libs.models.rksa.build import build_rksa, build_sasrec
-from libs.models.rksa.config import RksaConfig, SasrecConfig
 
 PUBLISHED = "published, 100 sampled candidates, HR@10 / NDCG@10: SASRec .7373 / .5385, RKSA .7551 / .5495"
 SAMPLED = ("test/hr@10_sampled100_reference", "test/ndcg@10_sampled100_reference")
-SETTINGS = {"dropout 0.5": {"dropout": 0.5}, "dropout 0.2": {"dropout": 0.2}, "dropout 0.5, lr 5e-4": {"lr": 5e-4}}
-CONFIGS = {"SASRec": SasrecConfig, "RKSA": RksaConfig}
+SETTINGS = settings_of(dropout=0.5, other_dropout=0.2)
 
 
 def load(path: Path, users: int | None = None) -> EventStore:
@@ -40,11 +38,6 @@ def load(path: Path, users: int | None = None) -> EventStore:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows[:, 0])[1:])]).astype(np.int64)
     items, times = rows[:, 1].astype(np.int32), np.arange(len(rows), dtype=np.int64)
     return EventStore(offsets, items, times, leave_last_out(offsets), int(items.max()))
-
-
-def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:
-    """A model for the events."""
-    return build_rksa(config, events, seed) if isinstance(config, RksaConfig) else build_sasrec(config, events)
 
 
 def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
@@ -60,8 +53,7 @@ def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
             "sampling": "reference",
             "evaluate_every_epochs": 10,
             "checkpoint_every_s": CHECKPOINT_EVERY_S,
-            "dropout": 0.5,
-            **SETTINGS[setting],
+            **SETTINGS[variant][setting],
         }
     )
     return Trial(variant, setting, seed, config, build)
@@ -73,7 +65,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--variants", default=",".join(CONFIGS))
-    parser.add_argument("--trials", type=int, default=1, help="settings tried for each variant on the first seed")
+    parser.add_argument(
+        "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
+    )
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--cpu-minutes", type=float, help="of each run")
     parser.add_argument("--users", type=int, help="only the first so many, to try the script")
@@ -84,16 +78,20 @@ def main() -> None:
     print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
     print(PUBLISHED)
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    variants, settings = options.variants.split(","), list(SETTINGS)[: options.trials]
-    tried = [trial(variant, setting, seeds[0], options.epochs) for variant in variants for setting in settings]
-    chosen = choose(tried, events, options.runs, options.cpu_minutes)
+    variants = options.variants.split(",")
+    trials = [
+        trial(variant, setting, seeds[0], options.epochs)
+        for variant in variants
+        for setting in list(SETTINGS[variant])[: options.trials]
+    ]
+    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
     results = [
         train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes)
         for seed in seeds
         for variant in variants
     ]
     compare(results, options.runs, "RKSA", "SASRec", (*FULL, *SAMPLED))
-    save(results, options.out)
+    save([*tried, *results], options.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ whose histories are whole, are printed apart; published protocols compare with t
 
 SASRec and RKSA, length 200, width 64, 2 blocks, dropout 0.2, Adam 1e-3, batches of 128 bucketed by length; softmax over
 all items, or BCE against one sampled item. Weights are those with the best validation NDCG@10. Each run stops when its
-CPU minutes, all sittings together, are used up; with more of them it goes on from there. One thread.
+CPU minutes, all sittings together, are used up; with more of them it goes on from there. One thread. `--trials 3` first tries three settings for each of them (`attention.settings_of`),
+with the same CPU minutes for every trial, and goes on with those that the first seed's validation split prefers.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
+from benchmarks.recommendation.attention import CONFIGS, build, settings_of
 from benchmarks.recommendation.learning import (
     CHECKPOINT_EVERY_S,
     FULL,
@@ -31,12 +32,10 @@ from benchmarks.recommendation.learning import (
     train,
 )
 from libs.data.events.store import EventStore
-from libs.models.rksa.build import build_rksa, build_sasrec
-from libs.models.rksa.config import RksaConfig, SasrecConfig
 
 PUBLISHED = "published, gSASRec's repository, 6,040 users: SASRec with BCE .2392 / .1259, gSASRec .3003 / .1726"
 LENGTH = 200
-SETTINGS = {"dropout 0.2": {"dropout": 0.2}, "dropout 0.5": {"dropout": 0.5}, "dropout 0.2, lr 5e-4": {"lr": 5e-4}}
+SETTINGS = settings_of(dropout=0.2, other_dropout=0.5)
 VARIANTS = ("SASRec softmax", "RKSA softmax", "SASRec BCE", "RKSA BCE")
 
 
@@ -70,15 +69,10 @@ def load(folder: Path, users: int | None = None) -> tuple[EventStore, np.ndarray
     return store, np.array(whole)
 
 
-def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:
-    """A model for the events."""
-    return build_rksa(config, events, seed) if isinstance(config, RksaConfig) else build_sasrec(config, events)
-
-
 def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
     """What a variant is."""
     kind, objective = variant.split()
-    config = {"SASRec": SasrecConfig, "RKSA": RksaConfig}[kind].model_validate(
+    config = CONFIGS[kind].model_validate(
         {
             "epochs": epochs,
             "patience_epochs": 20,
@@ -87,7 +81,7 @@ def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
             "also_seen": True,
             "evaluate_every_epochs": 2,
             "checkpoint_every_s": CHECKPOINT_EVERY_S,
-            **SETTINGS[setting],
+            **SETTINGS[kind][setting],
         }
     )
     return Trial(variant, setting, seed, config, build)
@@ -111,7 +105,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--trials", type=int, default=1, help="settings tried for each variant on the first seed")
+    parser.add_argument(
+        "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
+    )
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--cpu-minutes", type=float, help="of each run")
     parser.add_argument("--users", type=int, help="only the first so many, to try the script")
@@ -122,9 +118,13 @@ def main() -> None:
     print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
     print(PUBLISHED)
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    variants, settings = options.variants.split(","), list(SETTINGS)[: options.trials]
-    tried = [trial(variant, setting, seeds[0], options.epochs) for variant in variants for setting in settings]
-    chosen = choose(tried, events, options.runs, options.cpu_minutes)
+    variants = options.variants.split(",")
+    trials = [
+        trial(variant, setting, seeds[0], options.epochs)
+        for variant in variants
+        for setting in list(SETTINGS[variant.split()[0]])[: options.trials]
+    ]
+    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
     results = [
         train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes)
         for seed in seeds
@@ -133,7 +133,7 @@ def main() -> None:
     of_whole_histories(results, whole, options.runs)
     for objective in ("softmax", "BCE"):
         compare(results, options.runs, f"RKSA {objective}", f"SASRec {objective}", FULL)
-    save(results, options.out)
+    save([*tried, *results], options.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""What the learning scripts of RKSA and SASRec share: the models, and the settings tried for each of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from libs.data.events.store import EventStore
+from libs.models.rksa.build import build_rksa, build_sasrec
+from libs.models.rksa.config import RksaConfig, SasrecConfig
+
+CONFIGS = {"SASRec": SasrecConfig, "RKSA": RksaConfig}
+
+
+def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:
+    """A model for the events."""
+    return build_rksa(config, events, seed) if isinstance(config, RksaConfig) else build_sasrec(config, events)
+
+
+def settings_of(dropout: float, other_dropout: float) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """By model, three settings by name, the usual one first.
+
+    SASRec's are of dropout and learning rate, which RKSA has as well and keeps as they are. RKSA's are of what it has
+    alone: how fast kernels, mixture and shape learn, and a term against a spread that vanishes.
+    """
+    usual = {"dropout": dropout}
+    slow = {"kernel_lr_factor": 3.0, "latent_divergence": 0.01}
+    return {
+        "SASRec": {
+            f"dropout {dropout}": usual,
+            f"dropout {other_dropout}": {"dropout": other_dropout},
+            f"dropout {dropout}, lr 5e-4": {**usual, "lr": 5e-4},
+        },
+        "RKSA": {
+            f"dropout {dropout}": usual,
+            f"dropout {dropout}, kernel lr x1": {**usual, "kernel_lr_factor": 1.0},
+            f"dropout {dropout}, kernel lr x3, divergence 0.01": {**usual, **slow},
+        },
+    }
