@@ -226,12 +226,17 @@ class Jobs:
             after = page["next_after"]
 
     def metrics(self, job_id: str, names: Sequence[str] = ()) -> Series:
-        """Metrics over steps; long series are thinned out by the gateway."""
-        answer = self._http.json("GET", f"/v1/jobs/{job_id}/metrics", params={"name": names} if names else None)
-        return {
-            one["name"]: [(step, float(value)) for step, value in zip(one["steps"], one["values"], strict=True)]
-            for one in answer["items"]
-        }
+        """Metrics over steps, all of them without `names`; long series are thinned out by the gateway."""
+        found: Series = {}
+        params: dict[str, Any] = {"name": names} if names else {}
+        while True:
+            page = self._http.json("GET", f"/v1/jobs/{job_id}/metrics", params=params)
+            for one in page["items"]:
+                values = zip(one["steps"], one["values"], strict=True)
+                found[one["name"]] = [(step, float(value)) for step, value in values]
+            if page["next_after"] is None:
+                return found
+            params["after"] = page["next_after"]
 
     def cancel(self, job_id: str) -> Job:
         """Ask it to stop; a running one writes a last checkpoint."""

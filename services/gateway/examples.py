@@ -169,7 +169,10 @@ EXAMPLES: dict[type[BaseModel], Json] = {
         "next_after": 1,
         "ended": False,
     },
-    jobs.MetricSeries: {"items": [{"name": "train/loss", "steps": [10, 20], "values": [2.1, 1.7], "points": 2}]},
+    jobs.MetricPage: {
+        "items": [{"name": "train/loss", "steps": [10, 20], "values": [2.1, 1.7], "thinned": False}],
+        "next_after": None,
+    },
     jobs.Artifact: {
         "id": _OTHER_ID,
         "kind": "report",

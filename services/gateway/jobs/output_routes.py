@@ -13,10 +13,11 @@ from services.gateway.context import Gw
 from services.gateway.downloads import download_of, stream_file
 from services.gateway.jobs import service, waiting
 from services.gateway.jobs.routes import Reader
-from services.gateway.jobs.schemas import ArtifactList, EventPage, MetricSeries
+from services.gateway.jobs.schemas import ArtifactList, EventPage, MetricPage
 
 router = Router(prefix="/v1/jobs", tags=["jobs"])
 MetricName = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_MOST_METRICS = 50
 
 
 @router.get(
@@ -53,12 +54,16 @@ def get_metrics(
     caller: Reader,
     gateway: Gw,
     job_id: UUID,
-    name: Annotated[list[MetricName] | None, Query(max_length=50, description="Only these.")] = None,
+    name: Annotated[list[MetricName] | None, Query(max_length=_MOST_METRICS, description="Only these.")] = None,
     points: Annotated[int, Query(ge=1, le=10_000, description="Most values of one metric.")] = 1000,
-) -> MetricSeries:
-    """A job's metrics over optimiser steps, each thinned out to at most `points` values."""
+    after: Annotated[
+        str | None, Query(max_length=200, pattern=r"^[^\x00]*$", description="Name of the last metric you have.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_METRICS, description="Metrics a page.")] = _MOST_METRICS,
+) -> MetricPage:
+    """A page of a job's metrics over optimiser steps, by name, each thinned out to at most `points` values."""
     with gateway.reading() as session:
-        return service.metric_series(session, caller.project_id, job_id, name or [], points)
+        return service.metric_page(session, caller.project_id, job_id, name or [], after, limit, points)
 
 
 @router.get("/{job_id}/artifacts", responses=responses(404))

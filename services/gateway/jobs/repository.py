@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
-from libs.database.tables import Artifact, Job, JobDependency, JobMetric, Worker
+from libs.database.tables import Artifact, Job, JobDependency, Worker
 from libs.web.paging import Position
 from services.gateway.repository import newest_first
 
@@ -90,12 +90,20 @@ def members(session: Session, project_id: UUID, group_id: UUID) -> Sequence[Job]
 
 _NAMES = text("""
 WITH RECURSIVE found(name) AS (
-    (SELECT name FROM job_metrics WHERE job_id = :job ORDER BY name LIMIT 1)
+    (SELECT name FROM job_metrics
+     WHERE job_id = :job AND (CAST(:after AS text) IS NULL OR name > :after) ORDER BY name LIMIT 1)
     UNION ALL
     SELECT (SELECT name FROM job_metrics WHERE job_id = :job AND name > found.name ORDER BY name LIMIT 1)
     FROM found WHERE found.name IS NOT NULL
 )
 SELECT name FROM found WHERE name IS NOT NULL LIMIT :most
+""")
+
+_NAMES_AMONG = text("""
+SELECT DISTINCT name FROM unnest(CAST(:names AS text[])) AS wanted(name)
+WHERE (CAST(:after AS text) IS NULL OR name > :after)
+    AND EXISTS (SELECT FROM job_metrics WHERE job_id = :job AND job_metrics.name = wanted.name)
+ORDER BY name LIMIT :most
 """)
 
 _THINNED = text("""
@@ -107,13 +115,13 @@ WITH span AS MATERIALIZED (
             SELECT FROM job_metrics WHERE job_id = :job AND name = wanted.name LIMIT :points + 1) AS first) AS found
     FROM unnest(CAST(:names AS text[])) AS wanted(name)
 )
-SELECT name, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS values
+SELECT name, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS values, false AS thinned
 FROM span CROSS JOIN LATERAL (
     SELECT step, value FROM job_metrics WHERE job_id = :job AND name = span.name ORDER BY step LIMIT :points) AS every
 WHERE found <= :points
 GROUP BY name
 UNION ALL
-SELECT name, array_agg(step ORDER BY step), array_agg(value ORDER BY step)
+SELECT name, array_agg(step ORDER BY step), array_agg(value ORDER BY step), true
 FROM span CROSS JOIN generate_series(1, :points) AS place CROSS JOIN LATERAL (
     SELECT step, value FROM job_metrics
     WHERE job_id = :job AND name = span.name
@@ -126,26 +134,27 @@ ORDER BY name
 """)
 
 
-def metric_names(session: Session, job_id: UUID, most: int | None = None) -> Sequence[str]:
-    """The names of a job's metrics, the first `most`: a jump in the index for each, however many values there are."""
-    return session.scalars(_NAMES, {"job": job_id, "most": most}).all()
+def metric_names(
+    session: Session, job_id: UUID, most: int, after: str | None = None, among: Sequence[str] = ()
+) -> Sequence[str]:
+    """The names of a job's metrics, the first `most` after `after`; where `among` has some, those of them.
+
+    A jump in the index for each, however many values there are.
+    """
+    given = {"job": job_id, "most": most, "after": after}
+    query = session.scalars(_NAMES_AMONG, {**given, "names": list(among)}) if among else session.scalars(_NAMES, given)
+    return query.all()
 
 
 def thinned_metrics(
     session: Session, job_id: UUID, names: Sequence[str], points: int
-) -> Sequence[Row[str, list[int], list[float]]]:
-    """(name, steps, values) by name, of each metric at most `points` values.
+) -> Sequence[Row[str, list[int], list[float], bool]]:
+    """(name, steps, values, whether it has more) by name, of each metric at most `points` values.
 
     Of a metric that has more, its steps are cut into so many equal ranges, and the last value of each range stands for
     it; the newest value is always there. Postgres looks up just these: a long job costs no more than a short one.
     """
     return session.execute(_THINNED, {"job": job_id, "names": list(names), "points": points}).all()
-
-
-def stored_values(session: Session, job_id: UUID, names: Sequence[str]) -> dict[str, int]:
-    """How many values each metric has."""
-    query = select(JobMetric.name, func.count()).where(JobMetric.job_id == job_id, JobMetric.name.in_(names))
-    return {row[0]: row[1] for row in session.execute(query.group_by(JobMetric.name))}
 
 
 def artifacts(session: Session, job_id: UUID) -> Sequence[Artifact]:

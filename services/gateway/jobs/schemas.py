@@ -103,13 +103,14 @@ class Series(BaseModel):
     name: str = Field(examples=["train/loss"])
     steps: list[int]
     values: list[float | str] = Field(description="Numbers; `NaN`, `Infinity` and `-Infinity` as strings.")
-    points: int = Field(description="Values stored; more than are listed when the series was thinned out.")
+    thinned: bool = Field(description="Whether the job reported more values than these; the last one is always here.")
 
 
-class MetricSeries(BaseModel):
-    """Metrics of a job, each thinned out to at most `points` values; the last one is always there."""
+class MetricPage(BaseModel):
+    """Some of a job's metrics, by name. `next_after` is null on the last page."""
 
     items: list[Series]
+    next_after: str | None = Field(default=None, description="`after` of the next request.", examples=[None])
 
 
 class Artifact(BaseModel):

@@ -33,7 +33,7 @@ from services.gateway.jobs.schemas import (
     JobChild,
     JobDetail,
     JobSummary,
-    MetricSeries,
+    MetricPage,
     PlannedJob,
     Series,
 )
@@ -209,16 +209,22 @@ def event_batch(session: Session, project_id: UUID, job_id: UUID, after: int) ->
     return Batch(stream, more=len(rows) == STREAM_BATCH, ended=status in TERMINAL and seen >= last_seq)
 
 
-def metric_series(session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int) -> MetricSeries:
-    """Metrics by name, thinned out."""
-    found = curves(session, project_id, job_id, names, points)
-    stored = repository.stored_values(session, job_id, list(found))
-    return MetricSeries(
-        items=[
-            Series(name=name, steps=steps, values=values, points=stored[name])
-            for name, (steps, values) in found.items()
-        ]
-    )
+def metric_page(
+    session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], after: str | None, limit: int, points: int
+) -> MetricPage:
+    """The first `limit` metrics after the name `after`, each of at most `points` values; of `names` where some are.
+
+    Raises:
+        JobNotFound: the project has no such job.
+    """
+    find_job(session, project_id, job_id)
+    found = repository.metric_names(session, job_id, limit + 1, after, names)
+    wanted = found[:limit]
+    items = [
+        Series(name=name, steps=steps, values=[json_number(value) for value in values], thinned=thinned)
+        for name, steps, values, thinned in repository.thinned_metrics(session, job_id, wanted, points)
+    ]
+    return MetricPage(items=items, next_after=wanted[-1] if len(found) > limit else None)
 
 
 Curve = tuple[list[int], list[float | str]]
@@ -226,19 +232,17 @@ Curve = tuple[list[int], list[float | str]]
 
 
 def curves(
-    session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int, most: int | None = None
+    session: Session, project_id: UUID, job_id: UUID, names: Sequence[str], points: int, most: int
 ) -> dict[str, Curve]:
-    """Metrics by name, of each at most `points` values, and of all together about `most`; all metrics without `names`.
+    """Metrics by name, of each at most `points` values, and of all together about `most`.
 
     Raises:
         JobNotFound: the project has no such job.
     """
     find_job(session, project_id, job_id)
-    wanted = names or repository.metric_names(session, job_id)
-    if most is not None and wanted:
-        points = max(1, min(points, most // len(wanted)))
-    thinned = repository.thinned_metrics(session, job_id, wanted, points)
-    return {name: (steps, [json_number(value) for value in values]) for name, steps, values in thinned}
+    points = max(1, min(points, most // max(1, len(names))))
+    thinned = repository.thinned_metrics(session, job_id, names, points)
+    return {name: (steps, [json_number(value) for value in values]) for name, steps, values, _ in thinned}
 
 
 def metric_names(session: Session, project_id: UUID, job_id: UUID, most: int) -> Sequence[str]:

@@ -173,9 +173,42 @@ def test_metrics_by_name(client: TestClient, engine: Engine, job_id: UUID) -> No
     write_metrics(engine, job_id, {"train/loss": [3.0, 2.0, float("nan")], "val/accuracy": [0.5]})
     found = client.get(f"/v1/jobs/{job_id}/metrics").json()["items"]
     assert [one["name"] for one in found] == ["train/loss", "val/accuracy"]
-    assert found[0] == {"name": "train/loss", "steps": [0, 1, 2], "values": [3.0, 2.0, "NaN"], "points": 3}
+    assert found[0] == {"name": "train/loss", "steps": [0, 1, 2], "values": [3.0, 2.0, "NaN"], "thinned": False}
     one = client.get(f"/v1/jobs/{job_id}/metrics", params={"name": "val/accuracy"}).json()["items"]
     assert [series["name"] for series in one] == ["val/accuracy"]
+
+
+def test_metrics_come_by_pages_of_bounded_size(client: TestClient, engine: Engine, job_id: UUID) -> None:
+    names = sorted(f"part{n:02}" for n in range(50))
+    write_metrics(engine, job_id, {name: [1.0] for name in names})
+    path = f"/v1/jobs/{job_id}/metrics"
+    whole = client.get(path).json()
+    assert ([one["name"] for one in whole["items"]], whole["next_after"]) == (names, None)
+    write_metrics(engine, job_id, {"part\n50": [1.0], "": [1.0]})
+    names = ["", *names, "part\n50"]
+    seen, after = [], None
+    while after is not None or not seen:
+        page = client.get(path, params={} if after is None else {"after": after}).json()
+        seen.append([one["name"] for one in page["items"]])
+        after = page["next_after"]
+    assert [len(part) for part in seen] == [50, 2]
+    assert sorted(seen[0] + seen[1]) == sorted(names)
+    asked = {"name": ["part07", "part01", "none", "part01", "part04"], "limit": 2}
+    page = client.get(path, params=asked).json()
+    assert ([one["name"] for one in page["items"]], page["next_after"]) == (["part01", "part04"], "part04")
+    page = client.get(path, params={**asked, "after": "part04"}).json()
+    assert ([one["name"] for one in page["items"]], page["next_after"]) == (["part07"], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", "51"), ("limit", "0"), ("after", "\0"), ("after", "x" * 201), ("points", "10001")]
+)
+def test_a_bad_page_of_metrics_is_a_problem_of_its_field(
+    client: TestClient, job_id: UUID, name: str, value: str
+) -> None:
+    answer = client.get(f"/v1/jobs/{job_id}/metrics", params={name: value})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert [one["pointer"] for one in answer.json()["errors"]] == [f"/{name}"]
 
 
 @pytest.mark.parametrize("points", [1, 2, 7, 50, 99, 100, 1000])
@@ -187,7 +220,7 @@ def test_long_metrics_are_thinned_out_and_keep_their_last_value(
     assert len(series["steps"]) <= points
     assert len(series["steps"]) >= min(points, 100) // 2
     assert series["steps"][-1] == 99
-    assert series["points"] == 100
+    assert series["thinned"] == (points < 100)
 
 
 def test_of_uneven_steps_each_part_of_the_way_is_seen(client: TestClient, engine: Engine, job_id: UUID) -> None:
@@ -202,10 +235,12 @@ def test_of_uneven_steps_each_part_of_the_way_is_seen(client: TestClient, engine
 
 
 def test_many_curves_of_a_page_get_coarser(engine: Engine, job_id: UUID) -> None:
-    write_metrics(engine, job_id, {f"part{n}": [float(value) for value in range(40)] for n in range(30)})
+    names = sorted(f"part{n}" for n in range(30))
+    write_metrics(engine, job_id, {name: [float(value) for value in range(40)] for name in names})
     with transaction(engine) as session:
-        found = curves(session, DEFAULT_PROJECT_ID, job_id, [], 400, most=300)
-    assert list(found) == sorted(f"part{n}" for n in range(30))
+        found = curves(session, DEFAULT_PROJECT_ID, job_id, names, 400, most=300)
+        assert curves(session, DEFAULT_PROJECT_ID, job_id, [], 400, most=300) == {}
+    assert list(found) == names
     assert {len(steps) for steps, _ in found.values()} == {10}
 
 

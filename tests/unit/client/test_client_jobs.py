@@ -70,11 +70,20 @@ def test_waiting_has_a_limit_after_which_the_job_goes_on(transport_to):
 
 
 def test_metrics_come_as_numbers_even_when_they_are_none(transport_to):
-    series = {"name": "train/loss", "steps": [1, 2], "values": [0.5, "NaN"], "points": 2}
-    jobs = Jobs(transport_to(lambda _: httpx2.Response(200, json={"items": [series]})))
+    series = {"name": "train/loss", "steps": [1, 2], "values": [0.5, "NaN"], "thinned": False}
+    jobs = Jobs(transport_to(lambda _: httpx2.Response(200, json={"items": [series], "next_after": None})))
     (first, second) = jobs.metrics("j1")["train/loss"]
     assert first == (1, 0.5)
     assert second[1] != second[1]
+
+
+def test_metrics_are_read_page_by_page(transport_to):
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        after = request.url.params.get("after")
+        items = [{"name": "a/b" if after is None else "c", "steps": [1], "values": [0.5], "thinned": False}]
+        return httpx2.Response(200, json={"items": items, "next_after": "a/b" if after is None else None})
+
+    assert Jobs(transport_to(handler)).metrics("j1") == {"a/b": [(1, 0.5)], "c": [(1, 0.5)]}
 
 
 def test_unknown_fields_of_a_newer_gateway_stay_in_raw(transport_to):
