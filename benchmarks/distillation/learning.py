@@ -80,7 +80,7 @@ class Results:
 
 def print_row(row: Row) -> None:
     print(
-        f"{row.variant:12} seed {row.seed}  {row.steps:6} steps  {row.cpu_s:7.1f} CPU s  accuracy {row.accuracy:.2%}  "
+        f"{row.variant:23} seed {row.seed}  {row.steps:6} steps  {row.cpu_s:7.1f} CPU s  accuracy {row.accuracy:.2%}  "
         f"agreement {row.agreement:.2%}  NLL {row.nll:.3f}  ECE {row.ece:.3f}",
         flush=True,
     )
@@ -88,7 +88,7 @@ def print_row(row: Row) -> None:
 
 def summary(results: Results) -> None:
     """Mean and standard deviation over the seeds."""
-    print(f"\n{'variant':12} seeds  accuracy %        agreement %       NLL               ECE")
+    print(f"\n{'variant':23} seeds  accuracy %        agreement %       NLL               ECE")
     for variant in dict.fromkeys(row.variant for row in results.rows):
         rows = results.of(variant)
         columns = [
@@ -98,7 +98,7 @@ def summary(results: Results) -> None:
             [row.ece for row in rows],
         ]
         shown = [f"{np.mean(c):.3f} +- {np.std(c, ddof=min(1, len(c) - 1)):.3f}" for c in columns]
-        print(f"{variant:12} {len(rows):5}  " + "  ".join(f"{text:16}" for text in shown))
+        print(f"{variant:23} {len(rows):5}  " + "  ".join(f"{text:16}" for text in shown))
 
 
 def kept_teacher(
@@ -158,7 +158,7 @@ def run_variants(
         for variant, config in variants.items():
             if not results.has(variant, seed):
                 data = data_of(seed, isinstance(config, AfdConfig))
-                folder = work / f"{variant.replace(' ', '-')}-{seed}"
+                folder = work / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
                 results.add(one_run(variant, config, data, student_of, teacher_of(seed), seed, folder))
 
 

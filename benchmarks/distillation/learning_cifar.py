@@ -3,12 +3,13 @@
     python -m benchmarks.distillation.learning_cifar --data FOLDER --work FOLDER --cpu-minutes 30 --teacher-minutes 90
 
 FOLDER holds `vision/cifar10_jpeg.tar.xz` (train/<class>/*.jpg, test/<class>/*.jpg). The steps of a run are those that a
-first measurement says fit in the budget. The official test split is read once, at the end of a run. One thread; CPU
-times of this process. No gates: it is printed as it comes out. A killed run goes on where it stopped.
+first measurement says fit in the budget; "supervised, equal steps" has those of KD+AFD, at less CPU time. The official
+test split is read once, at the end of a run. One thread. No gates: it is printed as it comes out. A killed run goes on
+where it stopped; its CPU time is then only that of the process that ended it.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ from libs.training.objective import CrossEntropy, PlainStep
 from libs.training.randomness import prepare_randomness
 
 SETTINGS: dict[str, Any] = {"batch_size": 128, "lr": 0.1}
+EQUAL_STEPS = "supervised, equal steps"
+"""The variant that is as many steps long as KD+AFD can afford."""
+VARIANTS = ("supervised", "KD", "KD+AFD", EQUAL_STEPS)
 
 
 def cifar_folder(archive: Path, work: Path) -> Path:
@@ -62,25 +66,26 @@ def cifar_teacher(name: str, minutes: float, folder: Path, work: Path) -> Path:
 
 
 def with_budget(
-    variants: Mapping[str, ImageTrainingConfig],
-    student: str,
-    data: ClassificationData,
-    teacher: Path,
-    minutes: float,
-    work: Path,
+    names: Sequence[str], student: str, data: ClassificationData, teacher: Path, minutes: float, work: Path
 ) -> dict[str, ImageTrainingConfig]:
-    """Each config with the steps it can afford."""
-    afforded: dict[str, ImageTrainingConfig] = {}
-    for variant, config in variants.items():
+    """Variants by name, each with the steps it can afford."""
+    configs = three_ways(SETTINGS, {})
 
-        def steps(config: ImageTrainingConfig = config) -> int:
+    def afforded(variant: str) -> int:
+        config = configs[variant]
+
+        def measured() -> int:
             network = build_classifier(student, len(data.classes))
             module = step_module(config, data, network, open_teacher(teacher, data, config, "cpu"))
             return affordable_steps(config, data, module, minutes)
 
-        count = kept_steps(work / f"steps-{variant}.json", steps)
-        afforded[variant] = config.model_copy(update={"max_steps": count})
-    return afforded
+        return kept_steps(work / f"steps-{variant}.json", measured)
+
+    steps = {name: afforded("KD+AFD" if name == EQUAL_STEPS else name) for name in names}
+    return {
+        name: configs["supervised" if name == EQUAL_STEPS else name].model_copy(update={"max_steps": count})
+        for name, count in steps.items()
+    }
 
 
 def main() -> None:
@@ -91,6 +96,7 @@ def main() -> None:
     parser.add_argument("--student", default="wrn-16-2")
     parser.add_argument("--cpu-minutes", type=float, default=30, help="budget of each run")
     parser.add_argument("--teacher-minutes", type=float, default=90)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="what is run, in this order")
     parser.add_argument("--seeds", default="10,11,12")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/afd_cifar.json"))
     options = parser.parse_args()
@@ -105,9 +111,7 @@ def main() -> None:
     def student(of: ClassificationData) -> nn.Module:
         return build_classifier(options.student, len(of.classes))
 
-    variants = with_budget(
-        three_ways(SETTINGS, {}), options.student, data(), teacher, options.cpu_minutes, options.work
-    )
+    variants = with_budget(options.variants, options.student, data(), teacher, options.cpu_minutes, options.work)
     results = Results(options.out)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     run_variants(results, variants, lambda *_: data(), student, lambda _: teacher, seeds, options.work)
