@@ -3,11 +3,13 @@
 A waiting job is queued when everything it depends on has succeeded; a model that one of them made takes the role the
 dependency has, and the spec is pinned to it. It fails when one of them fails and is cancelled when one of them is
 cancelled, and so do the jobs that wait for it. The other way round, a job that was made for others alone is cancelled
-when the last of them has ended. Rows are locked oldest first: a job is always younger than what it depends on, so two
-transactions never wait for each other.
+when the last of them has ended.
+
+Rows are locked oldest first, and all that a change may reach at once: a job is always younger than what it depends on,
+so two transactions never wait for each other.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
@@ -128,9 +130,12 @@ def _because_of(other: Job) -> str:
 
 
 def family(session: Session, job_ids: Collection[UUID]) -> list[Job]:
-    """Jobs and those that have not ended and were made for them alone, all locked, oldest first."""
-    rows = select(Job).where(Job.id.in_({*job_ids, *_alone_for(session, job_ids)})).order_by(Job.created_at, Job.id)
-    jobs = session.scalars(moves.locked(rows).execution_options(populate_existing=True)).all()
+    """Jobs and those that have not ended and were made for them alone, oldest first.
+
+    All are locked, and so is what waits for them: it ends with them.
+    """
+    inside = {*job_ids, *_alone_for(session, job_ids)}
+    jobs = moves.lock_all(session, inside.union(*_waiting_after(session, inside).values()))
     still = {*job_ids, *_alone_for(session, job_ids)}  # one may have ended, or been taken by another job, meanwhile
     return [job for job in jobs if job.id in still]
 
@@ -169,10 +174,8 @@ def cancel_needless(session: Session, limit: int = 100) -> int:
     waiters = select(JobDependency).join(waiter, waiter.id == JobDependency.job_id)
     live = waiters.where(JobDependency.depends_on == Job.id, waiter.status.not_in(TERMINAL))
     open_ones = select(Job).where(Job.status.not_in((*TERMINAL, JobStatus.CANCELLING)))
-    needless = open_ones.where(for_others.exists(), ~live.exists())
-    ids = [job.id for job in _locked(session, needless, limit)]
-    jobs = session.scalars(needless.where(Job.id.in_(ids)).order_by(Job.created_at, Job.id)).all() if ids else []
-    for job in jobs:  # looked at again: a retry that was committed before they were locked may wait for one
+    jobs = lock_free(session, open_ones.where(for_others.exists(), ~live.exists()), limit)
+    for job in jobs:
         if job.status not in TERMINAL:
             cancel(session, job, "nothing waits for it any more")
     return len(jobs)
@@ -186,18 +189,45 @@ def settle_all(session: Session, limit: int = 100) -> int:
     open_ones = of_job.where(needed.status.not_in(TERMINAL)).exists()
     broken = of_job.where(needed.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))).exists()
     due = select(Job).where(Job.status == JobStatus.WAITING, broken | ~open_ones)
-    jobs = _locked(session, due, limit)
+    jobs = lock_free(session, due, limit)
     return sum(settle(session, job) for job in jobs if job.status == JobStatus.WAITING)
 
 
-def _locked(session: Session, jobs: Select[Job], limit: int) -> Sequence[Job]:
-    """The oldest of them, locked; those that somebody else has locked are passed over."""
-    oldest = moves.locked(jobs.order_by(Job.created_at, Job.id).limit(limit), skip=True)
-    return session.scalars(oldest.execution_options(populate_existing=True)).all()
+def lock_free(session: Session, jobs: Select[Job], limit: int) -> list[Job]:
+    """The oldest of a query's jobs, locked with all that waits for them; this itself waits for nobody.
+
+    Passed over are those of which somebody else has locked one, and those that the query, asked again when all are
+    locked, has no more.
+    """
+    oldest = jobs.order_by(Job.created_at, Job.id)
+    ids = session.scalars(oldest.with_only_columns(Job.id).limit(limit)).all()
+    if not ids:
+        return []
+    free = moves.lock_free(session, ids, _waiting_after(session, ids))
+    return list(session.scalars(oldest.where(Job.id.in_(free)).execution_options(populate_existing=True)))
+
+
+def _waiting_after(session: Session, job_ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+    """Job → the jobs that wait for it, those that wait for these, and so on; jobs that nothing waits for are left out.
+
+    They end when it fails or is cancelled.
+    """
+    waiting = select(JobDependency.depends_on, JobDependency.job_id).join(Job, Job.id == JobDependency.job_id)
+    waiting = waiting.where(Job.status == JobStatus.WAITING)
+    first = waiting.where(JobDependency.depends_on.in_(job_ids)).cte(recursive=True)
+    later = waiting.with_only_columns(first.c.depends_on, JobDependency.job_id)
+    after = first.union(later.where(JobDependency.depends_on == first.c.job_id))
+    found: dict[UUID, set[UUID]] = {}
+    for root, job_id in session.execute(select(after.c.depends_on, after.c.job_id)):
+        found.setdefault(root, set()).add(job_id)
+    return found
 
 
 def _waiting_for(session: Session, job: Job) -> list[Job]:
-    waiting = select(Job).join(JobDependency, JobDependency.job_id == Job.id)
-    of_job = waiting.where(JobDependency.depends_on == job.id, Job.status == JobStatus.WAITING)
-    found = moves.locked(of_job.order_by(Job.created_at, Job.id))
-    return list(session.scalars(found.execution_options(populate_existing=True)))
+    """The jobs that wait for a job, locked with those that may end with them."""
+    after = _waiting_after(session, [job.id]).get(job.id)
+    if not after:
+        return []
+    direct = select(JobDependency.job_id).where(JobDependency.depends_on == job.id)
+    jobs, ids = moves.lock_all(session, after), set(session.scalars(direct))
+    return [one for one in jobs if one.id in ids and one.status == JobStatus.WAITING]

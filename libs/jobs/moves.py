@@ -1,5 +1,6 @@
 """The one way a job changes its state: lock the row, check the table of moves, write the event."""
 
+from collections.abc import Collection, Mapping, Set
 from typing import TypeVar
 from uuid import UUID
 
@@ -33,6 +34,29 @@ def lock(session: Session, job_id: UUID, project_id: UUID | None = None) -> Job:
     if job is None or (project_id is not None and job.project_id != project_id):
         raise JobNotFound(job_id)
     return job
+
+
+def lock_all(session: Session, job_ids: Collection[UUID]) -> list[Job]:
+    """Those of the jobs that exist, locked, oldest first.
+
+    Whoever needs several locks takes them by one call of this: in one order, no two wait for each other.
+    """
+    return list(session.scalars(_oldest_first(job_ids)))
+
+
+def lock_free(session: Session, job_ids: Collection[UUID], beside: Mapping[UUID, Set[UUID]]) -> set[UUID]:
+    """Lock jobs, each with those beside it (job → others), where nobody else has locked one of them.
+
+    Returns:
+        Which of `job_ids`; this never waits.
+    """
+    locked_ones = {job.id for job in session.scalars(_oldest_first({*job_ids}.union(*beside.values()), skip=True))}
+    return {job_id for job_id in job_ids if locked_ones >= {job_id, *beside.get(job_id, ())}}
+
+
+def _oldest_first(job_ids: Collection[UUID], *, skip: bool = False) -> Select[Job]:
+    found = locked(select(Job).where(Job.id.in_(job_ids)).order_by(Job.created_at, Job.id), skip=skip)
+    return found.execution_options(populate_existing=True)
 
 
 def lock_attempt(session: Session, job_id: UUID, epoch: int) -> Job:

@@ -36,8 +36,7 @@ def reap(session: Session, limit: int = 100) -> Reaped:
 
 def _reap_lost(session: Session, limit: int) -> int:
     expired = select(Job).where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.clock_timestamp())
-    oldest = expired.order_by(Job.created_at, Job.id).limit(limit)
-    lost = session.scalars(locked(oldest, skip=True)).all()
+    lost = dependencies.lock_free(session, expired, limit)
     for job in lost:
         _lose(session, job)
     return len(lost)

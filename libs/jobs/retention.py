@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Artifact, Dataset, DatasetVersion, Job, JobCheckpoint, JobDependency
 from libs.jobs.errors import JobInUse, JobNotEnded
-from libs.jobs.moves import lock
+from libs.jobs.moves import lock, lock_all, lock_free
 from libs.jobs.states import TERMINAL, JobStatus
 
 BATCH = 50
@@ -24,6 +24,7 @@ def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
         JobNotEnded: it has not ended.
         JobInUse: it validated a data set that exists, or a job that has not ended needs what it made.
     """
+    lock_all(session, {job_id}.union(*_refer_to(session, [job_id]).values()))
     job = lock(session, job_id, project_id)
     if job.status not in TERMINAL:
         raise JobNotEnded(job.id, JobStatus(job.status))
@@ -49,8 +50,9 @@ def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> i
     needed = select(JobDependency).where(JobDependency.depends_on == Job.id, JobDependency.job_id.in_(live)).exists()
     validated = _validated().where(DatasetVersion.validation_job_id == Job.id).exists()
     ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before, ~needed, ~validated)
-    locked = session.scalars(ended.order_by(Job.finished_at).limit(limit).with_for_update(skip_locked=True)).all()
-    ids = session.scalars(ended.where(Job.id.in_(locked))).all()  # one may have come to be needed before it was locked
+    oldest = session.scalars(ended.order_by(Job.finished_at).limit(limit)).all()
+    free = lock_free(session, oldest, _refer_to(session, oldest))
+    ids = session.scalars(ended.where(Job.id.in_(free))).all()  # one may have come to be needed before it was locked
     _delete(session, ids)
     return len(ids)
 
@@ -59,6 +61,15 @@ def _validated() -> Select[str]:
     """Names of data sets, by their versions: a validation job holds the preview, and says why a version is invalid."""
     versions = select(Dataset.name).join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
     return versions.where(Dataset.deleted_at.is_(None))
+
+
+def _refer_to(session: Session, ids: Sequence[UUID]) -> dict[UUID, set[UUID]]:
+    """Job → those that were made for it, and retries and clones of it: their rows are written when it is deleted."""
+    found: dict[UUID, set[UUID]] = {}
+    for reference in (Job.parent_id, Job.retry_of, Job.clone_of):
+        for job_id, other in session.execute(select(reference, Job.id).where(reference.in_(ids))):
+            found.setdefault(job_id, set()).add(other)
+    return found
 
 
 def _delete(session: Session, ids: Sequence[UUID]) -> None:

@@ -16,7 +16,7 @@ from libs.database.engine import execute_plainly
 from libs.database.tables import Job, JobCheckpoint, JobDependency, JobEvent, Json, Outbox
 from libs.jobs import counts, dependencies, moves
 from libs.jobs.dependencies import RUNS
-from libs.jobs.errors import DependencyNotFound, InvalidMove
+from libs.jobs.errors import DependencyNotFound, InvalidMove, JobNotFound
 from libs.jobs.plan import TEACHER, Planned, default_name, plan
 from libs.jobs.references import Upcoming
 from libs.jobs.reports import newest_checkpoint
@@ -267,11 +267,32 @@ def retry(session: Session, project_id: UUID, job_id: UUID) -> NewJob:
             made a model that cannot be used.
         DependencyNotFound: a job it needs was deleted.
     """
-    old = moves.lock(session, job_id, project_id)
+    old = _lock_with_needed(session, project_id, job_id)
     made: dict[UUID, UUID] = {}
     new = _retry(session, old, made, uuid4())
     _adopt(session, new.id, [other for before, other in made.items() if before != old.id])
     return new
+
+
+def _lock_with_needed(session: Session, project_id: UUID, job_id: UUID) -> Job:
+    """The job, locked with all that its retry may look at: what it needs, what that needs, and their retries.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    if session.scalar(select(Job.id).where(Job.id == job_id, Job.project_id == project_id)) is None:
+        raise JobNotFound(job_id)
+    found, new = {job_id}, {job_id}
+    while new:
+        needed = select(JobDependency.depends_on).where(JobDependency.job_id.in_(new), JobDependency.role.is_not(None))
+        retries = select(Job.id).where(Job.retry_of.in_(new))
+        new = {*session.scalars(needed), *session.scalars(retries)} - found
+        found |= new
+    before = session.scalars(select(JobDependency.depends_on).where(JobDependency.job_id.in_(found)))
+    job = next((job for job in moves.lock_all(session, {*found, *before}) if job.id == job_id), None)
+    if job is None:  # deleted meanwhile
+        raise JobNotFound(job_id)
+    return job
 
 
 def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, group_id: UUID | None = None) -> NewJob:
@@ -308,13 +329,10 @@ def _retry(session: Session, old: Job, made: dict[UUID, UUID], new_id: UUID, gro
 
 
 def _usable(session: Session, job: Job) -> Job | None:
-    """A job or a retry of it that has succeeded or may do so yet; None: it is to be retried, and locked."""
+    """A locked job or a retry of it that has succeeded or may do so yet; None: it is to be retried."""
     if (again := _usable_retry(session, job)) is not None:
         return again
-    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        return job
-    moves.lock(session, job.id)
-    return _usable_retry(session, job)  # somebody else may have retried it until it was locked
+    return None if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else job
 
 
 def _usable_retry(session: Session, job: Job) -> Job | None:

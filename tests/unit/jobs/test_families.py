@@ -7,16 +7,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, Select, func, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobDependency
-from libs.jobs import dependencies, queue, wishes
-from libs.jobs.dependencies import needed, progress_before
+from libs.jobs import moves, queue, wishes
+from libs.jobs.dependencies import cancel_needless, needed, progress_before
 from libs.jobs.errors import DependencyNotFound, InvalidMove, JobInUse, RequestRefused
 from libs.jobs.firing import submit_plan
-from libs.jobs.moves import lock
+from libs.jobs.moves import lock, lock_free
 from libs.jobs.reaper import reap
 from libs.jobs.retention import delete_job
 from libs.jobs.spec import parse_spec
@@ -327,14 +327,13 @@ def test_what_a_retry_has_come_to_wait_for_is_not_cancelled(
     first, second, *_ = needs(db, job).values()
     fail(db, first)
 
-    def late(session: Session, jobs: Select[Job], limit: int) -> Sequence[Job]:
-        found = session.scalars(jobs).all()
+    def late(*found: Any) -> set[UUID]:
         with transaction(engine) as other:
             retry(other, DEFAULT_PROJECT_ID, job.id)
-        return found
+        return lock_free(*found)
 
-    monkeypatch.setattr(dependencies, "_locked", late)
-    assert dependencies.cancel_needless(db) == 0
+    monkeypatch.setattr(moves, "lock_free", late)
+    assert cancel_needless(db) == 0
     assert second.status == "queued"
 
 
