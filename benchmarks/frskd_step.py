@@ -8,26 +8,24 @@ interleaved rounds; wall time beside. Run:
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.frskd_public import PublicSelfTeacher, public_loss
-from benchmarks.interleaved import Timing, measure, training_step
+from benchmarks.interleaved import Goal, measure, report, training_step
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import SelfTeacher
 from libs.training.objective import CrossEntropy
 
 CLASSES, BATCH, SIDE = 100, 64, 32
-TARGETS = {  # name: (slower, faster or base, limit, at most or at least)
-    "FRSKD step / plain step": ("ours channels_last", "plain channels_last", 2.6, "at most"),
-    "public NCHW / FRSKD step": ("public NCHW", "ours channels_last", 1.4, "at least"),
-    "self-teacher: public NCHW / ours": ("self-teacher public NCHW", "self-teacher channels_last", 1.6, "at least"),
+GOALS = {
+    "FRSKD step / plain step": Goal("ours channels_last", "plain channels_last", 2.6, "at most"),
+    "public NCHW / FRSKD step": Goal("public NCHW", "ours channels_last", 1.4, "at least"),
+    "self-teacher: public NCHW / ours": Goal("self-teacher public NCHW", "self-teacher channels_last", 1.6, "at least"),
 }
 RATIOS = {
     "same format, public channels_last / ours": ("public channels_last", "ours channels_last"),
@@ -99,43 +97,14 @@ def contestants() -> dict[str, Callable[[], Tensor]]:
     return steps
 
 
-def report(timings: dict[str, Timing], rounds: int) -> dict[str, object]:
-    """Print the tables; return what goes into the JSON file."""
-    print(f"\nWRN-16-2, {SIDE}x{SIDE}, batch {BATCH}, 1 thread, torch {torch.__version__}, median of {rounds} rounds\n")
-    print(f"{'step':36}{'CPU ms':>9}{'min':>9}{'wall ms':>9}")
-    for name, timing in timings.items():
-        print(f"{name:36}{timing.cpu_median_ms:9.0f}{timing.cpu_min_ms:9.0f}{timing.wall_median_ms:9.0f}")
-
-    def ratio(first: str, second: str) -> float:
-        return timings[first].cpu_median_ms / timings[second].cpu_median_ms
-
-    results: dict[str, object] = {}
-    print(f"\n{'target':44}{'ratio':>7}   limit")
-    for title, (first, second, limit, kind) in TARGETS.items():
-        value = ratio(first, second)
-        met = value <= limit if kind == "at most" else value >= limit
-        results[title] = {"ratio": round(value, 3), "limit": limit, "kind": kind, "met": met}
-        print(f"{title:44}{value:7.2f}   {kind} {limit}: {'met' if met else 'MISSED'}")
-    print()
-    ratios = {title: round(ratio(*pair), 3) for title, pair in RATIOS.items()}
-    for title, value in ratios.items():
-        print(f"{title:44}{value:7.2f}")
-    return {
-        "setting": {"model": "wrn-16-2", "side": SIDE, "batch": BATCH, "threads": 1, "rounds": rounds},
-        "versions": {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()},
-        "timings": {name: asdict(timing) for name, timing in timings.items()},
-        "targets": results,
-        "ratios": ratios,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results = report(measure(contestants(), options.rounds), options.rounds)
+    setting = {"model": "wrn-16-2", "side": SIDE, "batch": BATCH, "threads": 1, "rounds": options.rounds}
+    results = report(measure(contestants(), options.rounds), setting, GOALS, RATIOS)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=2) + "\n")

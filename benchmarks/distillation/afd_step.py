@@ -9,11 +9,9 @@ process of its own. Run:
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.distillation.public import PublicAFD, public_features
-from benchmarks.interleaved import Timing, measure, training_step
+from benchmarks.interleaved import Goal, measure, report, training_step
 from libs.data.recipe import Recipe
 from libs.models.afd.method import AFD
 from libs.models.afd.network import AFDLoss
@@ -34,11 +32,12 @@ CLASSES, BATCH, SIDE = 100, 64, 32
 STUDENT, TEACHER = "wrn-16-2", "wrn-40-2"
 FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 STAGES = [(32, 32), (64, 16), (128, 8)]
-TARGETS = {  # name: (over, under, limit, at most or at least)
-    "AFD loss alone: public NCHW / ours NCHW": ("loss public NCHW", "loss ours NCHW", 1.5, "at least"),
-    "full step: public NCHW / ours channels_last": ("step public NCHW", "step ours channels_last", 1.3, "at least"),
-    "AFD step / KD step, channels_last": ("step ours channels_last", "step KD channels_last", 1.2, "at most"),
+GOALS = {
+    "AFD loss alone: public NCHW / ours NCHW": Goal("loss public NCHW", "loss ours NCHW", 1.5, "at least"),
+    "full step: public NCHW / ours channels_last": Goal("step public NCHW", "step ours channels_last", 1.3, "at least"),
+    "AFD step / KD step, channels_last": Goal("step ours channels_last", "step KD channels_last", 1.2, "at most"),
 }
+MEMORY_GOALS = {"peak memory: AFD step / KD step": Goal("AFD", "KD", 1.15, "at most")}
 RATIOS = {
     "same format, loss: public channels_last / ours": ("loss public channels_last", "loss ours channels_last"),
     "same format, full step: public NCHW / ours NCHW": ("step public NCHW", "step ours NCHW"),
@@ -46,7 +45,6 @@ RATIOS = {
     "memory format, full step: ours NCHW / channels_last": ("step ours NCHW", "step ours channels_last"),
     "AFD step / KD step, NCHW": ("step ours NCHW", "step KD NCHW"),
 }
-MEMORY_LIMIT = 1.15
 MEMORY_STEPS = 4
 
 
@@ -148,49 +146,6 @@ def _status(name: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def report(timings: dict[str, Timing], memory: dict[str, int], rounds: int) -> dict[str, object]:
-    """Print the tables; return what goes into the JSON file."""
-    setting = f"{SIDE}x{SIDE}, batch {BATCH}, 1 thread, torch {torch.__version__}, median of {rounds} rounds"
-    print(f"\n{TEACHER} -> {STUDENT}, {setting}\n")
-    print(f"{'forward and backward':36}{'CPU ms':>9}{'min':>9}{'wall ms':>9}")
-    for name, timing in timings.items():
-        print(f"{name:36}{timing.cpu_median_ms:9.1f}{timing.cpu_min_ms:9.1f}{timing.wall_median_ms:9.1f}")
-
-    def ratio(first: str, second: str) -> float:
-        return timings[first].cpu_median_ms / timings[second].cpu_median_ms
-
-    results: dict[str, object] = {}
-
-    def judge(title: str, value: float, limit: float, kind: str) -> None:
-        met = value <= limit if kind == "at most" else value >= limit
-        results[title] = {"ratio": round(value, 3), "limit": limit, "kind": kind, "met": met}
-        print(f"{title:54}{value:7.2f}   {kind} {limit}: {'met' if met else 'MISSED'}")
-
-    print(f"\n{'target':54}{'ratio':>7}   limit")
-    for title, (first, second, limit, kind) in TARGETS.items():
-        judge(title, ratio(first, second), limit, kind)
-    judge("peak memory: AFD step / KD step", memory["AFD"] / memory["KD"], MEMORY_LIMIT, "at most")
-    print()
-    ratios = {title: round(ratio(*pair), 3) for title, pair in RATIOS.items()}
-    for title, value in ratios.items():
-        print(f"{title:54}{value:7.2f}")
-    return {
-        "setting": {
-            "teacher": TEACHER,
-            "student": STUDENT,
-            "side": SIDE,
-            "batch": BATCH,
-            "threads": 1,
-            "rounds": rounds,
-        },
-        "versions": {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()},
-        "timings": {name: asdict(timing) for name, timing in timings.items()},
-        "peak_bytes": memory,
-        "targets": results,
-        "ratios": ratios,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -198,7 +153,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     memory = {"KD": peak_bytes(0), "AFD": peak_bytes(200)}
-    results = report(measure(contestants(), options.rounds), memory, options.rounds)
+    setting = {"teacher": TEACHER, "student": STUDENT, "side": SIDE, "batch": BATCH, "threads": 1}
+    timings = measure(contestants(), options.rounds)
+    results = report(timings, {**setting, "rounds": options.rounds}, GOALS, RATIOS, memory, MEMORY_GOALS)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=2) + "\n")
