@@ -9,7 +9,7 @@ Amp = Literal["auto", "off", "bfloat16", "float16"]
 
 
 class DeviceError(RuntimeError):
-    """The device asked for is not there."""
+    """The device asked for is not there, or does not compute what is asked of it."""
 
     user_error = True
 
@@ -47,10 +47,10 @@ def precision_for(amp: Amp, device: torch.device) -> Precision:
     """Resolve `auto` for a device.
 
     Raises:
-        ValueError: float16 on a CPU, which computes it slower than float32.
+        DeviceError: float16 on a CPU, which computes it slower than float32.
     """
     if amp == "float16" and device.type == "cpu":
-        raise ValueError("amp float16 needs a GPU; on a CPU use bfloat16 or off")
+        raise DeviceError("amp float16 needs a GPU; on a CPU use bfloat16 or off")
     if amp == "auto":
         amp = _best_on(device)
     dtypes = {"off": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -10,10 +10,16 @@ from libs.models.afd.objective import BetaMode, automatic_beta
 from libs.models.teacher import Teacher
 from libs.training.distillation import kd_loss
 from libs.training.objective import CrossEntropy, StepOutput
-from libs.training.tap_search import Level, find_taps
-from libs.training.taps import Tap, forward_with_taps, taps_at
+from libs.training.tap_search import Level, NoFeatureMapsError, find_taps
+from libs.training.taps import Tap, UnknownTapError, forward_with_taps, taps_at
 
 MAX_TAPS = 64
+
+
+class TapChoiceError(ValueError):
+    """Features that cannot be linked; the message names the setting or the network."""
+
+    user_error = True
 
 
 class AFD(nn.Module):
@@ -41,9 +47,9 @@ class AFD(nn.Module):
         label_smoothing: of the cross-entropy.
 
     Raises:
-        UnknownTapError: a tap that matches no module, or no map.
-        NoFeatureMapsError: student or teacher makes no feature map of more than one position.
-        ValueError: L_KD with other classes, or too many taps.
+        TapChoiceError: a tap that matches no module or no map, too many of them, or a student or teacher that makes no
+            feature map of more than one position.
+        ValueError: L_KD with other classes.
 
     Example:
         >>> model = AFD(build_classifier("wrn-16-2", 10), teacher, example=torch.zeros(1, 3, 32, 32))
@@ -82,8 +88,8 @@ class AFD(nn.Module):
         self.teacher_taps: tuple[Tap, ...] = ()
         self.afd: AFDLoss | None = None
         if self.beta:
-            self.student_taps = _taps(classifier, taps_student, example, level)
-            self.teacher_taps = _taps(teacher.network, taps_teacher, teacher.example, level)
+            self.student_taps = _taps("student", classifier, taps_student, example, level)
+            self.teacher_taps = _taps("teacher", teacher.network, taps_teacher, teacher.example, level)
             student, taught_by = ([tap.channels for tap in taps] for taps in (self.student_taps, self.teacher_taps))
             self.afd = AFDLoss(student, taught_by, width, beta_mode)
         teacher.fold(self.teacher_taps)
@@ -125,15 +131,19 @@ class AFD(nn.Module):
         return self.afd.link([summary(feature) for feature in features], taught)
 
 
-def _taps(network: nn.Module, patterns: Sequence[str], example: Tensor, level: Level) -> tuple[Tap, ...]:
+def _taps(who: str, network: nn.Module, patterns: Sequence[str], example: Tensor, level: Level) -> tuple[Tap, ...]:
     """The taps named, or those found at a level.
 
     Raises:
-        UnknownTapError: a pattern that matches no module or no map.
-        NoFeatureMapsError: none found.
-        ValueError: more than 64 named.
+        TapChoiceError: see `AFD`.
     """
-    taps = taps_at(network, patterns, example) if patterns else find_taps(network, example, level)
+    try:
+        taps = taps_at(network, patterns, example) if patterns else find_taps(network, example, level)
+    except UnknownTapError as error:
+        raise TapChoiceError(f"taps_{who}: {error}") from None
+    except NoFeatureMapsError as error:
+        raise TapChoiceError(f"The {who}: {error} With beta 0 soft labels alone teach.") from None
     if len(taps) > MAX_TAPS:
-        raise ValueError(f"{', '.join(patterns)}: these are {len(taps)} features, at most {MAX_TAPS} are linked")
+        found = f"{', '.join(patterns)}: these are {len(taps)} features, at most {MAX_TAPS} are linked"
+        raise TapChoiceError(f"taps_{who}: {found}")
     return tuple(taps)

@@ -24,8 +24,9 @@ def test_bfloat16_products_leave_losses_in_float32() -> None:
 
 
 def test_float16_needs_a_gpu() -> None:
-    with pytest.raises(ValueError, match="needs a GPU"):
+    with pytest.raises(DeviceError, match="needs a GPU") as refused:
         precision_for("float16", CPU)
+    assert refused.value.user_error, "another try would end the same way"
 
 
 def test_only_float16_scales_its_loss() -> None:

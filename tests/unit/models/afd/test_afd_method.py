@@ -11,16 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from libs.data.recipe import Recipe
-from libs.models.afd.method import AFD
+from libs.models.afd.method import AFD, TapChoiceError
 from libs.models.backbones.build import build_classifier
 from libs.models.teacher import Teacher, TeacherView
 from libs.serving.bundle import ClassifierBundle, Lineage
 from libs.training.distillation import kd_loss
-from libs.training.tap_search import NoFeatureMapsError
-from libs.training.taps import UnknownTapError, forward_with_taps
+from libs.training.taps import forward_with_taps
 
 EXAMPLE = torch.zeros(1, 3, 16, 16)
 CLASSES = 4
+NO_MAPS = nn.Sequential(nn.Flatten(), nn.Linear(768, CLASSES))
+DEEP = nn.Sequential(nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(70))), nn.Flatten(), nn.Linear(768, CLASSES))
 
 
 def teacher_of(network: nn.Module, size: int = 16) -> Teacher:
@@ -129,32 +130,25 @@ def test_blocks_are_linked_by_default_and_stages_or_globs_on_demand():
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "message"),
+    ("options", "message"),
     [
-        ({"taps_teacher": ["stages.*.nothing"]}, UnknownTapError, "no module of the model matches the tap 'stages"),
-        ({"taps_student": ["fc"]}, UnknownTapError, "fc returns no feature map"),
-        (
-            {"student": nn.Sequential(nn.Flatten(), nn.Linear(768, CLASSES))},
-            NoFeatureMapsError,
-            "Sequential makes no feature maps",
-        ),
-        (
-            {"teacher": nn.Sequential(nn.Flatten(), nn.Linear(768, CLASSES))},
-            NoFeatureMapsError,
-            "Sequential makes no feature maps",
-        ),
-        ({"shares_classes": False}, ValueError, "soft labels need a teacher with the student's classes"),
+        ({"taps_teacher": ["stages.*.nothing"]}, "taps_teacher: no module of the model matches the tap 'stages"),
+        ({"taps_student": ["fc"]}, "taps_student: fc returns no feature map"),
+        ({"taps_student": ["*"], "student": NO_MAPS}, "taps_student: 0 returns no feature map"),
+        ({"student": NO_MAPS}, "The student: Sequential makes no feature maps.* With beta 0"),
+        ({"teacher": NO_MAPS}, "The teacher: Sequential makes no feature maps.* With beta 0"),
+        ({"student": DEEP, "taps_student": ["0.*"]}, "taps_student: .*: these are 70 features, at most 64 are linked"),
     ],
 )
-def test_what_cannot_be_linked_is_refused(options, error, message):
-    with pytest.raises(error, match=message):
+def test_what_cannot_be_linked_is_refused_and_not_tried_again(options, message):
+    with pytest.raises(TapChoiceError, match=message) as refused:
         method_of(**options)
+    assert refused.value.user_error
 
 
-def test_more_features_than_can_be_linked_are_refused():
-    deep = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(70)), nn.Flatten(), nn.Linear(768, CLASSES))
-    with pytest.raises(ValueError, match="these are 70 features, at most 64 are linked"):
-        method_of(student=deep, taps_student=[str(k) for k in range(70)])
+def test_soft_labels_need_the_classes_of_the_student():
+    with pytest.raises(ValueError, match="soft labels need a teacher with the student's classes"):
+        method_of(shares_classes=False)
 
 
 def test_a_vision_transformer_teaches_a_convolutional_student():
