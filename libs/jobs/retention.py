@@ -40,7 +40,8 @@ def delete_job(session: Session, project_id: UUID, job_id: UUID) -> None:
 def delete_ended(session: Session, older_than_s: float, limit: int = BATCH) -> int:
     """Delete up to `limit` jobs, of all projects, that ended `older_than_s` ago.
 
-    Kept are those that a live job waits for, and those that validated a data set that exists.
+    Kept are those that a live job waits for, and those that validated a data set that exists. Those that somebody else
+    writes to just now, or to a job that refers to them, are left for the next time.
 
     Returns:
         How many; call it again, in a transaction of its own, until there are none.
@@ -65,10 +66,12 @@ def _validated() -> Select[str]:
 
 def _refer_to(session: Session, ids: Sequence[UUID]) -> dict[UUID, set[UUID]]:
     """Job → those that were made for it, and retries and clones of it: their rows are written when it is deleted."""
-    found: dict[UUID, set[UUID]] = {}
-    for reference in (Job.parent_id, Job.retry_of, Job.clone_of):
-        for job_id, other in session.execute(select(reference, Job.id).where(reference.in_(ids))):
-            found.setdefault(job_id, set()).add(other)
+    references = (Job.parent_id, Job.retry_of, Job.clone_of)
+    rows = select(Job.id, *references).where(or_(*(reference.in_(ids) for reference in references)))
+    found: dict[UUID, set[UUID]] = {job_id: set() for job_id in ids}
+    for other, *named in session.execute(rows):
+        for job_id in found.keys() & set(named):
+            found[job_id].add(other)
     return found
 
 

@@ -441,6 +441,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "models": {"tutor": "vet"}}, ("models", "tutor"), "no role 'tutor'"),
     ({**FRSKD, "teacher": "vet"}, ("teacher",), "no role 'teacher'"),
     ({**FRSKD, "method": "gru4rec", "datasets": {"train": "clicks"}}, ("method",), "classify pictures"),
+    ({**FRSKD, "datasets": {"train": "clicks"}}, ("datasets", "train"), "holds events; frskd needs pictures"),
     ({"method": "evaluate", "datasets": {"d": "pets"}, "compare": {}}, ("compare",), "trains nothing"),
     ({**AFD}, ("models", "teacher"), "needs a reference"),
     ({**AFD, "teacher": "nobody"}, ("teacher",), "no model 'nobody'"),
