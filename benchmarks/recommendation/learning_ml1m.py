@@ -10,8 +10,9 @@ whose histories are whole, are printed apart; published protocols compare with t
 
 SASRec and RKSA, length 200, width 64, 2 blocks, dropout 0.2, Adam 1e-3, batches of 128 bucketed by length; softmax over
 all items, or BCE against one sampled item. Weights are those with the best validation NDCG@10. Each run stops when its
-CPU minutes, all sittings together, are used up; with more of them it goes on from there. One thread. `--trials 3` first tries three settings for each of them (`attention.settings_of`),
-with the same CPU minutes for every trial, and goes on with those that the first seed's validation split prefers.
+CPU minutes, all sittings together, are used up; with more of them it goes on from there. One thread. `--trials 3` first
+tries three settings for each of them (`attention.settings_of`), with the same CPU minutes for every trial, and goes on
+with those that the first seed's validation split prefers.
 """
 
 import argparse

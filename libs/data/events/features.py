@@ -16,6 +16,8 @@ RESERVED = ("index", "id", "training_count")
 _MOST_FEATURES = 64
 _MOST_CATEGORIES = 10_000
 _LONGEST_CATEGORY = 64
+_SHOWN_OF_WORD = 40
+_BETWEEN_VALUES = "|"
 _LARGEST_BYTES = 2 << 30
 
 
@@ -40,7 +42,7 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     Args:
         table: with a column of items.
         known: ids of the items that matter; other rows are counted and left out.
-        problems: gets duplicates, NaN and missing values.
+        problems: gets duplicates, NaN, missing values and words among numbers.
         watch: progress and stop.
 
     Raises:
@@ -51,9 +53,13 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     _check_names(table.name, names)
     wanted = known.implode()
     parts: list[pl.DataFrame] = []
+    places: list[pl.Series] = []
     rows, size_bytes = 0, 0
-    for _, block in table.blocks([item, *names], watch.tick):
-        part = block.with_columns(pl.col(item).cast(pl.String).str.strip_chars()).filter(pl.col(item).is_in(wanted))
+    for first, block in table.blocks([item, *names], watch.tick):
+        cleaned = block.with_columns(pl.col(item).cast(pl.String).str.strip_chars())
+        matters = cleaned[item].is_in(wanted)
+        part = cleaned.filter(matters)
+        places.append(pl.Series(range(first, first + len(block)), dtype=pl.Int64).filter(matters))
         rows += len(block)
         size_bytes += int(part.estimated_size())
         if size_bytes > _LARGEST_BYTES:
@@ -62,14 +68,15 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     if not rows:
         raise DataError(f"{table.name!r} has no rows; leave it out, or describe some items.")
     frame = pl.concat(parts)
-    unique = frame.unique(item, keep="first", maintain_order=True)
+    is_first = frame[item].is_first_distinct()
+    unique, unique_rows = frame.filter(is_first), pl.concat(places).filter(is_first)
     if twice := len(frame) - len(unique):
         problems.warn(
             "duplicate-item",
             f"{twice} rows of {table.name!r} describe an item again and are left out.",
             file=table.name,
         )
-    typed = [_typed(unique[name], table.name, problems) for name in names]
+    typed = [_typed(unique[name], unique_rows, table, problems) for name in names]
     report = {"file": table.name, "rows": rows, "items": len(unique), "items_without": len(known) - len(unique)}
     if report["items_without"]:
         problems.warn(
@@ -90,21 +97,51 @@ def _check_names(file: str, names: Sequence[str]) -> None:
             raise DataError(f"{file!r} has a feature called {name!r}, which Octavo needs itself; rename the column.")
 
 
-def _typed(column: pl.Series, file: str, problems: Problems) -> tuple[pl.Series, Literal["number", "category", "text"]]:
-    """A column as numbers if all its values are, else as text; NaN and infinity become missing."""
+def _typed(
+    column: pl.Series, rows: pl.Series, table: Table, problems: Problems
+) -> tuple[pl.Series, Literal["number", "category", "text"]]:
+    """A column as numbers if all its values are, else as text; NaN and infinity become missing.
+
+    Args:
+        rows: of the file, where the values stand.
+    """
     if column.dtype.is_nested() or column.dtype == pl.Binary:
         raise DataError(f"The item feature {column.name!r} holds {column.dtype}; expected text or numbers.")
     if column.dtype.is_numeric():
-        return _finite(column, file, problems), "number"
+        return _finite(column, table.name, problems), "number"
     text = column.cast(pl.String).str.strip_chars()
     text = text.set(text == "", None)
     numbers = text.cast(pl.Float64, strict=False)
     if text.null_count() < len(text) and numbers.null_count() == text.null_count():
-        return _finite(numbers, file, problems), "number"
+        return _finite(numbers, table.name, problems), "number"
     longest = text.str.len_chars().max()
     few = text.n_unique() <= min(_MOST_CATEGORIES, max(2, len(text) // 2))
     is_category = few and isinstance(longest, int) and longest <= _LONGEST_CATEGORY
-    return text, "category" if is_category else "text"
+    kind: Literal["category", "text"] = "category" if is_category else "text"
+    _warn_of_words(text, numbers, kind, rows, table, problems)
+    return text, kind
+
+
+def _warn_of_words(
+    text: pl.Series, numbers: pl.Series, kind: str, rows: pl.Series, table: Table, problems: Problems
+) -> None:
+    """Say so where most values are numbers and the others make words of all of them; lists (`17|21`) are meant so."""
+    words = text.is_not_null() & numbers.is_null()
+    count, given = int(words.sum()), len(text) - text.null_count()
+    if not 0 < count < given / 2 or text.str.contains(_BETWEEN_VALUES, literal=True).any():
+        return
+    at = words.arg_max()
+    assert at is not None
+    row, word = int(rows[at]), str(text[at])
+    problems.warn(
+        "words-among-numbers",
+        f"The item feature {text.name!r} of {table.name!r} is read as {kind}: {count} of {given} values are no "
+        f"numbers, the first in {table.place(row)} ({word[:_SHOWN_OF_WORD]!r}). Filters such as {text.name}<=10 are "
+        "refused then. Write a number there, or leave the cell empty, which counts as missing.",
+        file=table.name,
+        row=row,
+        column=text.name,
+    )
 
 
 def _finite(numbers: pl.Series, file: str, problems: Problems) -> pl.Series:

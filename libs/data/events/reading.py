@@ -23,13 +23,11 @@ class Batch:
     """Rows of a table.
 
     Attributes:
-        file: their name in the upload.
         rows: columns `row` (int64, from 0 in the file), `user`, `item`, `type` (strings, null where missing), `time`
             (microseconds since 1970, null where missing or unreadable), `wrong` (what is wrong with the row, or null).
         empty: rows of nothing at all, which are not among them.
     """
 
-    file: str
     rows: pl.DataFrame
     empty: int
 
@@ -47,7 +45,6 @@ class Table:
     Attributes:
         columns: names.
         roles: what they are for.
-        first_line: line of text of the first row, from 1; None: it is no text.
 
     Raises:
         DataError: it is no table.
@@ -60,7 +57,7 @@ class Table:
         self.name = name
         self._options = options
         self._text: DelimitedFile | None = None
-        self.first_line: int | None = None
+        self._first_line: int | None = None
         if is_parquet(path):
             self.columns = _parquet_columns(path, name)
         else:
@@ -69,8 +66,12 @@ class Table:
                 path, name, separator, header=options.header, limits=limits, block_bytes=block_bytes
             )
             self.columns = self._text.columns
-            self.first_line = 2 if options.header else 1
+            self._first_line = 2 if options.header else 1
         self.roles: Mapping[Role, str] = assign_roles(self.columns, options)
+
+    def place(self, row: int) -> str:
+        """Where people find a row (from 0): by its line where the file is text, from 1 and with the header counted."""
+        return f"row {row}" if self._first_line is None else f"line {row + self._first_line}"
 
     def events(self, now_us: int, tick: Tick) -> Iterator[Batch]:
         """All rows, batch by batch.
@@ -125,7 +126,7 @@ class Table:
             }
         )
         full = rows.filter(pl.any_horizontal(pl.col("user", "item").is_not_null(), pl.col("given")))
-        return Batch(self.name, full.with_columns(_wrong(now_us)).drop("given"), len(rows) - len(full))
+        return Batch(full.with_columns(_wrong(now_us)).drop("given"), len(rows) - len(full))
 
 
 def is_parquet(path: Path) -> bool:

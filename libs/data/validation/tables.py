@@ -14,7 +14,7 @@ from libs.data.events.build import Built, build_events
 from libs.data.events.dataset import write_event_data
 from libs.data.events.features import ItemFeatures, read_features
 from libs.data.events.figures import check_leakage, shape_figures
-from libs.data.events.reading import Batch, is_parquet
+from libs.data.events.reading import Batch, Table, is_parquet
 from libs.data.events.spool import Spool
 from libs.data.events.times import MICROS, moment
 from libs.data.events.upload import Tables, find_tables, is_table_name
@@ -118,7 +118,7 @@ class _Reading:
         for number, table in enumerate(tables.events):
             self._work.watch.step(0.1 + 0.5 * number / count, 0.1 + 0.5 * (number + 1) / count, f"reading {table.name}")
             for batch in table.events(self._latest_us, self._work.watch.tick):
-                self._take(batch, table.first_line)
+                self._take(batch, table)
         self._judge(max_bad_fraction)
         return {
             "files": [{"name": table.name, "columns": dict(table.roles)} for table in tables.events],
@@ -129,24 +129,24 @@ class _Reading:
             "preview": self._preview,
         }
 
-    def _take(self, batch: Batch, first_line: int | None) -> None:
+    def _take(self, batch: Batch, table: Table) -> None:
         wrong = batch.rows.filter(pl.col("wrong").is_not_null())
         good = batch.rows.filter(pl.col("wrong").is_null())
         self._rows += len(batch.rows)
         self._empty += batch.empty
         for code, count in wrong["wrong"].value_counts().iter_rows():
-            self._note(batch.file, code, count, wrong.filter(pl.col("wrong") == code)["row"], first_line)
+            self._note(table, code, count, wrong.filter(pl.col("wrong") == code)["row"])
         self._kept += self._spool.add(good)
         self._early += int((good["time"] < _TIMES_BEGAN_US).sum())
         for row in good.head(_PREVIEW_ROWS - len(self._preview)).select("user", "item", "time", "type").to_dicts():
             self._preview.append({**row, "time": moment(row["time"]).isoformat()})
 
-    def _note(self, file: str, code: str, count: int, rows: pl.Series, first_line: int | None) -> None:
+    def _note(self, table: Table, code: str, count: int, rows: pl.Series) -> None:
         problems = self._work.problems
         self._wrong[code] += count
         for row in rows.head(_LISTED_PER_BATCH):
-            place = f"Row {row}" if first_line is None else f"Line {row + first_line}"
-            problems.warn(code, f"{place} of {file!r} {_WRONG[code]}.", file=file, row=row)
+            place = table.place(row).capitalize()
+            problems.warn(code, f"{place} of {table.name!r} {_WRONG[code]}.", file=table.name, row=row)
         problems.counts[code] += count - min(count, _LISTED_PER_BATCH)
 
     def _judge(self, max_bad_fraction: float) -> None:

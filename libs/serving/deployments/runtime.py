@@ -20,7 +20,10 @@ from libs.serving.deployments.sync import Kind, Syncer
 from libs.serving.errors import ModelNotLoaded, WrongTask
 from libs.serving.repository import ModelRepository, ModelT
 
-_ASKED_AT = {"image-classification": "POST /v1/classify/{name}", "next-item": "POST /v1/recommendations"}
+_ASKED_BY = {
+    "image-classification": "POST /v1/classify/{name}, or `octavo predict {name} PICTURE`",
+    "next-item": "POST /v1/recommendations, or `octavo recommend {name} --items ITEM,ITEM`",
+}
 
 
 class Runtime(Generic[ModelT]):
@@ -113,8 +116,8 @@ class Runtime(Generic[ModelT]):
         if state is not None and state.reason:
             return ModelNotLoaded(f"{key.name!r} could not be loaded: {state.reason}")
         if (task := self.states.elsewhere.get(key)) is not None:
-            asked_at = _ASKED_AT[task].format(name=key.name) if task in _ASKED_AT else "another service"
-            return WrongTask(f"{key.name!r} serves a model of the task {task}: ask {asked_at}.")
+            asked_by = _ASKED_BY[task].format(name=key.name) if task in _ASKED_BY else "another service"
+            return WrongTask(f"{key.name!r} serves a model of the task {task}: ask {asked_by}.")
         if state is not None or not self.is_ready:
             return ModelNotLoaded(f"{key.name!r} is not loaded yet; ask again shortly.")
         names = list(self.states.of_project(key.project_id))

@@ -77,10 +77,11 @@ def through_gateway(platform: PlatformSettings, database_url: str, key: str, pic
         assert (answer.status_code, answer.json()["strategy"]) == (200, "model")
         assert "compute;dur=" in answer.headers["Server-Timing"]
         classified = client.post("/v1/classify/films", content=picture(5), headers={"Content-Type": "image/png"})
-        assert refusal(classified) == "'films' serves a model of the task next-item: ask POST /v1/recommendations."
+        wanted = "ask POST /v1/recommendations, or `octavo recommend films --items ITEM,ITEM`."
+        assert refusal(classified) == f"'films' serves a model of the task next-item: {wanted}"
         recommended = client.post("/v1/recommendations", json={**ASKED, "model": "shades"})
-        wanted = "'shades' serves a model of the task image-classification: ask POST /v1/classify/shades."
-        assert refusal(recommended) == wanted
+        wanted = "ask POST /v1/classify/shades, or `octavo predict shades PICTURE`."
+        assert refusal(recommended) == f"'shades' serves a model of the task image-classification: {wanted}"
         event = {"user_id": "a/b", "item_id": "i1"}
         assert client.post("/v1/events", json=[event]).json() == {"accepted": 1, "duplicates": 0}
         assert client.get("/v1/users/a%2Fb/history").json()["items"][0]["item_id"] == "i1"

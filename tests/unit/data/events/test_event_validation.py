@@ -136,6 +136,38 @@ def test_events_and_item_features_in_an_archive(upload, validated):
     assert report["ignored"] == {"other endings": 1, "neither events nor items": 1}
 
 
+def test_a_word_that_makes_text_of_a_price_is_named(upload, validated):
+    content = io.BytesIO()
+    rows = [
+        "i8,soon,9,1",
+        "i0,1.5,38,1",
+        "i1,free,L,2|3",
+        "i2,,M,3",
+        "i2,sold,,",
+        "i3,3,40,1",
+        "i4,ask,XL,3",
+        "i5,4,7,3",
+    ]
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("events.csv", table(items=6))
+        archive.writestr("items.csv", "item,price,size,tags\n" + "\n".join(rows))
+    outcome = validated(upload(content.getvalue(), "shop.zip"))
+    listed = outcome.details["report"]["problems"]
+    (found,) = [problem for problem in listed if problem["code"] == "words-among-numbers"]
+    assert found == {
+        "severity": "warning",
+        "code": "words-among-numbers",
+        "message": "The item feature 'price' of 'items.csv' is read as text: 2 of 5 values are no numbers, the first "
+        "in line 4 ('free'). Filters such as price<=10 are refused then. Write a number there, or leave the cell "
+        "empty, which counts as missing.",
+        "file": "items.csv",
+        "row": 2,
+        "column": "price",
+    }
+    types = {one.name: one.type for one in open_event_data(outcome.dataset).manifest.item_features}
+    assert types == {"price": "text", "size": "text", "tags": "category"}
+
+
 def test_a_table_of_items_without_rows_is_named(upload, validated):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
