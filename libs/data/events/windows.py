@@ -124,18 +124,21 @@ def read(events: EventStore, windows: Windows) -> SequenceBatch:
     return SequenceBatch(inputs.astype(np.int64), targets.astype(np.int64), windows.lengths - 1, windows.users)
 
 
-def batches(windows: Windows, batch_size: int, *, seed: int | None = None, bucket: int = 50) -> Iterator[Windows]:
+def batches(
+    windows: Windows, batch_size: int, *, seed: int | None = None, bucket: int | None = None
+) -> Iterator[Windows]:
     """Batches of windows of about the same length, so that little of a batch is padding.
 
     Args:
         seed: shuffles windows, then batches; None keeps the order but for sorting by length within a bucket.
-        bucket: batches that are sorted by length together.
+        bucket: windows that are sorted by length together; None: those of 50 batches.
     """
+    bucket = 50 * batch_size if bucket is None else bucket
     random = None if seed is None else np.random.default_rng(seed)
     order = np.arange(len(windows)) if random is None else random.permutation(len(windows))
     found: list[Longs] = []
-    for begin in range(0, len(order), bucket * batch_size):
-        group = order[begin : begin + bucket * batch_size]
+    for begin in range(0, len(order), bucket):
+        group = order[begin : begin + bucket]
         group = group[np.argsort(windows.lengths[group], kind="stable")]
         found += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
     if random is not None:

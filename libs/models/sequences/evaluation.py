@@ -28,6 +28,9 @@ _CACHED_SCORES = 1 << 18
 `_FEWEST_CASES`."""
 _FEWEST_CASES = 64
 _END_ROWS = 1024
+_SORTED_TOGETHER = 50 * _END_ROWS
+"""Windows, whatever the scorer is given at a time: cases must stand in one order, or a model and its baselines would be
+compared on different ones."""
 _SAMPLE_SEED = 0x5EED
 """One sample of candidates and of windows for every run, so that models and seeds are compared on the same ones."""
 
@@ -214,7 +217,7 @@ class RankingMeasurer:
         at_a_time = self.config.batch_size
         if scorer.rows is not None and len(self.windows) == self.windows.num_targets:
             at_a_time = max(at_a_time, scorer.rows)
-        for windows in batches(self.windows, at_a_time):
+        for windows in batches(self.windows, at_a_time, bucket=_SORTED_TOGETHER):
             batch = read(self.events, windows)
             score = scorer.begin(batch)
             rows, places = np.nonzero(batch.targets)

@@ -73,11 +73,11 @@ def test_what_a_model_reads():
 def test_batches_hold_every_window_once_and_repeat_with_their_seed():
     events = store([3 + n % 9 for n in range(100)])
     windows = windows_of(events, "train", 5)
-    found = [batch.starts for batch in batches(windows, 8, seed=3, bucket=4)]
+    found = [batch.starts for batch in batches(windows, 8, seed=3, bucket=32)]
     assert sorted(np.concatenate(found)) == sorted(windows.starts)
-    again = [batch.starts for batch in batches(windows, 8, seed=3, bucket=4)]
+    again = [batch.starts for batch in batches(windows, 8, seed=3, bucket=32)]
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
-    other = np.concatenate([batch.starts for batch in batches(windows, 8, seed=4, bucket=4)])
+    other = np.concatenate([batch.starts for batch in batches(windows, 8, seed=4, bucket=32)])
     assert (other != np.concatenate(found)).any()
 
 

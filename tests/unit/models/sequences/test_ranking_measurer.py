@@ -177,6 +177,25 @@ def test_samples_are_the_same_for_everyone_and_named(sampling: str) -> None:
     assert f"ndcg@10{ending}" in ranked.figures(Popularity(torch.from_numpy(events.training_counts())))
 
 
+class ReadsMany(Fixed):
+    """The same scores of a scorer that is best given more windows at a time than a training batch has."""
+
+    rows = 1024
+
+
+def test_cases_and_samples_do_not_depend_on_how_many_windows_a_scorer_is_given() -> None:
+    """A model and its baselines are compared case by case."""
+    lengths = np.random.default_rng(0).integers(3, 10, 80)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    items = np.random.default_rng(1).integers(1, ITEMS + 1, offsets[-1]).astype(np.int32)
+    events = EventStore(offsets, items, np.arange(len(items), dtype=np.int64), leave_last_out(offsets), ITEMS)
+    measurer = RankingMeasurer(events, "test", config(batch_size=1, sampled_candidates=4), "cpu")
+    one, many = measurer(Fixed()), measurer(ReadsMany())
+    assert one.rows.tolist() == many.rows.tolist()
+    assert torch.equal(one.ranks, many.ranks)
+    assert torch.equal(one.further["_sampled4"], many.further["_sampled4"])
+
+
 def test_so_many_samples_that_none_is_left_out_are_the_full_ranking_of_what_was_never_met() -> None:
     events = some_events(5, "last")
     ranked = RankingMeasurer(events, "test", config(sampled_candidates=100), "cpu")(Fixed())
