@@ -102,7 +102,7 @@ def warnings_of(history: History) -> list[str]:
     if spreads and max(spreads) < _NO_SPREAD:
         found.append(
             f"The logits hardly vary (median omega {max(spreads):.3g} at most): this run is degenerate, SASRec with a "
-            "detour. Raise start_scale or kernel_lr_factor."
+            "detour. Raise start_scale, or give latent_divergence a weight."
         )
     return found
 

@@ -13,7 +13,9 @@ from libs.models.rksa.build import build_rksa
 from libs.models.rksa.config import RksaConfig
 from libs.models.rksa.explanation import Explainer
 from libs.models.rksa.model import RksaModel
+from libs.models.rksa.train import warnings_of
 from libs.models.sequences.task import fit_sequences
+from libs.training.history import History
 from libs.training.local_run import LocalRun
 from libs.training.run import Stopped, StopReason
 
@@ -97,3 +99,17 @@ def test_interrupted_is_bitwise_uninterrupted(tmp_path: Path) -> None:
     fit_sequences(resumed, events, settings, StopsAt(tmp_path / "b"))
     for name, value in resumed.state_dict().items():
         assert torch.equal(value, whole.state_dict()[name]), name
+
+
+def test_relations_that_explain_nothing_are_told_with_the_settings_that_act_on_them() -> None:
+    healthy = {"rksa/omega_median_0": 0.001, "rksa/omega_median_1": 0.2, "rksa/one_relation_users": 0.5}
+    shares = {"rksa/mixture_item": 0.7, "rksa/mixture_user": 0.3, "rksa/mixture_entropy_nats": 9.0}
+    history = History()
+    history.record({**shares, **healthy}, step=1)
+    assert warnings_of(history) == []
+    history.record({"rksa/omega_median_1": 0.01, "rksa/one_relation_users": 0.96}, step=2)
+    one_sided, flat = warnings_of(history)
+    assert "96% of the users attend by one relation alone, mostly 'item'" in one_sided
+    assert "Lower kernel_lr_factor" in one_sided
+    assert "median omega 0.01 at most" in flat
+    assert "give latent_divergence a weight" in flat
