@@ -146,6 +146,16 @@ def test_a_job_is_submitted_by_its_form_and_its_curve_moves(running: Running) ->
         expect(page.locator("h1 .status")).to_have_text("active")
         page.get_by_role("button", name="Pause").click()
         expect(page.locator("h1 .status")).to_have_text("paused")
+        page.get_by_role("link", name="Edit", exact=True).click()
+        page.locator("#schedule-every_s").fill("often")
+        page.keyboard.press("Enter")
+        expect(page.locator("#schedule-every_s-error")).to_contain_text("valid integer")
+        assert tab.faults() == []
+        tab.complaints.clear()  # of the browser, about the 422
+        page.locator("#schedule-every_s").fill("172800")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("every 2 d")).to_be_visible()
+        expect(page.locator("h1 .status")).to_have_text("paused")
         assert tab.faults() == []
 
 

@@ -298,22 +298,24 @@ def text_of(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def typed_values(schema: Schema, value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """The texts that stand for a JSON object; where it has the default, nothing."""
-    return dict(_texts(fields_of(schema, Typed(), prefix), value, prefix))
+def typed_values(
+    schema: Schema, value: Mapping[str, Any], prefix: str = "", *, defaults: bool = False
+) -> dict[str, str]:
+    """The texts that stand for a JSON object; where it has the default, nothing, unless `defaults`."""
+    return dict(_texts(fields_of(schema, Typed(), prefix), value, prefix, defaults))
 
 
-def _texts(fields: Sequence[Field], value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def _texts(fields: Sequence[Field], value: Mapping[str, Any], prefix: str, defaults: bool) -> Iterator[tuple[str, str]]:
     for one in fields:
         found = _at(value, one.name.removeprefix(prefix).split("/"))
-        if found is None or text_of(found) == one.default:
+        if found is None or (not defaults and text_of(found) == one.default):
             continue
         if one.kind != "union":
             yield one.name, text_of(found)
         elif variant := next((variant for variant in one.variants if _fits(variant, found)), None):
             yield one.name, variant.place
             if variant.is_object:
-                yield from _texts(variant.fields, found, f"{one.name}#{variant.place}/")
+                yield from _texts(variant.fields, found, f"{one.name}#{variant.place}/", defaults)
             else:
                 yield from ((given.name, text_of(found)) for given in variant.fields)
 
@@ -416,6 +418,17 @@ def _scalar(kind: Kind, text: str) -> Any:
     except ValueError:
         return text
     return text
+
+
+def untouched(fields: Sequence[Field]) -> Iterator[tuple[str, str]]:
+    """What a browser sends of a form in which nothing was changed: names and texts, also of what is not chosen."""
+    for one in fields:
+        if one.kind != "switch":
+            yield one.name, one.value
+        elif (one.value or one.default) == "true":
+            yield one.name, "true"
+        for variant in one.variants:
+            yield from untouched(variant.fields)
 
 
 def shown_values(fields: Sequence[Field], form: FormData) -> dict[str, str]:

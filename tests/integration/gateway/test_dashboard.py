@@ -152,7 +152,7 @@ def test_a_key_does_here_what_its_scopes_say(log_in: Callable[..., Browser], job
     reader, models = log_in(Scope.JOBS_READ), log_in(Scope.MODELS_READ)
     assert reader.get(f"/jobs/{job_id}").status_code == 200
     assert models.get("/").status_code == 403
-    for answer in (reader.get("/jobs/new"), models.get("/jobs")):
+    for answer in (reader.get("/jobs/new"), reader.get("/schedules/nightly/edit"), models.get("/jobs")):
         assert answer.status_code == 403
         assert re.search(r"lacks the scope jobs:(read|write)", answer.text)
     token = re.findall(r'name="csrf-token" content="([0-9a-f]{64})"', reader.get("/jobs").text)[0]
@@ -162,7 +162,7 @@ def test_a_key_does_here_what_its_scopes_say(log_in: Callable[..., Browser], job
 
 def test_a_form_lists_what_the_key_may_read(log_in: Callable[..., Browser], job_id: str):
     writer = log_in(Scope.JOBS_WRITE)
-    for path in (f"/jobs/new?from={job_id}", f"/new-schedule?from={job_id}"):
+    for path in (f"/jobs/new?from={job_id}", f"/new-schedule?from={job_id}", "/schedules/nightly/edit"):
         answer = writer.get(path)
         assert (answer.status_code, "lacks the scope jobs:read" in answer.text) == (403, True)
     for path in ("/jobs/new?method=frskd", "/new-schedule?method=frskd"):

@@ -2,14 +2,16 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
 from services.gateway.dashboard.schedules.routes import _unpinned, next_times
 from services.gateway.schedules.schemas import Schedule
-from tests.support.dashboard import HOSTILE, Browser
+from tests.support.dashboard import HOSTILE, Browser, fields_sent
 from tests.support.datasets import EVENTS_MANIFEST, add_dataset
 from tests.support.registry import add_version, next_item_bundle
 
@@ -48,6 +50,91 @@ def test_a_schedule_is_made_by_its_form_and_steered(browser: Browser, client: Te
     assert re.search('name="datasets/train" value="digits"', copied)
     assert browser.submit("/schedules/nightly/delete").headers["location"] == "/schedules"
     assert browser.get("/schedules/nightly").status_code == 404
+
+
+PLANS: dict[str, dict[str, Any]] = {
+    "a data set made first": {
+        "every_s": 3600, "overlap": "allow",
+        "dataset": {
+            "name": "clicks", "source": {"recorded": {"base": "films", "types": ["view", "buy"]}},
+            "validation": {"kind": "events"},
+        },
+        "job": {"method": "update", "datasets": {"train": "clicks"}, "models": {"init": "shop@1"}},
+    },
+    "what a form has no words for, and a comparison": {
+        "cron": "0 3 * * *", "timezone": "Europe/Berlin",
+        "job": {
+            "method": "frskd", "datasets": {"train": "digits"}, "name": "nightly", "seed": 0, "timeout_s": None,
+            "config": {"epochs": 3, "lr": 0.05, "mix_alpha": 0.5}, "compare": {"seeds": [1, 2]}, "max_attempts": 2,
+            "resources": {"gpus": 1},
+        },
+    },
+    "a teacher that is there": {
+        "cron": "*/30 * * * *",
+        "job": {
+            "method": "afd", "datasets": {"train": "digits"}, "models": {"teacher": "cats"}, "config": {"kd_weight": 0},
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_a_schedule_that_is_saved_as_it_stands_stays_what_it_is(
+    browser: Browser, client: TestClient, engine: Engine, digits: str, plan: dict[str, Any]
+):
+    with transaction(engine) as session:
+        add_dataset(session, "films", manifest=EVENTS_MANIFEST)
+        add_version(session, "shop", bundle=next_item_bundle())
+        add_version(session)
+    made = client.post("/v1/schedules", json={"name": "nightly", **plan})
+    assert made.status_code == 201, made.text
+    form = browser.get("/schedules/nightly/edit").text
+    assert ("(<code>validation</code>)" in form) == ("dataset" in plan)
+    saved = browser.submit("/schedules/nightly/edit", fields_sent(form, "/schedules/nightly/edit"))
+    assert saved.headers.get("location") == "/schedules/nightly", saved.text
+    before, after = made.json(), client.get("/v1/schedules/nightly").json()
+    assert before.pop("updated_at") < after.pop("updated_at")
+    teacher = before["job"].get("models", {}).pop("teacher", None)
+    assert after["job"].pop("teacher", None) == teacher
+    empty: dict[str, Any] = {"datasets": {}, "models": {}, "config": {}}
+    assert {**empty, **after.pop("job")} == {**empty, **before.pop("job")}
+    assert after == before
+
+
+def test_a_schedule_is_changed_by_its_form(browser: Browser, client: TestClient, digits: str):
+    plan = PLANS["what a form has no words for, and a comparison"]
+    assert client.post("/v1/schedules", json={"name": "nightly", **plan}).status_code == 201
+    client.post("/v1/schedules/nightly/pause")
+    address = "/schedules/nightly/edit"
+    assert f'href="{address}"' in browser.get("/schedules/nightly").text
+    sent = fields_sent(browser.get(address).text, address)
+    assert "schedule/name" not in sent
+    wrong = browser.submit(address, {**sent, "schedule/cron": "often", "config/epochs": "0"})
+    assert (wrong.status_code, 'id="schedule-cron-error"' in wrong.text) == (422, True)
+    wrong = browser.submit(address, {**sent, "schedule/every_s": "3600", "config/lr": HOSTILE})
+    assert "either `cron` or `every_s`" in wrong.text
+    wrong = browser.submit(address, {**sent, "config/epochs": "0", "datasets/train": "gone"})
+    assert re.search(
+        'id="config-epochs" name="config/epochs" value="0".*id="config-epochs-error"', wrong.text, re.DOTALL
+    )
+    changed = {
+        "schedule/cron": "",
+        "schedule/every_s": "7200",
+        "config/epochs": "",
+        "config/batch_size": "8",
+        "compare": "",
+    }
+    assert browser.submit(address, {**sent, **changed}).status_code == 303
+    stored = client.get("/v1/schedules/nightly").json()
+    assert (stored["cron"], stored["every_s"], stored["status"]) == (None, 7200, "paused")
+    assert stored["job"]["config"] == {"lr": 0.05, "mix_alpha": 0.5, "batch_size": 8}
+    assert ("compare" in stored["job"], stored["job"]["timeout_s"], stored["job"]["max_attempts"]) == (False, None, 2)
+    stale = browser.submit(address, {**sent, "schedule/cron": "", "schedule/every_s": "60"})
+    assert (stale.status_code, "changed after this page was loaded" in stale.text) == (422, True)
+    assert browser.submit(address, fields_sent(stale.text, address)).status_code == 303
+    assert client.get("/v1/schedules/nightly").json()["every_s"] == 60
+    assert browser.get("/schedules/none/edit").status_code == 404
+    assert browser.post(address, data=sent | {"csrf_token": ""}).status_code == 403
 
 
 def test_what_is_wrong_stands_beside_its_field(browser: Browser, digits: str):

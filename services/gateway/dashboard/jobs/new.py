@@ -89,6 +89,11 @@ class NewJob:
     groups: list[Group]
     problems: list[tuple[Field | None, str]]
 
+    @property
+    def fields(self) -> list[Field]:
+        """Every field of the form."""
+        return [*self.references, *(field for group in self.groups for field in group.fields)]
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -116,8 +121,8 @@ def form_of(session: Session, caller: Caller, method: str, given: Given, *, pinn
     config = fields_of(detail.config_schema, typed, "config/")
     teacher, of_job = _job_groups(session, caller, method, typed)
     groups = [*teacher, *_config_groups(method, detail, config), *of_job]
-    fields = [*references, *(field for group in groups for field in group.fields)]
-    return NewJob(detail, references, _lacks(caller, references), groups, [about(error, fields) for error in errors])
+    form = NewJob(detail, references, _lacks(caller, references), groups, problems=[])
+    return replace(form, problems=[about(error, form.fields) for error in errors])
 
 
 def _lacks(caller: Caller, references: Sequence[Field]) -> list[str]:
@@ -272,13 +277,20 @@ def as_asked(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**spec, "method": stored["of"], "config": stored["config"], _COMPARE: compare}
 
 
-def texts_of_spec(spec: Mapping[str, Any]) -> dict[str, str]:
-    """What a form shows that makes a job like one that exists: its values, where they are not the defaults."""
-    config = typed_values(config_class(spec["method"]).model_json_schema(), spec["config"], "config/")
-    job = typed_values(_job_schema(spec["method"]), spec)
+def texts_of_spec(spec: Mapping[str, Any], *, defaults: bool = False) -> dict[str, str]:
+    """What a form shows that makes a job like one that exists: its values; if `defaults`, also where they are that."""
+    spec = teacher_apart(spec)
+    schema, config = config_class(spec["method"]).model_json_schema(), spec.get("config") or {}
+    of_config = typed_values(schema, config, "config/", defaults=defaults)
+    of_job = typed_values(_job_schema(spec["method"]), spec, defaults=defaults)
     references = {
         f"{kind}/{role}": text_of(text) for kind in ("datasets", "models") for role, text in spec.get(kind, {}).items()
     }
-    named = references.pop(f"models/{_TEACHER}", "") if _learns(spec["method"]) else ""
-    teacher = {_TEACHER: "1", f"{_TEACHER}#1": named} if named else {}
-    return {**config, **references, **teacher, **job}
+    return {**of_config, **references, **of_job}
+
+
+def teacher_apart(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same request, its teacher where the form has it: beside the other models, and not among them."""
+    models = dict(spec.get("models", {}))
+    named = models.pop(_TEACHER, None) if _learns(spec["method"]) else None
+    return spec if named is None else {**spec, "models": models, _TEACHER: named}

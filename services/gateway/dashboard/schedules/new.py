@@ -1,4 +1,4 @@
-"""The form of a new schedule: when, what is made first, and the form of a job."""
+"""The form of a schedule: when, what is made first, and the form of a job; and a new schedule of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,16 @@ from libs.web.problems import FieldProblem, validation_problem
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.jobs import new
 from services.gateway.dashboard.jobs.new import Given, NewJob
-from services.gateway.dashboard.schema_fields import Field, Typed, about, by_field, fields_of, json_of, shown_values
+from services.gateway.dashboard.schema_fields import (
+    Field,
+    Typed,
+    about,
+    by_field,
+    fields_of,
+    json_of,
+    shown_values,
+    typed_values,
+)
 from services.gateway.schedules import service
 from services.gateway.schedules.schemas import Schedule, ScheduleRequest
 
@@ -36,12 +45,23 @@ def _schema() -> dict[str, Any]:
 _SCHEMA = _schema()
 
 
+def _own_fields(typed: Typed, *, named: bool) -> list[Field]:
+    """The fields beside those of the job; the name, which stays what it is, only where it is asked for."""
+    fields = fields_of(_SCHEMA, typed, "schedule/")
+    return [field for field in fields if named or field.name != "schedule/name"]
+
+
+def own_texts(plan: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that stand for a plan beside its job, each part of it that has a field."""
+    return typed_values(_SCHEMA, plan, "schedule/", defaults=True)
+
+
 @dataclass(frozen=True, slots=True)
-class NewSchedule:
+class ScheduleForm:
     """The form.
 
     Attributes:
-        when: name and times.
+        when: name, where it is asked for, and times.
         dataset: what is made before each job.
         problems: what is wrong, the field each is about first; of none when it is not about a field of the form.
     """
@@ -51,19 +71,27 @@ class NewSchedule:
     job: NewJob
     problems: list[tuple[Field | None, str]]
 
+    @property
+    def fields(self) -> list[Field]:
+        """Every field of the form."""
+        return [*self.when, self.dataset, *self.job.fields]
 
-def form_of(session: Session, caller: Caller, method: str, given: Given) -> NewSchedule:
+
+def form_of(session: Session, caller: Caller, method: str, given: Given, *, named: bool = True) -> ScheduleForm:
     """The form of a schedule that submits jobs of a method.
+
+    Args:
+        named: whether it asks for a name.
 
     Raises:
         UnknownMethodError: there is none of that name.
     """
     of_job, own = _split(given.errors)
-    fields = fields_of(_SCHEMA, Typed(given.values, by_field(own)), "schedule/")
+    fields = _own_fields(Typed(given.values, by_field(own)), named=named)
     *when, dataset = (replace(field, label=_LABELS.get(field.name, field.label)) for field in fields)
     job = new.form_of(session, caller, method, Given(given.values, of_job), pinned=False)
     problems = [about(error, [*when, dataset]) for error in own]
-    return NewSchedule(when, dataset, job, [*problems, *job.problems])
+    return ScheduleForm(when, dataset, job, [*problems, *job.problems])
 
 
 def _split(errors: Sequence[FieldProblem]) -> tuple[list[FieldProblem], list[FieldProblem]]:
@@ -74,14 +102,14 @@ def _split(errors: Sequence[FieldProblem]) -> tuple[list[FieldProblem], list[Fie
     return moved, own
 
 
-def read_form(method: str, form: FormData) -> tuple[dict[str, Any], dict[str, str]]:
+def read_form(method: str, form: FormData, *, named: bool = True) -> tuple[dict[str, Any], dict[str, str]]:
     """The API's request that the form stands for, and the texts that were typed.
 
     Raises:
         UnknownMethodError: there is no such method or task.
     """
     job, texts = new.read_form(method, form)
-    fields = fields_of(_SCHEMA, Typed(), "schedule/")
+    fields = _own_fields(Typed(), named=named)
     own = json_of(fields, form).get("schedule", {})
     return {**own, "job": job}, {**texts, **shown_values(fields, form)}
 

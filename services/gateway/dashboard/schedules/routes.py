@@ -1,4 +1,4 @@
-"""/schedules: the list, one schedule, a new one; pause, resume, run now, delete"""
+"""/schedules: the list, one schedule, a new one; change, pause, resume, run now, delete"""
 
 import re
 from datetime import datetime, timedelta
@@ -12,14 +12,15 @@ from starlette.responses import Response
 from libs.jobs import schedules as registry
 from libs.jobs.errors import ScheduleNameTaken
 from libs.jobs.schedule_times import next_cron
+from libs.web.auth import Scope
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gw
 from services.gateway.dashboard.jobs.new import Given, texts_of_spec
 from services.gateway.dashboard.jobs.new_routes import MethodText, spec_of
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
-from services.gateway.dashboard.schedules import new
-from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs
+from services.gateway.dashboard.schedules import edit, new
+from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs, require
 from services.gateway.dashboard.templating import render
 from services.gateway.jobs import service as jobs
 from services.gateway.methods import service as methods
@@ -111,6 +112,30 @@ def next_times(schedule: Schedule, count: int) -> list[datetime]:
             times.append(times[-1] + timedelta(seconds=schedule.every_s or 0))
     zone = ZoneInfo(schedule.timezone)
     return [time.astimezone(zone) for time in times]
+
+
+@router.page("/{name}/edit")
+def edit_schedule(request: Request, gateway: Gw, visitor: WritesJobs, name: ScheduleName) -> Response:
+    """The form of a schedule that is there."""
+    require(visitor, Scope.JOBS_READ)
+    with gateway.reading() as session:
+        shown = edit.page(session, visitor.caller, name)
+    return render(request, "schedules/edit.html", page=shown, form=shown.form)
+
+
+@router.action("/{name}/edit")
+def change_schedule(request: Request, gateway: Gw, visitor: WritesJobs, name: ScheduleName, form: Form) -> Response:
+    """Change the schedule and show it, or show the form again with what is wrong beside each field."""
+    require(visitor, Scope.JOBS_READ)
+    try:
+        with gateway.writing() as session:
+            edit.change(session, visitor.caller, name, form, gateway.settings.platform.data_roots)
+        return done(f"/schedules/{name}", request)
+    except REFUSALS as error:
+        problems = problems_of(error)
+    with gateway.reading() as session:
+        shown = edit.page(session, visitor.caller, name, form, problems)
+    return render(request, "schedules/edit.html", 422, page=shown, form=shown.form)
 
 
 @router.action("/{name}/pause")
