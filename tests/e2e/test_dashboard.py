@@ -174,6 +174,32 @@ def test_a_job_is_cancelled_from_the_list(running: Running) -> None:
         expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
+def test_curves_and_events_come_though_they_could_not_be_had_at_first(running: Running) -> None:
+    running.octavo.allow(1)
+    with running.tab() as tab:
+        page = tab.page
+        page.goto("/jobs/new?method=supervised")
+        page.get_by_label("max steps").fill("3")
+        page.route("**/curves", lambda route: route.abort(), times=1)
+        page.route("**/stream?*", lambda route: route.fulfill(status=503, body="away"), times=1)
+        page.get_by_role("button", name="Submit the job").click()
+        curve = page.get_by_role("img", name="Curve of loss")
+        expect(curve).to_have_attribute("aria-label", "Curve of loss over steps. Last: train 1.")
+        running.octavo.allow(3)
+        expect(page.locator("h1 .status")).to_have_text("succeeded")
+        expect(curve).to_have_attribute("aria-label", "Curve of loss over steps. Last: train 0.33333.")
+        expect(page.get_by_text("running → succeeded")).to_have_count(1)
+        page.route("**/curves", lambda route: route.fulfill(status=503, body="away"), times=1)
+        page.reload()  # the job has ended: nothing but the page itself asks again
+        expect(curve).to_have_attribute("aria-label", "Curve of loss over steps. Last: train 0.33333.")
+        expect(page.locator("#offline")).to_be_hidden()
+        kinds = {
+            re.sub(r"^.*?: (Failed to load resource|EventSource's response).*", r"\1", one) for one in tab.complaints
+        }
+        assert kinds <= {"Failed to load resource", "EventSource's response"}  # the browser's own words for it
+        tab.complaints.clear()
+
+
 def test_a_model_is_promoted_and_rolled_back(running: Running) -> None:
     with running.tab() as tab:
         page = tab.page

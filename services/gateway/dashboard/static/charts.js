@@ -43,9 +43,11 @@ window.octavoCharts = (() => {
       place.append(this.box);
     }
 
+    // What lies beyond came by an event while these were on their way.
     set(name, steps, values) {
       const curve = new Map();
       steps.forEach((step, index) => curve.set(step, number(values[index])));
+      for (const [step, value] of this.curves.get(name) ?? []) if (step > (steps.at(-1) ?? -Infinity)) curve.set(step, value);
       this.curves.set(name, curve);
     }
 

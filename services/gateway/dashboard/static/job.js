@@ -10,21 +10,47 @@
   const used = { "resources/cpu": "CPU in cores", "resources/memory": "Memory in MB", "resources/gpu": "GPU in percent", "resources/gpu_memory": "GPU memory in MB" };
   const usage = new octavoCharts.Charts(document.getElementById("usage"), used, "second");
   const more = document.getElementById("more-curves");
+  const offline = document.getElementById("offline");
+  const usualWaitMs = 15000; // of what is used there are no events
+  let seen = Number(job.dataset.after); // the last event on the page
+  let over = hasEnded();
   let asked = 0;
+  let looks = 0;
+  let failedLooks = 0;
+  let nextLook = 0;
+  let source = null;
+  let closedStreams = 0;
+  let nextStream = 0;
 
-  // While the gateway starts anew there is no answer: what is drawn stays, and the next look finds the rest.
+  function hasEnded() { return document.getElementById("job-now").dataset.ended === "yes"; }
+
+  // After each failure twice as long.
+  function waitMs(failures) { return Math.min(500 * 2 ** failures, usualWaitMs); }
+
+  // null: no answer just now; undefined: there will be none, as the job was deleted or the session is over.
   async function fetchCurves() {
     try {
-      const answer = await fetch(`${address}/curves`);
-      return answer.ok ? await answer.json() : null;
+      const answer = await fetch(`${address}/curves`, { signal: AbortSignal.timeout(30000) });
+      if (answer.ok && !answer.redirected) return await answer.json();
+      return answer.status >= 500 ? null : undefined;
     } catch {
       return null;
     }
   }
 
+  // Without an answer what is drawn stays, and it is asked again; once the job has ended, until there is one.
   async function loadCurves() {
+    clearTimeout(nextLook);
+    const look = ++looks;
     const found = await fetchCurves();
-    if (!found) return;
+    if (look !== looks || found === undefined) return; // the page is left, or a later look is on its way
+    offline.hidden = found !== null;
+    failedLooks = found ? 0 : failedLooks + 1;
+    if (found) drawCurves(found);
+    if (!found || !over) nextLook = setTimeout(loadCurves, found ? usualWaitMs : waitMs(failedLooks));
+  }
+
+  function drawCurves(found) {
     const items = found.items;
     more.hidden = !found.more;
     document.getElementById("usage-panel").hidden = !items.some((one) => one.name in used);
@@ -75,8 +101,11 @@
   }
 
   function listen() {
-    const source = new EventSource(`${address}/stream?after=${job.dataset.after}`);
+    source?.close();
+    source = new EventSource(`${address}/stream?after=${seen}`);
     const on = (kind, act) => source.addEventListener(kind, (event) => {
+      seen = Number(event.lastEventId);
+      closedStreams = 0;
       const data = JSON.parse(event.data);
       addLine(kind, data);
       act(data);
@@ -88,17 +117,42 @@
       charts.draw();
     });
     for (const kind of ["status", "checkpoint", "model", "dataset"]) on(kind, lookAgain);
-    const again = setInterval(loadCurves, 15000); // of what is used there are no events
-    source.addEventListener("end", async () => {
-      clearInterval(again);
-      source.close();
-      await loadCurves();
+    source.addEventListener("end", finish);
+    source.addEventListener("error", () => {
+      // The browser connects again by itself, but not after an answer that is no stream: an error, or that none follows.
+      if (source.readyState !== EventSource.CLOSED) return;
       lookAgain();
-      job.dataset.ended = "yes";
+      nextStream = setTimeout(() => (hasEnded() ? finish() : listen()), waitMs(++closedStreams));
     });
-    window.addEventListener("pagehide", () => source.close());
   }
 
+  async function finish() {
+    over = true;
+    source.close();
+    await loadCurves();
+    lookAgain();
+  }
+
+  async function begin() {
+    await loadCurves();
+    if (!over) listen();
+  }
+
+  function leave() {
+    source?.close();
+    clearTimeout(nextStream);
+    clearTimeout(nextLook);
+    looks += 1;
+  }
+
+  for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+    document.addEventListener(name, (event) => {
+      const status = event.detail.xhr.status;
+      if (status === 0 || status >= 500) setTimeout(lookAgain, waitMs(4));
+    });
+  }
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
   box.scrollTop = box.scrollHeight;
-  loadCurves().then(() => { if (job.dataset.ended === "no") listen(); });
+  begin();
 })();
