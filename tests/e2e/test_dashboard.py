@@ -71,7 +71,10 @@ def _fill(octavo: Platform, folder: Path) -> None:
         ("shades", make_bundle(folder / "one", labels=("dark", "bright")), folder / "one"),
         ("shades", make_bundle(folder / "two", labels=("dark", "bright"), temperature=4.0), folder / "two"),
         ("darks", make_bundle(folder / "three", labels=("dark", "bright")), folder / "three"),
-        ("films", make_recommender(folder / "films").model_copy(update={"parity": PASSED}), folder / "films"),
+        *(
+            ("films", make_recommender(place, items=30, seed=seed).model_copy(update={"parity": PASSED}), place)
+            for seed, place in enumerate((folder / "films", folder / "films-new"))
+        ),
     ]
     add_digits(octavo)
     with transaction(octavo.engine) as session:
@@ -83,7 +86,7 @@ def _fill(octavo: Platform, folder: Path) -> None:
             ("shades", "shades@1"),
             ("shades-soft", "shades@2"),
             ("films", "films@1"),
-            ("films-new", "films@1"),
+            ("films-new", "films@2"),
         ):
             create_deployment(session, DEFAULT_PROJECT_ID, name, model)
 
@@ -293,6 +296,21 @@ def test_a_recommendation_session_goes_on_click_by_click(running: Running) -> No
         page.get_by_role("button", name="Take i9 out").click()
         expect(page.locator(".picks li")).to_have_count(3)
         assert tab.faults() == []
+        page.get_by_label("Beside it").select_option("films-new")
+        page.get_by_role("button", name="Choose").click()
+        expect(page.locator(".picks li")).to_have_count(3)
+        expect(page.locator(".answer .latency")).to_have_text([re.compile("ms there and back; compute")] * 2)
+        page.locator('[data-deployment="films-new"]').get_by_role("button", name="Pick", exact=False).first.click()
+        expect(page.locator(".picks li")).to_have_count(4)
+        shown = [set(part.locator(".line strong").all_inner_texts()) for part in page.locator(".answer").all()]
+        marked = [
+            set(part.locator(".line:has(.only) strong").all_inner_texts()) for part in page.locator(".answer").all()
+        ]
+        assert marked == [shown[0] - shown[1], shown[1] - shown[0]]
+        assert [len(part) for part in shown] == [12, 12]
+        assert marked[0]
+        assert tab.faults() == []
+        assert tab.overflow() <= 0
         page.get_by_role("button", name="Begin again").click()
         expect(page.get_by_role("heading", name="Popular items")).to_be_visible()
 

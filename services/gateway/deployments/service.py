@@ -72,6 +72,12 @@ def detail(session: Session, project_id: UUID, name: str) -> Deployment:
     return _read(session, project_id, registry.find_deployment(session, project_id, name))
 
 
+def serving(session: Session, project_id: UUID, version_id: UUID) -> Deployment | None:
+    """A deployment in which a version answers, or which is loading it."""
+    described = repository.serving(session, project_id, version_id)
+    return None if described is None else _deployment(described)
+
+
 def _read(session: Session, project_id: UUID, row: DeploymentRow) -> Deployment:
     session.refresh(row)
     return _deployment(repository.described(session, project_id, row.id))

@@ -1,8 +1,11 @@
 """The dashboard's pages of data sets, models, deployments, workers and keys."""
 
+import json
 import re
+from dataclasses import replace
 from uuid import uuid4
 
+import httpx2
 import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
@@ -13,14 +16,15 @@ from libs.jobs import queue, workers
 from libs.jobs.spec import parse_spec
 from libs.jobs.submit import submit
 from libs.registry import datasets
-from libs.registry.deployments import DeploymentSettings, create_deployment, set_loaded
+from libs.registry.deployments import DeploymentSettings, create_deployment, find_deployment, set_loaded
 from services.gateway.dashboard.deployments.statistics import parsed
 from services.gateway.dashboard.deployments.traffic import arms_of
 from services.gateway.dashboard.forms import FormData
 from services.gateway.dashboard.trying import serving
 from services.gateway.dashboard.trying.pictures import bars_of
-from services.gateway.dashboard.trying.routes import picks
+from services.gateway.dashboard.trying.session import picks
 from services.gateway.deployments.schemas import Deployment
+from services.gateway.inference.proxy import Upstream
 from tests.integration.gateway.conftest import KeyMaker
 from tests.support.dashboard import HOSTILE, Browser
 from tests.support.datasets import EVENTS_MANIFEST, add_dataset
@@ -338,6 +342,12 @@ def test_a_version_that_is_not_served_is_served_by_a_click(
     assert browser.submit("/try/serve", {"version": "cats@1"}).status_code == 303
     monkeypatch.setattr(serving, "_LISTED", 1)  # cats-v2 is older than those that are listed
     assert "cats-v2 cannot be asked: it is unloaded" in browser.get("/try?other=cats-v2").text
+    set_serving(engine, "cats-v2")
+    assert client.put("/v1/models/cats/aliases/production", json={"version": 2}).status_code in (200, 201)
+    for named in ("cats-v2", "cats@2", "cats@production"):
+        page = browser.get(f"/try?deployment={named}").text
+        assert ('answer" data-deployment="cats-v2"' in page, "cannot be asked" in page) == (True, False)
+        assert re.search('<option value="cats-v2" selected>', page)
     assert browser.submit("/try/serve", {"version": "cats@3"}).status_code in (409, 422)
     assert browser.submit("/try/serve", {"version": "nothing@1"}).status_code == 404
 
@@ -356,6 +366,65 @@ def test_trying_something_says_what_is_missing(browser: Browser, cats: None, eng
     assert answer.status_code == 403
     away = browser.submit("/try/session", {"deployment": "films", "item": ["i1"], "add": "i2"})
     assert (away.status_code, "does not answer" in away.text) == (503, True)
+
+
+def set_serving(engine: Engine, *names: str) -> None:
+    """As if these deployments were loaded."""
+    with transaction(engine) as session:
+        for name in names:
+            row = find_deployment(session, DEFAULT_PROJECT_ID, name)
+            row.loaded_version_id, row.status = row.version_id, "ready"
+
+
+def test_two_recommenders_answer_the_same_picks(browser: Browser, cats: None, engine: Engine):
+    with transaction(engine) as session:
+        for name in ("films", "films-new"):
+            add_version(session, "films", bundle=next_item_bundle())
+            create_deployment(session, DEFAULT_PROJECT_ID, name, "films")
+        add_version(session, "films", bundle=next_item_bundle())
+        create_deployment(session, DEFAULT_PROJECT_ID, "cats", "cats")
+    set_serving(engine, "films", "films-new", "cats")
+    asked: list[tuple[str, list[str]]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        asked.append((body["model"], body["items"]))
+        ids = {"films": ["a", "b", "c"], "films-new": ["b", HOSTILE]}.get(body["model"])
+        if ids is None:
+            return httpx2.Response(404, json={"detail": "No such deployment."})
+        items = [{"item_id": one, "score": 0.5, "rank": place} for place, one in enumerate(ids, 1)]
+        said = {"model": "films", "version": 1, "arm": body["model"], "strategy": "model", "unknown_items": 0}
+        return httpx2.Response(200, json={**said, "items": items}, headers={"server-timing": "compute;dur=1.50"})
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://recommender")
+    state = browser.app.state
+    state.gateway = replace(state.gateway, recommender=Upstream("recommender", client))
+    page = browser.get("/try?deployment=films@1&other=films@2&item=x").text
+    assert asked == [("films", ["x"]), ("films-new", ["x"])]
+    assert "1 of 3 and 2 items are recommended by both" in page
+    assert re.findall(r"<strong>([^<]+)</strong>[^/]*</span> <span class=.status only.>", page) == [
+        "a",
+        "c",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+    ]
+    assert page.count("ms there and back; compute 1.5 ms") == 2
+    assert '<option value="films-new" selected>' in page
+    fields = {"deployment": "films", "other": "films-new", "item": ["x"], "add": "y"}
+    part = browser.submit("/try/session", fields, **{"HX-Request": "true"}).text
+    assert ("<html" in part, "1 of 3 and 2 items" in part) == (False, True)
+    whole = browser.submit("/try/session", fields).text  # as without a script
+    assert ("<html" in whole, '<input type="hidden" name="item" value="y" form="choose">' in whole) == (True, True)
+    assert asked[-4:] == [("films", ["x", "y"]), ("films-new", ["x", "y"])] * 2
+    alone = browser.submit("/try/session", {"deployment": "films", "other": "gone"}).text
+    assert ("No such deployment." in alone, "only here" in alone) == (True, False)
+    page = browser.get("/try?deployment=films&other=films@3&item=x").text
+    assert '<input type="hidden" name="item" value="x"><button class="primary">Serve films@3' in page
+    served = browser.submit(
+        "/try/serve", {"version": "films@3", "deployment": "films", "other": "films@3", "item": "x"}
+    )
+    assert served.headers["location"] == "/try?deployment=films&other=films-v3&item=x"
+    assert "films-v3 is being loaded" in browser.get(served.headers["location"]).text
+    assert "cats cannot be asked: it answers no such questions" in browser.get("/try?deployment=films&other=cats").text
 
 
 def test_what_a_model_saw_is_drawn_as_bars():

@@ -1,6 +1,6 @@
-"""/try: ask what is served: a picture of two deployments side by side, or a recommender, pick by pick"""
+"""/try: ask what is served, two side by side: about a picture, or recommenders, pick by pick"""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import Query, Request
@@ -8,39 +8,37 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from services.gateway.context import Gateway, Gw
-from services.gateway.dashboard.forms import FormData
-from services.gateway.dashboard.pages import Pages, done
+from services.gateway.dashboard.pages import Pages, done, is_partial
 from services.gateway.dashboard.session.service import Visitor
 from services.gateway.dashboard.session.visit import Form, Tries, WritesDeployments
 from services.gateway.dashboard.templating import render
 from services.gateway.dashboard.trying import serving
-from services.gateway.dashboard.trying.pictures import bars_of
+from services.gateway.dashboard.trying.session import MOST_PICKS, asked_of, picks
 from services.gateway.deployments import service
 from services.gateway.deployments.routes import DeploymentName
-from services.gateway.inference.proxy import ask, forward, read_answer
+from services.gateway.inference.proxy import forward
 
 router = Pages(prefix="/try")
-_SHOWN = 12
-_MOST_PICKS = 200
 _TOP = 5
 _STOP_POLLING = 286
 """htmx shows such an answer and asks no more."""
-Chosen = Annotated[str, Query(max_length=100)]
+Chosen = Annotated[str, Query(max_length=200)]
+Picked = Annotated[list[Annotated[str, Query(max_length=200)]] | None, Query(max_length=MOST_PICKS)]
 
 
 @router.page("")
 async def try_page(
-    request: Request, gateway: Gw, visitor: Tries, deployment: Chosen = "", other: Chosen = ""
+    request: Request, gateway: Gw, visitor: Tries, deployment: Chosen = "", other: Chosen = "", item: Picked = None
 ) -> Response:
-    """Choose a deployment and ask it; of pictures, a second one beside it.
+    """Choose a deployment and ask it, and a second one of the same kind beside it; recommenders about picked items.
 
     Either may be named as a version, `cats@2`: it is asked where it is served, and else the page says how to serve it.
     """
     page = await run_in_threadpool(_read, gateway, visitor, deployment, other)
-    shown: dict[str, Any] = {"page": page, "session": None}
-    if page.chosen is not None and page.chosen.task == serving.RECOMMENDS and page.chosen.loaded_version is not None:
-        shown["session"] = await _session(gateway, visitor, page.chosen.name, [])
-    return await run_in_threadpool(render, request, "try/page.html", **shown)
+    session, items = None, [one for one in item or () if one]
+    if page.recommends and page.asked and all(one.loaded_version is not None for one in page.asked):
+        session = await asked_of(gateway, visitor.key_text, [one.name for one in page.asked], items)
+    return await run_in_threadpool(render, request, "try/page.html", page=page, session=session, picked=items)
 
 
 def _read(gateway: Gateway, visitor: Visitor, deployment: str, other: str) -> serving.TryPage:
@@ -54,8 +52,9 @@ def serve(request: Request, gateway: Gw, visitor: WritesDeployments, form: Form)
     reference = form.get("version")
     with gateway.writing() as session:
         name = serving.serve(session, visitor.caller.project_id, reference)
-    asked = {key: name if form.get(key) == reference else form.get(key) for key in ("deployment", "other")}
-    return done(f"/try?{urlencode({key: value for key, value in asked.items() if value})}", request)
+    asked = [(key, name if form.get(key) == reference else form.get(key)) for key in ("deployment", "other")]
+    asked += [("item", item) for item in form.all("item")]
+    return done(f"/try?{urlencode([(key, value) for key, value in asked if value])}", request)
 
 
 @router.page("/waiting/{name}")
@@ -79,31 +78,10 @@ async def classify(request: Request, gateway: Gw, visitor: Tries, name: Deployme
 
 @router.action("/session")
 async def session_part(request: Request, gateway: Gw, visitor: Tries, form: Form) -> Response:
-    """The next items after what was picked, and what the model saw in it."""
-    session = await _session(gateway, visitor, form.get("deployment"), picks(form))
-    return await run_in_threadpool(render, request, "try/session.html", session=session)
-
-
-def picks(form: FormData) -> list[str]:
-    """The history after this click: an item more, one less, or none."""
-    if "clear" in form:
-        return []
-    picked = [item for item in form.all("item") if item]
-    dropped = form.get("drop")
-    if dropped.isdecimal() and int(dropped) < len(picked):
-        del picked[int(dropped)]
-    added = form.get("add") or form.get("typed")
-    return [*picked, *([added] if added else [])][-_MOST_PICKS:]
-
-
-async def _session(gateway: Gateway, visitor: Visitor, deployment: str, items: list[str]) -> dict[str, Any]:
-    """The recommender's answer, or its problem, with the history that was asked about."""
-    body = {"model": deployment, "items": items, "k": _SHOWN, "explain": "full" if items else "none"}
-    answer = await ask(gateway.recommender, "/v1/recommendations", visitor.key_text, body)
-    found, problem = read_answer(gateway.recommender, answer)
-    session = {"deployment": deployment, "items": items, "answer": None, "problem": None, "bars": [], "ms": None}
-    if found is None:
-        return {**session, "problem": problem}
-    explanation = found.get("explanation")
-    ms = answer.elapsed.total_seconds() * 1e3
-    return {**session, "answer": found, "bars": bars_of(explanation) if explanation else [], "ms": ms}
+    """The next items after what was picked, and what each model saw in it; without a script, the whole page."""
+    chosen, other, items = form.get("deployment"), form.get("other"), picks(form)
+    session = await asked_of(gateway, visitor.key_text, [chosen, *([other] if other else [])], items)
+    if is_partial(request):
+        return await run_in_threadpool(render, request, "try/session.html", session=session)
+    page = await run_in_threadpool(_read, gateway, visitor, chosen, other)
+    return await run_in_threadpool(render, request, "try/page.html", page=page, session=session, picked=items)
