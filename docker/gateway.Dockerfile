@@ -13,6 +13,8 @@ ARG PIP_INDEX_URL=""
 # Further files of requirements/, such as "s3".
 ARG EXTRAS=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS=/wheels
+# For strip; where Debian's mirror cannot be reached the image keeps its symbols.
+RUN (apt-get -qq update && apt-get -qq install --yes --no-install-recommends binutils > /dev/null) || true
 RUN python -m venv /opt/octavo
 WORKDIR /src
 COPY requirements/ requirements/
@@ -25,6 +27,8 @@ COPY libs/ libs/
 COPY services/ services/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
     /opt/octavo/bin/pip install --quiet --no-deps . && /opt/octavo/bin/pip uninstall --quiet --yes pip setuptools
+COPY docker/slim.sh /usr/local/bin/slim.sh
+RUN slim.sh /opt/octavo && cd / && /opt/octavo/bin/python -B -c "import services.gateway.app, services.gateway.prepare, services.worker.relay"
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 10001 octavo \

@@ -13,6 +13,8 @@ ARG PIP_NO_INDEX=""
 ARG PIP_INDEX_URL=""
 ARG EXTRAS=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS=/wheels
+# For strip; where Debian's mirror cannot be reached the image keeps its symbols.
+RUN (apt-get -qq update && apt-get -qq install --yes --no-install-recommends binutils > /dev/null) || true
 RUN python -m venv /opt/octavo
 WORKDIR /src
 COPY requirements/ requirements/
@@ -32,6 +34,8 @@ COPY libs/ libs/
 COPY services/ services/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
     /opt/octavo/bin/pip install --quiet --no-deps . && /opt/octavo/bin/pip uninstall --quiet --yes pip setuptools
+COPY docker/slim.sh /usr/local/bin/slim.sh
+RUN slim.sh /opt/octavo && cd / && /opt/octavo/bin/python -B -c "import services.model_server.app, services.recommender.app, faiss"
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 10001 octavo \
