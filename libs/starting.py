@@ -10,6 +10,7 @@ import structlog
 
 from libs.database.engine import make_engine
 from libs.database.schema import DatabaseUnavailable, SchemaMismatch, require_schema
+from libs.registry.artifacts import ArtifactError, ArtifactRefused, ArtifactStore
 from libs.settings import PlatformSettings, WrongSettings
 
 log = structlog.get_logger("octavo.starting")
@@ -67,3 +68,17 @@ def check_database_if_there(settings: PlatformSettings) -> None:
         check_database(settings.model_copy(update={"start_wait_s": 0.0}))
     except DatabaseUnavailable as error:
         log.warning("started_without_database", error=str(error))
+
+
+def check_store(settings: PlatformSettings) -> None:
+    """Look whether the artifact store lets this process in; one that does not answer is not waited for.
+
+    Raises:
+        ArtifactRefused: its credentials are wrong, or there are none.
+    """
+    try:
+        ArtifactStore(settings.artifact_root).check()
+    except ArtifactRefused:
+        raise
+    except ArtifactError as error:
+        log.warning("started_without_artifact_store", error=str(error))

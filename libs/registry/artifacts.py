@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
 import fsspec
 
@@ -33,6 +34,10 @@ class ArtifactError(OSError):
 
 class ArtifactNotFound(ArtifactError):
     """There is nothing at this address."""
+
+
+class ArtifactRefused(ArtifactError):
+    """The store does not let this process in; waiting does not help."""
 
 
 class DigestMismatch(ArtifactError):
@@ -71,8 +76,33 @@ class StoredEntry:
     modified_at: datetime
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _said_by_name(
+    method: Callable[Concatenate["ArtifactStore", P], T],
+) -> Callable[Concatenate["ArtifactStore", P], T]:
+    """What an S3 client raises becomes an ArtifactError that names the store."""
+
+    @wraps(method)
+    def call(store: "ArtifactStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(store, *args, **kwargs)
+        except store.refusals as error:
+            raise ArtifactRefused(f"the artifact store {store.root_url} refuses: {error}") from error
+        except store.failures as error:
+            raise ArtifactError(f"the artifact store {store.root_url} fails: {error}") from error
+
+    return call
+
+
 class ArtifactStore:
-    """Immutable files and folders below one root URL."""
+    """Immutable files and folders below one root URL.
+
+    Attributes:
+        refusals, failures: what its client raises that is no answer; nothing for a folder.
+    """
 
     def __init__(self, root_url: str) -> None:
         """Raises: ArtifactError: the URL is neither file:// nor s3://."""
@@ -86,7 +116,24 @@ class ArtifactStore:
             raise ArtifactError(f"artifact store {root_url!r} needs the extra: pip install octavo[s3]") from error
         self.root_url = root_url.rstrip("/")
         self._folder = Path(self._root) if scheme == "file" else None
+        self.refusals, self.failures = ((), ()) if scheme == "file" else _errors_of_s3()
 
+    @_said_by_name
+    def check(self) -> None:
+        """Ask a bucket for one name, to learn early that it cannot be used; a folder is not looked at.
+
+        Raises:
+            ArtifactRefused: the credentials are wrong, or there are none.
+            ArtifactError: it does not answer, or there is no such bucket.
+        """
+        if self._folder is None:
+            bucket, _, prefix = self._root.partition("/")
+            try:
+                self._fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+            except FileNotFoundError as error:
+                raise ArtifactError(f"the artifact store {self.root_url}: {error}") from error
+
+    @_said_by_name
     def put_file(self, path: Path, key: str | None = None) -> StoredFile:
         """Store one file, under `key` or under its digest.
 
@@ -104,6 +151,7 @@ class ArtifactStore:
             self._copy_in(path, self._folder / target, digest)
         return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
 
+    @_said_by_name
     def put_stream(self, chunks: Iterable[bytes], key: str, limit_bytes: int) -> StoredFile:
         """Store what `chunks` yields, without ever holding it in memory.
 
@@ -125,6 +173,7 @@ class ArtifactStore:
             raise
         return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
 
+    @_said_by_name
     def put_folder(self, folder: Path, key: str | None = None) -> StoredFolder:
         """Store a folder of plain files, under `key` or under its digest.
 
@@ -141,6 +190,7 @@ class ArtifactStore:
             self._copy_folder_in(folder, content, self._folder / target)
         return StoredFolder(f"{self.root_url}/{target}", content.digest, content.size_bytes, dict(content.files))
 
+    @_said_by_name
     def open(self, uri: str) -> BinaryIO:
         """Open a stored file for reading.
 
@@ -148,18 +198,21 @@ class ArtifactStore:
             ArtifactNotFound: there is none.
         """
         path = self._path(uri)
-        if not self._fs.isfile(path):
+        if self._kind(path) != "file":
             raise ArtifactNotFound(f"no file at {uri}")
         return cast(BinaryIO, self._fs.open(path, "rb"))
 
+    @_said_by_name
     def exists(self, uri: str) -> bool:
         """Whether a file or folder lies at `uri`."""
-        return bool(self._fs.exists(self._path(uri)))
+        return self._kind(self._path(uri)) is not None
 
+    @_said_by_name
     def is_file(self, uri: str) -> bool:
         """Whether a file, not a folder, lies at `uri`."""
-        return bool(self._fs.isfile(self._path(uri)))
+        return self._kind(self._path(uri)) == "file"
 
+    @_said_by_name
     def fetch_file(self, uri: str, destination: Path, digest: str | None = None) -> Path:
         """Copy a stored file to `destination`; checked against `digest` when given.
 
@@ -179,6 +232,7 @@ class ArtifactStore:
             temporary.unlink(missing_ok=True)
         return destination
 
+    @_said_by_name
     def fetch_folder(self, uri: str, destination: Path, digest: str | None = None) -> FolderContent:
         """Copy a stored folder to `destination`, which must not exist or be empty.
 
@@ -199,21 +253,24 @@ class ArtifactStore:
             raise DigestMismatch(f"{uri} has digest {content.digest}, recorded was {digest}")
         return content
 
+    @_said_by_name
     def delete(self, uri: str) -> None:
         """Remove a file or folder; nothing happens when there is none."""
         path = self._path(uri)
-        if self._fs.exists(path):
+        if self._kind(path) is not None:
             self._fs.rm(path, recursive=True)
 
+    @_said_by_name
     def size_bytes(self, uri: str) -> int:
         """Bytes stored at `uri`, file or folder; 0 when there is nothing."""
         path = self._path(uri)
-        return int(self._fs.du(path)) if self._fs.exists(path) else 0
+        return int(self._fs.du(path)) if self._kind(path) is not None else 0
 
+    @_said_by_name
     def modified_at(self, uri: str) -> datetime | None:
         """When the file was last stored; None when there is none."""
         path = self._path(uri)
-        return _modified_at(self._fs.info(path)) if self._fs.isfile(path) else None
+        return _modified_at(self._fs.info(path)) if self._kind(path) == "file" else None
 
     def entries(self, prefix: str = "") -> Iterator[StoredEntry]:
         """Every stored file below the key `prefix`, unfinished writes included."""
@@ -226,10 +283,20 @@ class ArtifactStore:
 
     def _names_below(self, uri: str) -> list[str]:
         base = self._path(uri)
-        found = self._fs.find(base) if self._fs.isdir(base) else []
+        found = self._fs.find(base) if self._kind(base) == "directory" else []
         if not found:
             raise ArtifactNotFound(f"no folder at {uri}")
         return sorted(path.removeprefix(base).lstrip("/") for path in found)
+
+    def _kind(self, path: str) -> str | None:
+        """`file`, `directory`, or None for nothing. (By fsspec's `isfile` and `isdir` a failing store has nothing.)"""
+        try:
+            kind = str(self._fs.info(path)["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if kind == "link":
+            return "file" if self._fs.isfile(path) else "directory" if self._fs.isdir(path) else None
+        return kind
 
     def _path(self, uri: str) -> str:
         """The file system's path of a URI, refused outside the root."""
@@ -331,6 +398,13 @@ def _safe_relative(key: str) -> PurePosixPath:
     if unsafe or len(key.encode()) > 900:
         raise ArtifactError(f"{key[:120]!r} is not a safe artifact key")
     return PurePosixPath(key)
+
+
+def _errors_of_s3() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """What s3fs raises for wrong and missing credentials, and what it passes on from its client."""
+    from botocore.exceptions import BotoCoreError, NoCredentialsError
+
+    return (PermissionError, NoCredentialsError), (BotoCoreError,)
 
 
 def _modified_at(info: dict[str, Any]) -> datetime:

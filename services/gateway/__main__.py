@@ -6,7 +6,7 @@ from types import FrameType
 import uvicorn
 
 from libs.logs import configure_logs
-from libs.starting import check_database_if_there, leave_when_told, starting
+from libs.starting import check_database_if_there, check_store, leave_when_told, starting
 from libs.tracing import tracing
 from libs.web.memory import keep_what_is_loaded
 from libs.web.wakeups import Wakeups
@@ -34,6 +34,7 @@ def main() -> None:
         with starting("gateway"):
             settings = gateway_settings()
             check_database_if_there(settings.platform)  # without it, it says what is missing
+            check_store(settings.platform)
             opened.enter_context(tracing("gateway"))
         _serve(settings)
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from libs.logs import configure_logs
 from libs.metrics_port import metrics_port
-from libs.starting import check_database, starting
+from libs.starting import check_database, check_store, starting
 from libs.tracing import tracing
 from services.worker.settings import worker_settings
 from services.worker.worker import Worker
@@ -18,6 +18,7 @@ def main() -> None:
         with starting("worker"):
             settings = worker_settings()
             check_database(settings)
+            check_store(settings)
             worker = Worker(settings)
             opened.enter_context(metrics_port(settings, worker.registry))
             opened.enter_context(tracing("worker"))

@@ -60,6 +60,17 @@ def test_a_wrong_setting_and_a_taken_port_end_the_gateway(environment: dict[str,
         assert "Traceback" not in said
 
 
+def test_an_artifact_store_that_refuses_ends_gateway_and_worker(environment: dict[str, str]) -> None:
+    nobody = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    nobody |= {"OCTAVO_ARTIFACTS_URL": "s3://octavo/x", "AWS_EC2_METADATA_DISABLED": "true"}
+    processes = {service: begin(service, nobody) for service in ("gateway", "worker")}
+    for service, process in processes.items():
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 1
+        why = "the artifact store s3://octavo/x refuses: Unable to locate credentials"
+        assert said == f"octavo {service} does not start: {why}\n"
+
+
 def test_a_key_made_elsewhere_is_adopted_once(engine: Engine, tmp_path: Path) -> None:
     file, key = tmp_path / "key", make_key()
     file.write_text(key.text + "\n")

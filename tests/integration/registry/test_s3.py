@@ -6,7 +6,14 @@ from pathlib import Path
 import boto3
 import pytest
 
-from libs.registry.artifacts import ArtifactNotFound, ArtifactStore, DigestMismatch, TooLarge
+from libs.registry.artifacts import (
+    ArtifactError,
+    ArtifactNotFound,
+    ArtifactRefused,
+    ArtifactStore,
+    DigestMismatch,
+    TooLarge,
+)
 from libs.registry.cache import FolderCache
 from tests.support.s3 import s3_server, use_s3
 
@@ -75,3 +82,43 @@ def test_a_cached_folder_outlives_the_store(store: ArtifactStore, folder: Path, 
     first = cache.fetch(stored.digest, stored.uri)
     store.delete(stored.uri)
     assert cache.fetch(stored.digest, stored.uri) == first
+
+
+def test_who_has_the_wrong_keys_is_refused_and_takes_nothing_for_gone(
+    store: ArtifactStore, s3: Mapping[str, str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, file = store.put_folder(folder), store.put_file(folder / "a")
+    store.check()
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it knows nobody
+    store = another(s3, monkeypatch)
+    for ask in (
+        store.check,
+        lambda: store.open(file.uri),
+        lambda: store.is_file(file.uri),
+        lambda: store.fetch_folder(stored.uri, tmp_path / "copy"),
+        lambda: store.put_file(folder / "deep" / "b"),
+    ):
+        with pytest.raises(ArtifactRefused, match="the artifact store s3://octavo/artifacts refuses: "):
+            ask()
+
+
+def test_a_store_that_does_not_answer_has_lost_nothing(
+    store: ArtifactStore, s3: Mapping[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = store.put_file(folder / "a")
+    store = another({**s3, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}, monkeypatch)
+    for ask in (store.check, lambda: store.open(file.uri)):
+        with pytest.raises(ArtifactError, match="the artifact store s3://octavo/artifacts fails: ") as raised:
+            ask()
+        assert not isinstance(raised.value, ArtifactNotFound | ArtifactRefused)
+
+
+def test_a_bucket_that_is_not_there_is_no_refusal(store: ArtifactStore) -> None:
+    with pytest.raises(ArtifactError, match="s3://nobody/x: The specified bucket does not exist"):
+        ArtifactStore("s3://nobody/x").check()
+
+
+def another(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
+    """The same store over a new connection."""
+    use_s3(environment, monkeypatch)
+    return ArtifactStore("s3://octavo/artifacts")
