@@ -13,9 +13,10 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
@@ -80,29 +81,42 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _said_by_name(
-    method: Callable[Concatenate["ArtifactStore", P], T],
-) -> Callable[Concatenate["ArtifactStore", P], T]:
-    """What an S3 client raises becomes an ArtifactError that names the store."""
+@contextmanager
+def said_by_name(root_url: str) -> Iterator[None]:
+    """What an S3 client raises within becomes an ArtifactError that names the store; those of a folder stay.
 
+    Raises:
+        ArtifactRefused: the credentials are wrong, or there are none.
+        ArtifactError: the store does not answer as it should.
+    """
+    refusals, failures = _errors_of_s3() if root_url.startswith("s3://") else ((), ())
+    try:
+        yield
+    except refusals as error:
+        raise ArtifactRefused(f"the artifact store {root_url} refuses: {error}") from error
+    except failures as error:
+        raise ArtifactError(f"the artifact store {root_url} fails: {error}") from error
+
+
+@cache
+def _errors_of_s3() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """What s3fs raises for wrong and missing credentials, and what it passes on from its client."""
+    from botocore.exceptions import BotoCoreError, NoCredentialsError
+
+    return (PermissionError, NoCredentialsError), (BotoCoreError,)
+
+
+def _by_name(method: Callable[Concatenate["ArtifactStore", P], T]) -> Callable[Concatenate["ArtifactStore", P], T]:
     @wraps(method)
     def call(store: "ArtifactStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+        with said_by_name(store.root_url):
             return method(store, *args, **kwargs)
-        except store.refusals as error:
-            raise ArtifactRefused(f"the artifact store {store.root_url} refuses: {error}") from error
-        except store.failures as error:
-            raise ArtifactError(f"the artifact store {store.root_url} fails: {error}") from error
 
     return call
 
 
 class ArtifactStore:
-    """Immutable files and folders below one root URL.
-
-    Attributes:
-        refusals, failures: what its client raises that is no answer; nothing for a folder.
-    """
+    """Immutable files and folders below one root URL; on S3 every method may raise as `said_by_name` says."""
 
     def __init__(self, root_url: str) -> None:
         """Raises: ArtifactError: the URL is neither file:// nor s3://."""
@@ -116,9 +130,8 @@ class ArtifactStore:
             raise ArtifactError(f"artifact store {root_url!r} needs the extra: pip install octavo[s3]") from error
         self.root_url = root_url.rstrip("/")
         self._folder = Path(self._root) if scheme == "file" else None
-        self.refusals, self.failures = ((), ()) if scheme == "file" else _errors_of_s3()
 
-    @_said_by_name
+    @_by_name
     def check(self) -> None:
         """Ask a bucket for one name, to learn early that it cannot be used; a folder is not looked at.
 
@@ -133,7 +146,7 @@ class ArtifactStore:
             except FileNotFoundError as error:
                 raise ArtifactError(f"the artifact store {self.root_url}: {error}") from error
 
-    @_said_by_name
+    @_by_name
     def put_file(self, path: Path, key: str | None = None) -> StoredFile:
         """Store one file, under `key` or under its digest.
 
@@ -151,7 +164,7 @@ class ArtifactStore:
             self._copy_in(path, self._folder / target, digest)
         return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
 
-    @_said_by_name
+    @_by_name
     def put_stream(self, chunks: Iterable[bytes], key: str, limit_bytes: int) -> StoredFile:
         """Store what `chunks` yields, without ever holding it in memory.
 
@@ -173,7 +186,7 @@ class ArtifactStore:
             raise
         return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
 
-    @_said_by_name
+    @_by_name
     def put_folder(self, folder: Path, key: str | None = None) -> StoredFolder:
         """Store a folder of plain files, under `key` or under its digest.
 
@@ -190,7 +203,7 @@ class ArtifactStore:
             self._copy_folder_in(folder, content, self._folder / target)
         return StoredFolder(f"{self.root_url}/{target}", content.digest, content.size_bytes, dict(content.files))
 
-    @_said_by_name
+    @_by_name
     def open(self, uri: str) -> BinaryIO:
         """Open a stored file for reading.
 
@@ -202,17 +215,17 @@ class ArtifactStore:
             raise ArtifactNotFound(f"no file at {uri}")
         return cast(BinaryIO, self._fs.open(path, "rb"))
 
-    @_said_by_name
+    @_by_name
     def exists(self, uri: str) -> bool:
         """Whether a file or folder lies at `uri`."""
         return self._kind(self._path(uri)) is not None
 
-    @_said_by_name
+    @_by_name
     def is_file(self, uri: str) -> bool:
         """Whether a file, not a folder, lies at `uri`."""
         return self._kind(self._path(uri)) == "file"
 
-    @_said_by_name
+    @_by_name
     def fetch_file(self, uri: str, destination: Path, digest: str | None = None) -> Path:
         """Copy a stored file to `destination`; checked against `digest` when given.
 
@@ -232,7 +245,7 @@ class ArtifactStore:
             temporary.unlink(missing_ok=True)
         return destination
 
-    @_said_by_name
+    @_by_name
     def fetch_folder(self, uri: str, destination: Path, digest: str | None = None) -> FolderContent:
         """Copy a stored folder to `destination`, which must not exist or be empty.
 
@@ -253,20 +266,20 @@ class ArtifactStore:
             raise DigestMismatch(f"{uri} has digest {content.digest}, recorded was {digest}")
         return content
 
-    @_said_by_name
+    @_by_name
     def delete(self, uri: str) -> None:
         """Remove a file or folder; nothing happens when there is none."""
         path = self._path(uri)
         if self._kind(path) is not None:
             self._fs.rm(path, recursive=True)
 
-    @_said_by_name
+    @_by_name
     def size_bytes(self, uri: str) -> int:
         """Bytes stored at `uri`, file or folder; 0 when there is nothing."""
         path = self._path(uri)
         return int(self._fs.du(path)) if self._kind(path) is not None else 0
 
-    @_said_by_name
+    @_by_name
     def modified_at(self, uri: str) -> datetime | None:
         """When the file was last stored; None when there is none."""
         path = self._path(uri)
@@ -398,13 +411,6 @@ def _safe_relative(key: str) -> PurePosixPath:
     if unsafe or len(key.encode()) > 900:
         raise ArtifactError(f"{key[:120]!r} is not a safe artifact key")
     return PurePosixPath(key)
-
-
-def _errors_of_s3() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """What s3fs raises for wrong and missing credentials, and what it passes on from its client."""
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
-
-    return (PermissionError, NoCredentialsError), (BotoCoreError,)
 
 
 def _modified_at(info: dict[str, Any]) -> datetime:

@@ -15,6 +15,7 @@ import fsspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from libs.registry.artifacts import said_by_name
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
 
 _BLOCK_BYTES = 1 << 20
@@ -39,11 +40,11 @@ class Upload(Protocol):
 
 def open_upload(root_url: str, key: str) -> Upload:
     """The upload whose content will lie at `root_url/key`."""
-    fs, root = fsspec.core.url_to_fs(root_url.rstrip("/"))
-    uri = f"{root_url.rstrip('/')}/{key}"
+    root_url = root_url.rstrip("/")
+    fs, root = fsspec.core.url_to_fs(root_url)
     if root_url.startswith("file://"):
-        return FolderUpload(uri, Path(root) / key)
-    return BucketUpload(uri, fs, f"{root}/{key}")
+        return FolderUpload(f"{root_url}/{key}", Path(root) / key)
+    return BucketUpload(root_url, key, fs, f"{root}/{key}")
 
 
 def _offset_conflict(found: int, offered: int) -> ConflictError:
@@ -151,14 +152,22 @@ def _abandon(part: Any) -> None:
 
 
 class BucketUpload:
-    """An upload into a bucket: an object a chunk. An interrupted chunk leaves nothing."""
+    """An upload into a bucket: an object a chunk. An interrupted chunk leaves nothing.
 
-    def __init__(self, uri: str, fs: Any, path: str) -> None:
-        self.uri = uri
+    Each method raises ArtifactError where the bucket fails.
+    """
+
+    def __init__(self, root_url: str, key: str, fs: Any, path: str) -> None:
+        self.uri = f"{root_url}/{key}"
+        self._root_url = root_url
         self._fs, self._path, self._parts = fs, path, f"{path}.parts"
 
     def offset(self) -> int:
         """Bytes in the unbroken row of parts from the start."""
+        with said_by_name(self._root_url):
+            return self._offset()
+
+    def _offset(self) -> int:
         parts = self._listed()
         if not parts and self._fs.exists(self._path):
             return int(self._fs.size(self._path))
@@ -183,7 +192,11 @@ class BucketUpload:
             ConflictError: the parts end elsewhere than at `offset`.
             TooLargeError: the whole would grow over the limit; the part is not kept.
         """
-        found = await run_in_threadpool(self.offset)
+        with said_by_name(self._root_url):
+            return await self._append(offset, chunks, limit_bytes)
+
+    async def _append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
+        found = await run_in_threadpool(self._offset)
         if found != offset:
             raise _offset_conflict(found, offset)
         part = await run_in_threadpool(self._fs.open, f"{self._parts}/{offset:020d}", "wb")
@@ -205,6 +218,10 @@ class BucketUpload:
         Raises:
             UnprocessableError: a part that is not the last is smaller than a bucket can join.
         """
+        with said_by_name(self._root_url):
+            return self._finish()
+
+    def _finish(self) -> int:
         parts = self._listed()
         if not parts:
             return int(self._fs.size(self._path))

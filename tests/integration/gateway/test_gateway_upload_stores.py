@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from libs.registry.artifacts import ArtifactStore
+from libs.registry.artifacts import ArtifactError, ArtifactStore
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
 from services.gateway.datasets.uploads import MIN_PART_BYTES, Upload, open_upload
 from services.gateway.errors import PROBLEMS
@@ -106,3 +106,10 @@ def test_a_full_disk_is_named() -> None:
     assert (full.status, full.problem_code) == (507, "disk_full")
     assert other.status == 503
     assert "secret" not in other.detail
+
+
+async def test_a_bucket_that_does_not_answer_is_no_error_of_ours(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_s3({"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}, monkeypatch)
+    with pytest.raises(ArtifactError, match="fails: Could not connect") as raised:
+        await open_upload(bucket, KEY).append(0, sent(b"abc"), LIMIT)
+    assert PROBLEMS[type(raised.value)](raised.value).status == 503
