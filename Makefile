@@ -4,6 +4,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
+# As in: make compose-test COMPOSE_TEST_ARGS="--profiles observability,s3"
+COMPOSE_TEST_ARGS ?=
+
 # Several tests share the cores; spinning threads would keep each other waiting.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
@@ -54,7 +57,7 @@ unit: $(STAMP)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 compose-test: $(STAMP) ## Docker: build, start, kill, scale, take down; needs an engine
-	$(BIN)/python -m tests.compose.run
+	$(BIN)/python -m tests.compose.run $(COMPOSE_TEST_ARGS)
 
 wheels: $(STAMP) ## Docker: the packages of the images, into docker/wheels, for PIP_NO_INDEX=1
 	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/gateway.txt

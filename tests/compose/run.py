@@ -2,7 +2,9 @@
 
 Builds the images, starts the core, runs a training by the command line, kills containers' processes in turn under a
 running job, scales the workers, stops them under a job, gives every service wrong input, and says what each step took.
-Needs a Docker engine with Compose v2. --no-build uses the images that are there, --keep leaves the stack running.
+Needs a Docker engine with Compose v2. --no-build uses the images that are there, --keep leaves the stack running,
+--profiles observability,s3 starts these too: artifacts then lie in the store of the profile, and Prometheus has to
+scrape every process.
 """
 
 import argparse
@@ -38,21 +40,23 @@ LONG_RUNNING = (
     "model-server",
     "recommender",
 )
+OF_PROFILES = {"observability": ("prometheus", "grafana"), "s3": ("s3",)}
 OURS = ("gateway", "relay", "worker-cpu", "model-server", "recommender")
 SETTINGS = {"model": "resnet8", "lr": 0.1}
 
 
 class Stack:
-    """One Compose project, its secrets in `folder`."""
+    """One Compose project with these profiles, its secrets in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, profiles: Sequence[str] = ()) -> None:
+        self.folder, self.profiles = folder, profiles
+        self.long_running = (*LONG_RUNNING, *(name for profile in profiles for name in OF_PROFILES[profile]))
         self.port = free_port()
         self.environment = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": "octavo-test",
             "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}:{Path(__file__).with_name('stack.yml')}",
-            "COMPOSE_PROFILES": "",
+            "COMPOSE_PROFILES": ",".join(profiles),
             "OCTAVO_SECRETS": str(folder / "secrets"),
             "OCTAVO_PORT": str(self.port),
             "OCTAVO_LEASE_S": "10",
@@ -60,6 +64,12 @@ class Stack:
             "OCTAVO_RING_AGAIN_S": "5",
             "WORKER_CPUS": str(min(4, os.cpu_count() or 1)),
         }
+        if "s3" in profiles:
+            self.environment |= {
+                "OCTAVO_EXTRAS": "s3",
+                "OCTAVO_ARTIFACTS_URL": "s3://octavo/artifacts",
+                "AWS_ENDPOINT_URL": "http://s3:8333",
+            }
         subprocess.run([ROOT / "docker" / "secrets.sh", folder / "secrets"], check=True, stdout=subprocess.DEVNULL)
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = (folder / "secrets" / "api_key").read_text().strip()
@@ -88,8 +98,9 @@ class Stack:
             else []
         )
 
-    def wait_healthy(self, services: Sequence[str] = LONG_RUNNING, timeout_s: float = 300.0) -> None:
-        """Until each container of each service is healthy."""
+    def wait_healthy(self, services: Sequence[str] = (), timeout_s: float = 300.0) -> None:
+        """Until each container of each service is healthy; of all services, if none is named."""
+        services = services or self.long_running
         until(lambda: all(map(self._is_healthy, services)), f"{', '.join(services)} healthy", timeout_s)
 
     def _is_healthy(self, service: str) -> bool:
@@ -161,7 +172,7 @@ def image_size(image: str) -> int:
 def is_confined(stack: Stack) -> None:
     """Every service of ours runs as user 10001 without capabilities on a read-only root, and only the gateway is
     published."""
-    for service in LONG_RUNNING:
+    for service in stack.long_running:
         for one in stack.containers(service):
             assert one["HostConfig"]["ReadonlyRootfs"], service
             assert one["HostConfig"]["CapDrop"] == ["ALL"], service
@@ -186,6 +197,39 @@ def readme_job(stack: Stack) -> None:
     stack.octavo("deploy", "digits-frskd")
     predicted = json.loads(stack.octavo("predict", "digits-frskd", "picture.png", "--json"))
     assert len(predicted[0]["predictions"][0]["label"]) == 1, predicted
+
+
+def scraped(stack: Stack) -> None:
+    """Prometheus finds each process of ours by the networks that Compose made, and reads every rule."""
+
+    def asked(path: str) -> dict[str, Any]:
+        url = f"http://127.0.0.1:9090/api/v1/{path}"
+        said = stack.compose("exec", "--no-TTY", "prometheus", "wget", "-q", "-O-", url).stdout
+        return json.loads(said)["data"]
+
+    def all_up() -> bool:
+        targets = asked("targets?state=active")["activeTargets"]
+        up = sorted(one["labels"]["job"] for one in targets if one["health"] == "up")
+        return up == ["gateway", "model-server", "recommender", "relay", "worker", "worker"]
+
+    until(all_up, "every target is up", 120.0)
+
+    def all_evaluated() -> bool:
+        return all(rule["health"] == "ok" for group in asked("rules")["groups"] for rule in group["rules"])
+
+    until(all_evaluated, "every rule is evaluated", 60.0)
+    assert asked("rules")["groups"]
+
+
+def in_the_bucket(stack: Stack) -> None:
+    """What the job left lies in the profile's store and not in the volume; who has other keys does not start."""
+    volume = stack.compose("exec", "--no-TTY", "gateway", "find", "/artifacts", "-type", "f").stdout
+    assert not volume.strip(), volume
+    code = "import fsspec; print(len(fsspec.filesystem('s3').find('octavo/artifacts')))"
+    assert int(stack.compose("exec", "--no-TTY", "gateway", "python", "-c", code).stdout) > 0
+    for service in ("gateway", "worker-cpu"):
+        wrong = ("--env", "AWS_ACCESS_KEY_ID=nobody", "--env", "AWS_SECRET_ACCESS_KEY=nothing")
+        one_line(stack.refused(service, *wrong), "the artifact store s3://octavo/artifacts refuses: ")
 
 
 def submit(octavo: Octavo, epochs: int, name: str) -> str:
@@ -324,11 +368,19 @@ def run(stack: Stack, *, build: bool, keep: bool) -> None:
         with step("the stack is healthy"):
             stack.compose("up", "--detach", "--no-build")
             stack.wait_healthy()
+            if "s3" in stack.profiles:
+                until(lambda: stack.containers("s3-bucket")[0]["State"]["Status"] == "exited", "the bucket is made")
         with step("each container is confined, and only the gateway is published"):
             is_confined(stack)
         assert httpx2.get(f"{stack.url}/readyz").status_code == 200
         with step("the README's job: upload, train, deploy, predict"):
             readme_job(stack)
+        if "s3" in stack.profiles:
+            with step("artifacts lie in the bucket, and wrong keys are said"):
+                in_the_bucket(stack)
+        if "observability" in stack.profiles:
+            with step("Prometheus scrapes every process"):
+                scraped(stack)
         with Octavo(stack.url, stack.key) as octavo:
             with step("kills in turn; nothing is lost"):
                 kills(stack, octavo)
@@ -353,10 +405,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-build", action="store_true")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--profiles", default="", help="observability, s3 or both, joined by a comma")
     options = parser.parse_args()
+    profiles = [name for name in options.profiles.split(",") if name]
+    if unknown := set(profiles) - OF_PROFILES.keys():
+        parser.error(f"--profiles: {', '.join(sorted(unknown))}; there are {', '.join(OF_PROFILES)}")
     folder = Path(tempfile.mkdtemp(prefix="octavo-compose-"))
     with step("all of it"):
-        run(Stack(folder), build=not options.no_build, keep=options.keep)
+        run(Stack(folder, profiles), build=not options.no_build, keep=options.keep)
     if options.keep:
         print(f"The stack runs; its secrets are in {folder}/secrets.")
     else:
