@@ -56,9 +56,9 @@ def test_what_its_services_import_is_pinned(image: str, graph: grimp.ImportGraph
 
 
 def _imported(graph: grimp.ImportGraph, image: str) -> set[str]:
-    """Distributions; not opentelemetry's, which are many and asked for by an extra of their own."""
+    """Distributions; not what comes with an extra of its own, `traces` or `s3`, and is imported when that is there."""
     known = packages_distributions()
-    return {_name(known[module][0]) for module in _outside(graph, OF_IMAGES[image]) - {"opentelemetry"}}
+    return {_name(known[module][0]) for module in _outside(graph, OF_IMAGES[image]) - {"opentelemetry", "botocore"}}
 
 
 def _outside(graph: grimp.ImportGraph, roots: tuple[str, ...]) -> set[str]:
