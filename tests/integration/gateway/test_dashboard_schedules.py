@@ -112,7 +112,7 @@ def test_a_schedule_is_changed_by_its_form(browser: Browser, client: TestClient,
     wrong = browser.submit(address, {**sent, "schedule/cron": "often", "config/epochs": "0"})
     assert (wrong.status_code, 'id="schedule-cron-error"' in wrong.text) == (422, True)
     wrong = browser.submit(address, {**sent, "schedule/every_s": "3600", "config/lr": HOSTILE})
-    assert "either `cron` or `every_s`" in wrong.text
+    assert "either <code>cron</code> or <code>every_s</code>" in wrong.text
     wrong = browser.submit(address, {**sent, "config/epochs": "0", "datasets/train": "gone"})
     assert re.search(
         'id="config-epochs" name="config/epochs" value="0".*id="config-epochs-error"', wrong.text, re.DOTALL

@@ -4,6 +4,7 @@ window.octavoCharts = (() => {
   const most = 6;
   const first = ["loss", "accuracy", "ndcg@10", "hr@10", "nll"];
   const height = 180;
+  const whole = Array.from({ length: 48 }, (_, place) => [1, 2, 5][place % 3] * 10 ** Math.floor(place / 3)); // there is no half step
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const number = (text) => (typeof text === "number" ? text : null); // NaN and infinities come as words: a gap
@@ -88,7 +89,7 @@ window.octavoCharts = (() => {
         width: this.plot.clientWidth || 400,
         height,
         scales: { x: { time: false } },
-        axes: [{ ...axis }, { ...axis, size: 62, values: (_, ticks) => ticks.map(short) }],
+        axes: [{ ...axis, incrs: whole }, { ...axis, size: 62, values: (_, ticks) => ticks.map(short) }],
         series: [{ label: this.axis, value: (_, value) => (value == null ? "–" : String(value)) }, ...series],
         cursor: { points: { size: 7 } },
       };
