@@ -33,6 +33,7 @@ _HINTS = {
     "version_not_found": "`octavo models versions NAME` lists them.",
     "unauthorized": "Set OCTAVO_API_KEY to a valid key; the local stack's is found by itself.",
     "forbidden": "Use a key with that scope; `octavo keys create` makes one.",
+    "classes_differ": "`--tune-teacher MODEL` adapts it to them first; `--set kd_weight=0` takes its features alone.",
     "database_unavailable": "`octavo status` and `octavo logs postgres` tell more.",
 }
 _SHOWN_PROBLEMS = 20
@@ -113,6 +114,14 @@ def _job_hint(error: errors.JobFailedError) -> str:
     return f"`octavo jobs logs {job}` has more; `octavo jobs retry {job}` goes on from its last checkpoint."
 
 
+def _option_of_teacher(steps: list[str]) -> str:
+    if steps[0] == "init":
+        return "--tune-teacher"
+    if steps == ["train", "model"]:
+        return "--train-teacher"
+    return f"--teacher-set {'.'.join(steps[1:])}" if len(steps) > 1 else "teacher"
+
+
 def option_of(field: errors.FieldProblem) -> str:
     """How the field is called at the command line: `/config/lr` is `--set lr`."""
     steps = field.pointer.strip("/").split("/")
@@ -122,4 +131,8 @@ def option_of(field: errors.FieldProblem) -> str:
         return "--dataset" if steps[1] in ("train", "data") else f"--dataset {steps[1]}=…"
     if steps[0] == "models" and len(steps) > 1:
         return f"--model {steps[1]}=…"
+    if steps[0] == "teacher" and len(steps) > 1:
+        return _option_of_teacher(steps[1:])
+    if steps[0] == "compare" and len(steps) > 1:
+        return "--seeds" if steps[1] == "seeds" else "--compare-with"
     return ".".join(steps) if steps[0] else field.location

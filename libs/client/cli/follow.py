@@ -233,7 +233,8 @@ def line_of(event: Event) -> str:
         return f"{data.get('to', '')}{reason}"
     if event.kind == "log":
         level = str(data.get("level", "info"))
-        return f"{'' if level == 'info' else level + ': '}{data.get('message', '')}"
+        fields = "".join(f"  {name}={_in_line(value)}" for name, value in (data.get("fields") or {}).items())
+        return f"{'' if level == 'info' else level + ': '}{data.get('message', '')}{fields}"
     if event.kind == "checkpoint":
         return f"checkpoint at step {data.get('step')}"
     if event.kind in ("model", "dataset"):
@@ -241,6 +242,11 @@ def line_of(event: Event) -> str:
         reason = f" ({data['status_reason']})" if data.get("status_reason") else ""
         return f"{event.kind} {name}@{version} is {data.get('status')}{reason}".replace(" @", " version ")
     return ""
+
+
+def _in_line(value: Any) -> str:
+    """A field of a log line."""
+    return f"[{', '.join(map(figure, value))}]" if isinstance(value, list) else figure(value)
 
 
 def described(event: Event) -> str:

@@ -140,6 +140,12 @@ def test_exit_codes(error: errors.OctavoError, code: int, capsys: pytest.Capture
         ("/datasets/source", "--dataset source=…"),
         ("/models/init", "--model init=…"),
         ("/seed", "seed"),
+        ("/teacher", "teacher"),
+        ("/teacher/init", "--tune-teacher"),
+        ("/teacher/train/model", "--train-teacher"),
+        ("/teacher/finetune/model", "--teacher-set model"),
+        ("/compare/baselines/1", "--compare-with"),
+        ("/compare/seeds", "--seeds"),
         ("", "body"),
     ],
 )

@@ -17,6 +17,10 @@ def event(kind: str, **data: object) -> Event:
         (event("status", to="failed", reason="disk full"), "failed: disk full"),
         (event("log", level="info", message="hello [b]"), "hello [b]"),
         (event("log", level="warning", message="hot"), "warning: hot"),
+        (
+            event("log", level="info", message="terms", fields={"beta": 0.123456, "taps": ["a: 1x2x2", "b"], "n": 3}),
+            "terms  beta=0.1235  taps=[a: 1x2x2, b]  n=3",
+        ),
         (event("checkpoint", step=40), "checkpoint at step 40"),
         (event("model", name="cats", version=2, status="ready"), "model cats@2 is ready"),
         (
