@@ -13,6 +13,24 @@ Path = tuple[str, ...]
 _COLOURS = {1: "grey", 3: "coloured"}
 
 
+def check_labels(session: Session, project_id: UUID, spec: JobSpec) -> None:
+    """Refuse pictures that no classifier can be trained on: without labels, or all of one class.
+
+    Args:
+        spec: pinned.
+
+    Raises:
+        RequestRefused: there are fewer than two classes.
+    """
+    if not isinstance(spec.config, ImageTrainingConfig) or "datasets/train" not in spec.digests:
+        return
+    classes = datasets.manifest_of(session, project_id, spec.datasets["train"])["classes"]
+    if len(classes) < 2:
+        has = f"are all of the class {classes[0]!r}" if classes else "have no labels"
+        message = f"The pictures {has}: a classifier is trained on at least 2 classes."
+        raise RequestRefused([Fault(("datasets", "train"), message)])
+
+
 def check_start(session: Session, project_id: UUID, spec: JobSpec) -> None:
     """Refuse weights to start from that are of another network than the config's, or read other pictures.
 

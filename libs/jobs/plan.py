@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from libs.jobs.dependencies import MODELS, RUNS
 from libs.jobs.errors import Fault, RequestRefused
-from libs.jobs.fit import check_colours, check_start
+from libs.jobs.fit import check_colours, check_labels, check_start
 from libs.jobs.references import Upcoming, pin, roles_of
 from libs.jobs.spec import JobSpec
 from libs.jobs.teacher import TeacherPlan
@@ -66,6 +66,7 @@ def _planned_one(
         message = "An estimate reads a teacher that exists; what training one costs is an estimate of `supervised`."
         raise RequestRefused([Fault(("teacher",), message)], "invalid_request")
     pinned = _pin(session, project_id, spec, upcoming)
+    check_labels(session, project_id, pinned)
     check_start(session, project_id, pinned)
     made = (teacher or _teacher(session, project_id, spec, pinned, upcoming)) if pinned.teacher is not None else None
     named = ("teacher",) if spec.teacher is not None else ("models", "teacher")
@@ -125,6 +126,7 @@ def _teacher(session: Session, project_id: UUID, spec: JobSpec, pinned: JobSpec,
     }
     try:
         job = pin(session, project_id, job, upcoming)
+        check_labels(session, project_id, job)
         check_start(session, project_id, job)
     except RequestRefused as refused:
         raise _moved(refused, places) from None

@@ -35,8 +35,8 @@ FRSKD = {"method": "frskd", "datasets": {"train": "pets"}, "compare": {"seeds": 
 
 @pytest.fixture(autouse=True)
 def _registry(db: Session) -> None:
-    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out), `photos` (coloured), `clicks`;
-    the model `vet`.
+    """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out), `photos` (coloured), `clicks`,
+    `snaps` (without labels); the model `vet`.
     """
     add_dataset(db, "pets")
     birds = MANIFEST.model_copy(update={"classes": ["owl", "tit", "wren"]})
@@ -44,6 +44,7 @@ def _registry(db: Session) -> None:
     add_dataset(db, "rows", manifest=MANIFEST.model_copy(update={"splits": {"train": MANIFEST.splits["train"]}}))
     add_dataset(db, "photos", manifest=MANIFEST.model_copy(update={"channels": 3}))
     add_dataset(db, "clicks", manifest=EVENTS_MANIFEST)
+    add_dataset(db, "snaps", manifest=MANIFEST.model_copy(update={"classes": []}))
     add_version(db, "vet", bundle=bundle(labels=["cat", "dog"]))
     db.commit()
 
@@ -447,6 +448,9 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**AFD, "teacher": "nobody"}, ("teacher",), "no model 'nobody'"),
     ({**AFD, "datasets": BIRDS, "teacher": "vet"}, ("teacher",), r"2 classes \(cat, dog\).* 3 classes \(owl"),
     ({**TRAINED, "teacher": {"train": {"dataset": "birds"}}}, ("teacher",), "3 classes.* 2 classes"),
+    ({**AFD, "datasets": {"train": "snaps"}, "teacher": "vet"}, ("datasets", "train"), "have no labels: a classifier"),
+    ({**TRAINED, "teacher": {"train": {"dataset": "snaps"}}}, ("teacher", "train", "dataset"), "have no labels"),
+    ({**FRSKD, "datasets": {"train": "snaps"}}, ("datasets", "train"), "have no labels"),
     ({**TRAINED, "teacher": {"train": {"dataset": "bats"}}}, ("teacher", "train", "dataset"), "no data set 'bats'"),
     ({**TRAINED, "teacher": {"init": "nobody"}}, ("teacher", "init"), "no model 'nobody'"),
     (
