@@ -1,22 +1,23 @@
 """Cost of AFD: the loss alone and a whole step against the public formulation, a step against one of soft labels.
 
 WRN-40-2 teaches WRN-16-2, every block linked (18 x 6), 32x32 pictures, batch 64, 100 classes, one CPU thread. CPU
-(process) time of forward and backward, median of interleaved rounds; wall time beside. Peak memory of either step in a
-process of its own. Run:
+(process) time of forward and backward, median of interleaved rounds; wall time beside. Peak memory is of what a step
+makes. Run:
 
     python -m benchmarks.distillation.afd_step --rounds 9 --out benchmarks/results/afd_step.json
 """
 
 import argparse
 import json
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.distillation.public import PublicAFD, public_features
 from benchmarks.interleaved import Goal, measure, report, training_step
@@ -45,7 +46,6 @@ RATIOS = {
     "memory format, full step: ours NCHW / channels_last": ("step ours NCHW", "step ours channels_last"),
     "AFD step / KD step, NCHW": ("step ours NCHW", "step KD NCHW"),
 }
-MEMORY_STEPS = 4
 
 
 def teacher() -> Teacher:
@@ -124,26 +124,20 @@ def contestants() -> dict[str, Callable[[], Tensor]]:
     return steps
 
 
-def peak_bytes(beta: float) -> int:
-    """What a process grows by at most, from before the networks are built, over some steps of its own."""
-    program = f"from benchmarks.distillation.afd_step import print_peak; print_peak({beta})"
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return int(finished.stdout)
+def peak_bytes(step: Callable[[], Tensor]) -> int:
+    """What the tensors that a step makes take at most, by torch's own record of them.
 
-
-def print_peak(beta: float) -> None:
-    torch.set_num_threads(1)
-    torch.randn(64, 64) @ torch.randn(64, 64)
-    before = _status("VmRSS")
-    step = our_step(torch.channels_last, beta)
-    for _ in range(MEMORY_STEPS):
+    What a process grows by depends on the allocator as well, by a quarter from one process to the next.
+    """
+    step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
-    print(_status("VmHWM") - before)
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        recorded.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    changes = sorted((one["ts"], one["args"]["Bytes"]) for one in events if one["name"] == "[memory]")
+    return max(accumulate(changed for _, changed in changes))
 
 
 def main() -> None:
@@ -152,7 +146,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    memory = {"KD": peak_bytes(0), "AFD": peak_bytes(200)}
+    steps = {"KD": 0.0, "AFD": 200.0}
+    memory = {name: peak_bytes(our_step(torch.channels_last, beta)) for name, beta in steps.items()}
     setting = {"teacher": TEACHER, "student": STUDENT, "side": SIDE, "batch": BATCH, "threads": 1}
     timings = measure(contestants(), options.rounds)
     results = report(timings, {**setting, "rounds": options.rounds}, GOALS, RATIOS, memory, MEMORY_GOALS)
