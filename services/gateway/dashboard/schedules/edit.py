@@ -52,10 +52,11 @@ def page(
         ScheduleNotFound: there is none of this name.
     """
     schedule = service.detail(session, caller.project_id, name)
-    texts = _texts_of(schedule)
-    if typed is not None:
-        _, texts = new.read_form(schedule.job["method"], typed, named=False)
-    form = _form(session, caller, schedule, Given(texts, problems))
+    if typed is None:
+        given = Given(_texts_of(schedule))
+    else:
+        given = Given(new.read_form(schedule.job["method"], typed, named=False)[1], problems)
+    form = _form(session, caller, schedule, given)
     return Editing(schedule, form, _seen(schedule), keeps_validation=_NOT_SHOWN in (schedule.dataset or {}))
 
 

@@ -87,13 +87,14 @@ def try_page(session: Session, caller: Caller, deployment: str, other: str) -> T
         deployment, other = other, ""
     listed = service.listing(session, caller.project_id, None, _LISTED).items
     there = [one for one in listed if _is_there(one)]
-    first, second = (_named(session, caller.project_id, text) for text in (deployment, other))
+    by_name = {one.name: one for one in listed}
+    first, second = (_named(session, caller.project_id, by_name, text) for text in (deployment, other))
     if not deployment:
         first = _asked(next((one for one in there if one.loaded_version is not None), there[0] if there else None))
     if second.task is not None and first.task not in (None, second.task):
         problem = f"it answers no such questions as {first.reference} does."
         second = Named(second.reference, problem=problem)
-    if first.found is not None and second.found is not None and first.found.id == second.found.id:
+    if second.reference == first.reference or (second.found is not None and second.found == first.found):
         second = Named("")
     chosen, beside = first.found, second.found
     missing = [one for one in (first, second) if one.reference and one.found is None]
@@ -123,14 +124,14 @@ def _asked(deployment: Deployment | None) -> Named:
     return Named("") if deployment is None else Named(deployment.name, deployment, task=deployment.task)
 
 
-def _named(session: Session, project_id: UUID, text: str) -> Named:
+def _named(session: Session, project_id: UUID, listed: Mapping[str, Deployment], text: str) -> Named:
     """What a text names, however old it is."""
     if not text:
         return Named("")
     try:
         if "@" in text:
             return _version(session, project_id, text)
-        found = service.detail(session, project_id, text)
+        found = listed.get(text) or service.detail(session, project_id, text)
     except DeploymentNotFound:
         return Named(text, problem="there is no deployment of this name.")
     except RegistryError as error:
@@ -144,8 +145,8 @@ def _version(session: Session, project_id: UUID, text: str) -> Named:
     version = models.resolve(session, project_id, text, ready=False)
     reference = f"{parse_reference(text).name}@{version.version}"
     found = service.serving(session, project_id, version.id)
-    if found is None:
-        models.resolve(session, project_id, reference)  # what is not ready cannot be served
+    if found is None and version.status != "ready":
+        models.resolve(session, project_id, reference)  # which says why it cannot be served
     return Named(reference, found, task=version.task)
 
 
