@@ -47,6 +47,8 @@ NAVIGATION = (
     ("/keys", "Keys"),
     ("/docs", "API docs"),
 )
+_SECTIONS = {"/new-dataset": "/datasets", "/new-schedule": "/schedules"}
+"""Pages that belong to another one of the navigation than their address says: names of data sets may be any word."""
 
 
 @cache
@@ -95,10 +97,10 @@ def compile_all() -> None:
 
 
 def render(request: Request, template: str, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """A page or a part of one. Templates always have `visitor` (None before the login) and `path`."""
+    """A page or a part of one. Templates always have `visitor` (None before the login) and `section`."""
     given = {
         "visitor": getattr(request.state, "visitor", None),
-        "path": request.url.path,
+        "section": _SECTIONS.get(request.url.path, request.url.path),
         "request_id": current_request_id(),
     }
     text = _templates.get_template(template).render({**given, **context})

@@ -41,6 +41,16 @@ def test_empty_pages_say_what_to_do_next(browser: Browser):
         assert words in browser.get(path).text
 
 
+def test_each_page_says_where_in_the_navigation_it_is(browser: Browser):
+    for path, section in (
+        ("/", "/"),
+        ("/new-dataset", "/datasets"),
+        ("/new-schedule", "/schedules"),
+        ("/keys", "/keys"),
+    ):
+        assert re.findall(r'<a href="([^"]+)" aria-current="page"', browser.get(path).text) == [section]
+
+
 def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, digits: str):
     with transaction(engine) as session:
         add_dataset(session, "films", manifest=EVENTS_MANIFEST)
