@@ -28,7 +28,7 @@ COPY services/ services/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
     /opt/octavo/bin/pip install --quiet --no-deps . && /opt/octavo/bin/pip uninstall --quiet --yes pip setuptools
 COPY docker/slim.sh /usr/local/bin/slim.sh
-RUN slim.sh /opt/octavo && cd / && /opt/octavo/bin/python -B -c "import services.gateway.app, services.gateway.prepare, services.worker.relay"
+RUN slim.sh /opt/octavo && cd / && /opt/octavo/bin/python -B -c "import services.gateway.app, services.gateway.prepare, services.worker.relay, kombu.transport.redis"
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 10001 octavo \
