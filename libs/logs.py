@@ -41,7 +41,7 @@ def configure_logs(service: str, others: int = logging.INFO) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # RequestContext writes the access log
-    for name in ("httpx2", "httpcore2"):
+    for name in ("httpx2", "httpcore2", "botocore", "aiobotocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

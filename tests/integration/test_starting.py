@@ -14,6 +14,7 @@ from libs.database.tables import ApiKey
 from libs.settings import WrongSettings
 from libs.web.auth import Scope, digest_of, make_key
 from services.gateway.prepare import adopt
+from tests.support.s3 import s3_server
 
 SERVICES = ("gateway", "gateway.prepare", "worker", "worker.relay", "model_server", "recommender")
 
@@ -60,15 +61,18 @@ def test_a_wrong_setting_and_a_taken_port_end_the_gateway(environment: dict[str,
         assert "Traceback" not in said
 
 
-def test_an_artifact_store_that_refuses_ends_gateway_and_worker(environment: dict[str, str]) -> None:
-    nobody = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
-    nobody |= {"OCTAVO_ARTIFACTS_URL": "s3://octavo/x", "AWS_EC2_METADATA_DISABLED": "true"}
-    processes = {service: begin(service, nobody) for service in ("gateway", "worker")}
-    for service, process in processes.items():
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 1
-        why = "the artifact store s3://octavo/x refuses: Unable to locate credentials"
-        assert said == f"octavo {service} does not start: {why}\n"
+def test_an_artifact_store_that_refuses_ends_gateway_and_worker(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # it knows nobody
+    with s3_server() as s3:
+        environment |= {**s3, "OCTAVO_ARTIFACTS_URL": "s3://octavo/x"}
+        processes = {service: begin(service, environment) for service in ("gateway", "worker")}
+        answers = {service: process.communicate(timeout=120)[0] for service, process in processes.items()}
+    assert [process.returncode for process in processes.values()] == [1, 1]
+    for service, said in answers.items():
+        assert said.startswith(f"octavo {service} does not start: the artifact store s3://octavo/x refuses: "), said
+        assert len(said.splitlines()) == 1, said
 
 
 def test_a_key_made_elsewhere_is_adopted_once(engine: Engine, tmp_path: Path) -> None:
