@@ -82,6 +82,9 @@ def test_an_image_is_pinned_unprivileged_and_checked(file: Path):
     assert re.search(r'^CMD \["python", "-m", "services\.', last, re.MULTILINE)
     assert "--require-hashes" in text
     assert ("torch.txt" in text) == (file.name == "worker.Dockerfile")
+    let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    assert {source.rstrip("/") for sources in copied for source in sources.split()} <= set(let_in)
 
 
 def test_boards_ask_the_provisioned_source():
