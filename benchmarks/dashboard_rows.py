@@ -127,7 +127,7 @@ def _job(job_id: UUID, name: str, status: str, spec: Row, place: int, events: in
     return {
         "id": job_id, "project_id": DEFAULT_PROJECT_ID, "created_at": made, "name": name, "method": "frskd",
         "spec": spec, "status": status, "queue": "cpu", "priority": 0, "epoch": 1, "attempts_used": 1,
-        "max_attempts": 3, "started_at": None if status == "queued" else made,
+        "max_attempts": 3, "queued_at": made, "started_at": None if status == "queued" else made,
         "finished_at": made + timedelta(minutes=3) if ended else None, "progress": 1.0 if ended else 0.5,
         "progress_note": "epoch 3", "last_event_seq": events,
         "lease_expires_at": _NOW + timedelta(days=1) if status == "running" else None,

@@ -103,7 +103,7 @@ def queue_figures(session: Session, lease_s: float, queues: Sequence[str]) -> Qu
             case "jobs":
                 figures.jobs[status, queue] = int(value)
             case "oldest":
-                figures.oldest_queued_s[queue] = max(0.0, float(value))
+                figures.oldest_queued_s[queue] = max(0.0, float(value or 0.0))  # a gateway of before wrote no time
             case "workers" | "slots":
                 getattr(figures, what)[queue] = int(value)
             case "overdue_leases" | "outbox" | "silent_workers":

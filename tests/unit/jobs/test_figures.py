@@ -59,6 +59,13 @@ def test_every_figure(db: Session):
     assert 100 <= found.heartbeat_oldest_s < 500
 
 
+def test_a_job_that_a_gateway_of_before_queued_has_no_age(db: Session):
+    job = submitted(db)
+    db.execute(update(Job).where(Job.id == job.id).values(queued_at=None))
+    db.commit()
+    assert queue_figures(db, LEASE_S, QUEUES).oldest_queued_s == {"cpu": 0.0}
+
+
 def test_a_long_queue_hides_no_other(db: Session, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "MOST_ROWS", 2)
     for queue in ("cpu", "cpu", "cpu", "gpu"):
