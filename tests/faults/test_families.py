@@ -24,11 +24,12 @@ def test_killed_workers_and_a_relay_lose_no_run_and_double_none(octavo: Platform
         whole = accept(session, DEFAULT_PROJECT_ID, parse_spec(COMPARISON)).id
         runs = [other.id for other, _ in needed(session, whole)]
     octavo.start_relay()
-    octavo.start_scripted_worker()
+    together = {"OCTAVO_WORKER_SLOTS": "4"}  # which of the runs comes first is not said
+    octavo.start_scripted_worker(**together)
     octavo.allow(2)
     octavo.wait_for_step(runs[0], 2)
     octavo.kill("worker")  # during a run
-    octavo.start_scripted_worker("worker-2", OCTAVO_WORKER_SLOTS="4")  # whichever run is rung for first
+    octavo.start_scripted_worker("worker-2", **together)
     until(lambda: octavo.job(runs[0]).epoch == 2, "another worker goes on")
     octavo.kill("relay")  # so that nobody rings for the comparison when its last run has ended
     octavo.allow(4)
