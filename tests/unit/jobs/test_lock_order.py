@@ -72,32 +72,26 @@ def cancel_and_retry(db: Session) -> Meeting:
 
 
 def retry_of_all_and_of_one(db: Session) -> Meeting:
-    whole, found = all_cancelled(db)
-    return Meeting(
-        found["supervised/1"],
-        lambda session: retry(session, DEFAULT_PROJECT_ID, whole),
-        lambda session: retry(session, DEFAULT_PROJECT_ID, found["kd/1"]),
-        ("done", "done"),
-    )
+    return retry_beside(db, lambda session, _, one: retry(session, DEFAULT_PROJECT_ID, one), ("done", "done"))
 
 
 def retry_and_delete(db: Session) -> Meeting:
-    whole, found = all_cancelled(db)
-    return Meeting(
-        found["supervised/1"],
-        lambda session: retry(session, DEFAULT_PROJECT_ID, whole),
-        lambda session: delete_job(session, DEFAULT_PROJECT_ID, whole),
-        ("done", "done"),
-    )
+    return retry_beside(db, lambda session, whole, _: delete_job(session, DEFAULT_PROJECT_ID, whole), ("done", "done"))
 
 
 def retry_and_forget(db: Session) -> Meeting:
+    """Runs that the retry had not come to are gone."""
+    return retry_beside(db, lambda session, *_: delete_ended(session, older_than_s=0), ("DependencyNotFound", "done"))
+
+
+def retry_beside(db: Session, other: Callable[[Session, UUID, UUID], object], came_out: tuple[str, str]) -> Meeting:
+    """A cancelled comparison is retried while `other` is done with it, or with one of its runs."""
     whole, found = all_cancelled(db)
     return Meeting(
         found["supervised/1"],
         lambda session: retry(session, DEFAULT_PROJECT_ID, whole),
-        lambda session: delete_ended(session, older_than_s=0),
-        ("DependencyNotFound", "done"),  # runs that the retry had not come to are gone
+        lambda session: other(session, whole, found["kd/1"]),
+        came_out,
     )
 
 
