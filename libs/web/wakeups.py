@@ -97,7 +97,7 @@ class PostgresListener:
         Raises:
             psycopg.OperationalError: the connection is lost.
         """
-        loop, pgconn = asyncio.get_running_loop(), connection.pgconn
+        loop, pgconn, descriptor = asyncio.get_running_loop(), connection.pgconn, connection.fileno()
         lost = loop.create_future()
 
         def read() -> None:
@@ -106,12 +106,14 @@ class PostgresListener:
                 while (notification := pgconn.notifies()) is not None:
                     self._wakeups.wake(notification.extra.decode())
             except psycopg.OperationalError as error:
-                if not lost.done():
-                    lost.set_exception(error)
+                # At once: libpq has closed it, and the next socket gets its number and would wait for this reader.
+                loop.remove_reader(descriptor)
+                lost.set_exception(error)
 
-        loop.add_reader(pgconn.socket, read)
+        loop.add_reader(descriptor, read)
         try:
             read()  # what came with the answer to LISTEN
             await lost
-        finally:
-            loop.remove_reader(pgconn.socket)
+        except asyncio.CancelledError:
+            loop.remove_reader(descriptor)
+            raise
