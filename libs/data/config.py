@@ -58,6 +58,9 @@ class EventOptions(BaseModel):
             raise ValueError("validate_from and test_from belong to the split by-time")
         if self.validate_from is not None and self.test_from is not None and self.test_from < self.validate_from:
             raise ValueError("test_from comes before validate_from")
+        columns = [self.user_column, self.item_column, self.time_column, self.type_column]
+        if twice := {column for column in columns if column is not None and columns.count(column) > 1}:
+            raise ValueError(f"the column {sorted(twice)[0]!r} is named twice; user, item, time and type are apart")
         return self
 
 

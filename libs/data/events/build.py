@@ -17,7 +17,7 @@ from libs.data.events.compact import Layout, copy_alive, layout_of
 from libs.data.events.delimited import Tick
 from libs.data.events.filters import Flags, duplicates, keep_core, keep_newest, repeats
 from libs.data.events.sorting import SortedEvents, scratch_array, sort_events
-from libs.data.events.splits import by_time, by_user, leave_last_out
+from libs.data.events.splits import by_time, by_user, leave_last_out, value_at
 from libs.data.events.spool import Spool
 from libs.data.events.store import EventStore, Items, Longs, open_events
 from libs.data.events.times import micros, moment
@@ -145,9 +145,8 @@ def _split_of(config: ValidationConfig, offsets: Longs, times: Longs) -> EventSp
 
 def _moments(times: Longs, shares: tuple[float, float]) -> list[int]:
     """Times before which these shares of the events lie."""
-    places = [min(int(share * len(times)), len(times) - 1) for share in shares]
-    ordered = np.partition(times, places)
-    return [int(ordered[place]) for place in places]
+    places = [int(share * len(times)) for share in shares]
+    return [value_at(times, place) if place < len(times) else int(times.max()) + 1 for place in places]
 
 
 def _ends(split: EventSplit, offsets: Longs, times: Longs) -> Longs:

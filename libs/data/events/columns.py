@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from libs.data.config import EventOptions
+from libs.data.errors import DataError
 
 Role = Literal["user", "item", "time", "type"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -29,7 +30,13 @@ USUAL_NAMES: Mapping[Role, Sequence[str]] = {
 
 
 def assign_roles(names: Sequence[str], options: EventOptions) -> dict[Role, str]:
-    """Role → name of the column, as far as there is one: as the options say, else by its usual names."""
+    """Role → name of the column, as far as there is one: as the options say, else by its usual names.
+
+    What the options name is no other role's by its usual names: `item_column=event` leaves no type.
+
+    Raises:
+        DataError: the options name one column for two roles.
+    """
     plain = {_plain(name): name for name in reversed(names)}
     wanted: dict[Role, str | None] = {
         "user": options.user_column,
@@ -38,16 +45,24 @@ def assign_roles(names: Sequence[str], options: EventOptions) -> dict[Role, str]
         "type": options.type_column,
     }
     found: dict[Role, str] = {}
+    for role, chosen in wanted.items():
+        if chosen is not None and (chosen in names or _plain(chosen) in plain):
+            found[role] = chosen if chosen in names else plain[_plain(chosen)]
+    _check_apart(found)
+    free = {name: column for name, column in plain.items() if column not in found.values()}
     for role in ROLES:
-        chosen = wanted[role]
-        if chosen is not None:
-            if chosen in names or _plain(chosen) in plain:
-                found[role] = chosen if chosen in names else plain[_plain(chosen)]
-            continue
-        usual = next((plain[name] for name in USUAL_NAMES[role] if name in plain), None)
-        if usual is not None:
+        usual = next((free[name] for name in USUAL_NAMES[role] if name in free), None)
+        if wanted[role] is None and usual is not None:
             found[role] = usual
-    return found
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def _check_apart(roles: Mapping[Role, str]) -> None:
+    for role, column in roles.items():
+        if other := next((one for one in roles if one != role and roles[one] == column), None):
+            raise DataError(
+                f"The column {column!r} is named as {role}_column and as {other}_column; an event needs two columns."
+            )
 
 
 def missing_roles(roles: Mapping[Role, str]) -> list[Role]:

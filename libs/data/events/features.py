@@ -7,12 +7,14 @@ from typing import Any, Literal
 import polars as pl
 
 from libs.data.errors import DataError
-from libs.data.events.reading import Table
+from libs.data.events.reading import Table, check_readable, text_of
 from libs.data.manifest import ItemFeature
 from libs.data.validation.problems import Problems
 from libs.data.validation.watch import Watch
 
-RESERVED = ("index", "id", "training_count")
+_ROW = "\0row"
+"""Of the file, from 0; no column of a text file is called so."""
+RESERVED = ("index", "id", "training_count", _ROW)
 _MOST_FEATURES = 64
 _MOST_CATEGORIES = 10_000
 _LONGEST_CATEGORY = 64
@@ -46,37 +48,23 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
         watch: progress and stop.
 
     Raises:
-        DataError: no rows, too many columns, a reserved name, a nested column, or more than 2 GB of text.
+        DataError: no rows, too many columns, a reserved name, a column of lists or the like, or more than 2 GB of text.
     """
     item = table.roles["item"]
     names = [name for name in table.columns if name != item]
     _check_names(table.name, names)
-    wanted = known.implode()
-    parts: list[pl.DataFrame] = []
-    places: list[pl.Series] = []
-    rows, size_bytes = 0, 0
-    for first, block in table.blocks([item, *names], watch.tick):
-        cleaned = block.with_columns(pl.col(item).cast(pl.String).str.strip_chars())
-        matters = cleaned[item].is_in(wanted)
-        part = cleaned.filter(matters)
-        places.append(pl.Series(range(first, first + len(block)), dtype=pl.Int64).filter(matters))
-        rows += len(block)
-        size_bytes += int(part.estimated_size())
-        if size_bytes > _LARGEST_BYTES:
-            raise DataError(f"{table.name!r} describes items by more than 2 GB; leave out what no model needs.")
-        parts.append(part)
+    rows, frame = _rows_of_known(table, [item, *names], known, watch)
     if not rows:
         raise DataError(f"{table.name!r} has no rows; leave it out, or describe some items.")
-    frame = pl.concat(parts)
-    is_first = frame[item].is_first_distinct()
-    unique, unique_rows = frame.filter(is_first), pl.concat(places).filter(is_first)
+    unique = frame.filter(frame[item].is_first_distinct())
     if twice := len(frame) - len(unique):
         problems.warn(
             "duplicate-item",
             f"{twice} rows of {table.name!r} describe an item again and are left out.",
             file=table.name,
         )
-    typed = [_typed(unique[name], unique_rows, table, problems) for name in names]
+    places = unique[_ROW]
+    typed = [_typed(unique[name], places, table, problems) for name in names]
     report = {"file": table.name, "rows": rows, "items": len(unique), "items_without": len(known) - len(unique)}
     if report["items_without"]:
         problems.warn(
@@ -87,6 +75,26 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     columns = [unique[item].alias("id"), *(column for column, _ in typed)]
     features = [ItemFeature(name=column.name, type=kind) for column, kind in typed]
     return ItemFeatures(pl.DataFrame(columns), features, report)
+
+
+def _rows_of_known(table: Table, columns: list[str], known: pl.Series, watch: Watch) -> tuple[int, pl.DataFrame]:
+    """How many rows a table has, and those of known items with their place in the file as `_ROW`.
+
+    Args:
+        columns: the item's first.
+    """
+    wanted = known.implode()
+    parts: list[pl.DataFrame] = []
+    rows, size_bytes = 0, 0
+    for first, block in table.blocks(columns, watch.tick):
+        item = text_of(block[columns[0]])
+        part = block.with_columns(item, pl.int_range(first, first + len(block)).alias(_ROW)).filter(item.is_in(wanted))
+        rows += len(block)
+        size_bytes += int(part.estimated_size())
+        if size_bytes > _LARGEST_BYTES:
+            raise DataError(f"{table.name!r} describes items by more than 2 GB; leave out what no model needs.")
+        parts.append(part)
+    return rows, pl.concat(parts) if parts else pl.DataFrame()
 
 
 def _check_names(file: str, names: Sequence[str]) -> None:
@@ -105,15 +113,13 @@ def _typed(
     Args:
         rows: of the file, where the values stand.
     """
-    if column.dtype.is_nested() or column.dtype == pl.Binary:
-        raise DataError(f"The item feature {column.name!r} holds {column.dtype}; expected text or numbers.")
+    check_readable(column)
     if column.dtype.is_numeric():
-        return _finite(column, table.name, problems), "number"
-    text = column.cast(pl.String).str.strip_chars()
-    text = text.set(text == "", None)
+        return _finite(column, rows, table, problems), "number"
+    text = text_of(column)
     numbers = text.cast(pl.Float64, strict=False)
     if text.null_count() < len(text) and numbers.null_count() == text.null_count():
-        return _finite(numbers, table.name, problems), "number"
+        return _finite(numbers, rows, table, problems), "number"
     longest = text.str.len_chars().max()
     few = text.n_unique() <= min(_MOST_CATEGORIES, max(2, len(text) // 2))
     is_category = few and isinstance(longest, int) and longest <= _LONGEST_CATEGORY
@@ -144,14 +150,18 @@ def _warn_of_words(
     )
 
 
-def _finite(numbers: pl.Series, file: str, problems: Problems) -> pl.Series:
+def _finite(numbers: pl.Series, rows: pl.Series, table: Table, problems: Problems) -> pl.Series:
     values = numbers.cast(pl.Float64)
     odd = ~values.is_finite().fill_null(value=True)
-    if count := int(odd.sum()):
+    at = odd.arg_max()
+    if at is not None and odd[at]:
+        row = int(rows[at])
         problems.warn(
             "not-finite",
-            f"{count} items of {file!r} have NaN or infinity as {numbers.name!r}; these count as missing.",
-            file=file,
+            f"{odd.sum()} items of {table.name!r} have NaN or infinity as {numbers.name!r}, the first in "
+            f"{table.place(row)}; these count as missing.",
+            file=table.name,
+            row=row,
             column=numbers.name,
         )
     return values.set(odd, None)

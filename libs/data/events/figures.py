@@ -59,8 +59,8 @@ def check_leakage(events: EventStore, problems: Problems) -> dict[str, Any]:
     if tied:
         problems.warn(
             "tied-across-splits",
-            f"{tied} users have events of the same moment on both sides of a split; which is first is their order in "
-            "the file.",
+            f"{tied} times a user has events of the same moment on both sides of a split; which is first is their "
+            "order in the file.",
         )
     return {
         "events_out_of_order": wrong,

@@ -47,7 +47,7 @@ class Table:
         roles: what they are for.
 
     Raises:
-        DataError: it is no table.
+        DataError: it is no table, or the options name one column for two roles.
     """
 
     def __init__(
@@ -109,9 +109,10 @@ class Table:
 
     def _batch(self, first: int, block: pl.DataFrame, reader: TimeReader, now_us: int) -> Batch:
         raw_time = block[self.roles["time"]]
-        columns = {role: _text(block[self.roles[role]]) for role in ("user", "item")}
+        check_readable(raw_time)
+        columns = {role: text_of(block[self.roles[role]]) for role in ("user", "item")}
         kind = (
-            _text(block[self.roles["type"]])
+            text_of(block[self.roles["type"]])
             if "type" in self.roles
             else pl.Series([None] * len(block), dtype=pl.String)
         )
@@ -159,10 +160,24 @@ def _wrong(now_us: int) -> pl.Expr:
     )
 
 
-def _text(column: pl.Series) -> pl.Series:
-    """Ids as strings, null where they are missing; numbers as they are written."""
-    if column.dtype.is_nested() or column.dtype == pl.Binary:
-        raise DataError(f"The column {column.name!r} holds {column.dtype}; expected text or numbers.")
+def check_readable(column: pl.Series) -> None:
+    """Refuse what has no one way to be written as text, as Parquet's lists, records and spans of time.
+
+    Raises:
+        DataError: the column holds such.
+    """
+    kind = column.dtype
+    if kind.is_nested() or kind in (pl.Binary, pl.Duration, pl.Object):
+        raise DataError(f"The column {column.name!r} holds {kind}; expected text or numbers.")
+
+
+def text_of(column: pl.Series) -> pl.Series:
+    """A column as strings without blanks around them, null where nothing is left; numbers as they are written.
+
+    Raises:
+        DataError: as `check_readable`.
+    """
+    check_readable(column)
     text = column.cast(pl.String).str.strip_chars()
     return text.set(text == "", None)
 

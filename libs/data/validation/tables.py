@@ -27,6 +27,10 @@ _PREVIEW_ROWS = 10
 _LISTED_PER_BATCH = 100
 _CLOCK_SKEW_US = 86_400 * MICROS
 _TIMES_BEGAN_US = 631_152_000 * MICROS  # 1990
+_WITHOUT = {
+    "val": "a training keeps its last weights and cannot stop early",
+    "test": "nothing can be measured on it",
+}
 _WRONG = {
     "missing-user": "has no user",
     "missing-item": "has no item",
@@ -192,9 +196,9 @@ def _built_report(built: Built, problems: Problems) -> dict[str, Any]:
             f"any target: {users}.",
         )
     leakage = check_leakage(built.store, problems)
-    for split, targets in (("train", built.vocabulary.training_counts.sum()), ("test", leakage["test_targets"])):
-        if not targets:
-            problems.warn("empty-split", f"The split {split} has no events; nothing can be measured on it.")
+    held_out = {"val": (built.store.ends[:, 1] - built.store.ends[:, 0]).sum(), "test": leakage["test_targets"]}
+    for split in (split for split, events in held_out.items() if not events):
+        problems.warn("empty-split", f"The split {split} has no events; {_WITHOUT[split]}.")
     if (built.store.ends[:, 0] - built.store.offsets[:-1]).max() < 2:
         problems.warn("no-sequences", "No user has two training events, so no next item can be learned from it.")
     return {

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.data.errors import DataError
-from libs.data.events.splits import by_time, by_user, leave_last_out
+from libs.data.events.splits import by_time, by_user, leave_last_out, value_at
 from libs.data.events.store import EventStore, open_events
 from libs.data.events.windows import batches, read, windows_of
 
@@ -96,6 +96,13 @@ def test_the_future_is_held_out():
     assert by_time(offsets, times, 10, 25).tolist() == [[1, 3], [5, 5]]
     with pytest.raises(ValueError, match="before validation"):
         by_time(offsets, times, 25, 10)
+
+
+@given(st.lists(st.integers(-(2**53), 2**53) | st.integers(0, 5), min_size=1, max_size=30), st.data())
+def test_a_value_at_a_place_is_that_of_a_sort(values, data):
+    place = data.draw(st.integers(0, len(values) - 1))
+    rows_at_a_time = data.draw(st.integers(1, 40))
+    assert value_at(np.array(values, np.int64), place, rows_at_a_time) == sorted(values)[place]
 
 
 def test_what_was_written_is_read(tmp_path):

@@ -5,11 +5,14 @@ import io
 import json
 import zipfile
 from collections import namedtuple
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
+from libs.data.config import EventOptions
 from libs.data.errors import DiskFullError, InvalidDatasetError
 from libs.data.events.dataset import open_event_data
 from libs.data.images import open_images
@@ -131,7 +134,8 @@ def test_events_and_item_features_in_an_archive(upload, validated):
     assert frame.rows() == [("i0", 1.5), ("i1", None), ("i2", 3.0), ("i3", None), ("i4", None)]
     found = by_code(report)
     assert "1 items" in found["not-finite"]["message"]
-    assert found["not-finite"]["column"] == "price"
+    assert "the first in line 3;" in found["not-finite"]["message"]
+    assert (found["not-finite"]["column"], found["not-finite"]["row"]) == ("price", 1)
     assert found["item-without-features"]["message"].startswith("2 of 5")
     assert report["ignored"] == {"other endings": 1, "neither events nor items": 1}
 
@@ -197,7 +201,6 @@ def test_one_bad_row_is_left_out_and_named(events_of):
 
 def test_rows_are_counted_over_blocks(tmp_path):
     from libs.data.archives import ArchiveLimits
-    from libs.data.config import EventOptions
     from libs.data.events.reading import Table
 
     lines = table(users=50).splitlines()
@@ -263,6 +266,40 @@ def test_options_that_fit_nothing(problems_of):
     assert "no column 'buyer'" in problems_of(table(), user_column="buyer")["missing-column"]["message"]
 
 
+def test_one_column_cannot_be_two_things(problems_of):
+    with pytest.raises(ValidationError, match="'user' is named twice"):
+        EventOptions(user_column="user", item_column="user")
+    found = problems_of(table(header="User,item,time\n"), user_column="User", item_column="user")
+    assert "named as user_column and as item_column" in found["broken-table"]["message"]
+
+
+def test_what_the_options_name_is_nothing_else(events_of):
+    data, _ = events_of(table(header="user,event,time\n"), item_column="event")
+    assert (data.manifest.items, data.manifest.types) == (5, {})
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("item_id", [["i0"]] * 36), ("timestamp", [[1_000_000_000]] * 36), ("timestamp", [b"1"] * 36)],
+)
+def test_columns_that_are_no_text_are_refused(problems_of, column, values):
+    content = io.BytesIO()
+    pl.read_csv(table().encode()).with_columns(pl.Series(column, values)).write_parquet(content)
+    assert f"The column '{column}' holds" in problems_of(content.getvalue(), "events.parquet")["upload"]["message"]
+
+
+@pytest.mark.parametrize(
+    "features", [{"item": [["i0"]], "price": [1.0]}, {"item": ["i0"], "price": [timedelta(days=1)]}]
+)
+def test_item_features_that_are_no_text_are_refused(problems_of, features):
+    content, described = io.BytesIO(), io.BytesIO()
+    pl.DataFrame(features).write_parquet(described)
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("events.csv", table())
+        archive.writestr("items.parquet", described.getvalue())
+    assert "expected text or numbers" in problems_of(content.getvalue(), "shop.zip")["upload"]["message"]
+
+
 def test_a_set_of_the_other_kind_is_refused_by_name(upload, validated):
     outcome = validated(upload(table().encode(), "events.csv"))
     with pytest.raises(ValueError, match="holds events, and pictures are needed"):
@@ -317,6 +354,17 @@ def test_events_are_split_at_shares_of_them(events_of):
         "test": 20,
     }
     assert report["leakage"]["training_events_after_first_test"] == 0
+
+
+def test_a_split_without_a_share_is_empty_and_told(events_of):
+    data, report = events_of(table(users=10, length=10), split="by-time", val_fraction=0.2, test_fraction=0.0)
+    assert {name: counts.events for name, counts in data.manifest.splits.items()} == {"train": 80, "val": 20, "test": 0}
+    assert "split test has no events; nothing can be measured" in by_code(report)["empty-split"]["message"]
+
+
+def test_no_validation_says_what_a_training_does_without(events_of):
+    _, report = events_of(table(users=10), split="by-user", val_fraction=0.0)
+    assert "split val has no events; a training keeps its last weights" in by_code(report)["empty-split"]["message"]
 
 
 def test_types_are_chosen_and_counted(events_of, problems_of):
