@@ -3,6 +3,7 @@
 Whoever opens a transaction ends it: functions that take a `Session` never commit.
 """
 
+import re
 import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,9 +69,17 @@ def _has_news(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
 def _to_json(value: Any) -> str:
-    """JSON that a JSONB column takes: NaN and infinities become strings, as JSON has no such numbers."""
-    return to_json(value, inf_nan_mode="strings").decode()
+    """JSON that a JSONB column takes.
+
+    NaN and infinities become strings, as JSON has no such numbers; a NUL in a text, which Postgres has not, becomes
+    U+FFFD.
+    """
+    text = to_json(value, inf_nan_mode="strings").decode()
+    return _NUL.sub(r"\1\\ufffd", text) if r"\u0000" in text else text
 
 
 def is_transient(error: DBAPIError) -> bool:

@@ -7,13 +7,16 @@
     files/         the run's own scratch folder
     checkpoints/   published checkpoints
 
-FIFOs rather than inherited descriptors: torchrun closes those of its ranks.
+FIFOs rather than inherited descriptors: torchrun closes those of its ranks. Beside the folder lies `EPOCH.lock`, which
+the supervisor holds as long as it lives: what a killed worker left behind is known by a lock that nobody holds.
 """
 
+import fcntl
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from libs.training.run import StopReason
 from services.worker.messages import AttemptOrder
@@ -37,11 +40,18 @@ class AttemptFolder:
         self.stop_file = path / "stop"
         self.files = path / "files"
         self.checkpoints = path / "checkpoints"
+        self._lock: IO[bytes] | None = None
 
     def make(self) -> None:
-        """An empty folder; what a crashed attempt left in it is removed."""
+        """An empty folder, ours until `remove`.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _held(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True, mode=0o700)
+        self.path.mkdir(mode=0o700)
         self.files.mkdir()
         self.checkpoints.mkdir()
         os.mkfifo(self.messages, 0o600)
@@ -49,9 +59,9 @@ class AttemptFolder:
 
     def remove(self) -> None:
         """Delete everything, and the job's folder when this was its last attempt here."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):
-            self.path.parent.rmdir()
+        _remove(self.path)
+        if self._lock is not None:
+            self._lock.close()
 
     def write_order(self, order: AttemptOrder) -> None:
         self.order_file.write_text(order.model_dump_json())
@@ -73,3 +83,39 @@ class AttemptFolder:
             return None
         reason: StopReason = _STOP_REASONS[found]
         return reason
+
+
+def remove_abandoned(attempts: Path) -> int:
+    """Delete what workers that were killed left below `attempts` (`JOB/EPOCH`); how many folders that were."""
+    removed = 0
+    for path in attempts.glob("*/*/"):
+        with suppress(OSError), _held(path):
+            _remove(path)
+            removed += 1
+    return removed
+
+
+def _held(path: Path) -> IO[bytes]:
+    """The lock of an attempt's folder, held until it is closed or this process ends.
+
+    Raises:
+        BlockingIOError: a living worker holds it.
+    """
+    lock = _lock_of(path).open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise
+    return lock
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    _lock_of(path).unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()

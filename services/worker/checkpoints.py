@@ -1,6 +1,7 @@
 """The thread that carries an attempt's checkpoints to the artifact store and publishes them, newest first."""
 
 import contextlib
+import time
 from threading import Condition
 from uuid import uuid4
 
@@ -9,32 +10,50 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from libs.background import thread_of_this_context
-from libs.database.engine import transaction
+from libs.database.engine import is_transient, transaction
 from libs.database.tables import Artifact, Job
 from libs.jobs.errors import LeaseLost
 from libs.jobs.moves import lock_attempt
 from libs.jobs.reports import record_checkpoint
-from libs.registry.artifacts import ArtifactError, ArtifactStore
+from libs.registry.artifacts import ArtifactStore
 from services.worker.attempt_folder import AttemptFolder
 from services.worker.messages import CheckpointSaved
+from services.worker.patience import is_worth_waiting, waits
+from services.worker.reporter import AttemptReporter
 
 log = structlog.get_logger()
-_TRIES = 3
+
+
+class BadCheckpoint(Exception):
+    """What the child announced is not there, or is something else."""
 
 
 class CheckpointUploader:
-    """Uploads one checkpoint at a time; of several that wait only the newest is taken."""
+    """Uploads one checkpoint at a time; of several that wait only the newest is taken.
 
-    def __init__(self, engine: Engine, store: ArtifactStore, job: Job, folder: AttemptFolder) -> None:
+    One that cannot be stored is tried again until it is, or a newer one waits: while Postgres is away as long as that
+    takes, while the store fails for `store_wait_s`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: ArtifactStore,
+        job: Job,
+        folder: AttemptFolder,
+        reporter: AttemptReporter,
+        store_wait_s: float,
+    ) -> None:
         self._engine = engine
         self._store = store
         self._job = job
         self._folder = folder
+        self._reporter = reporter
+        self._store_wait_s = store_wait_s
         self._waiting: CheckpointSaved | None = None
-        self._closing = False
+        self._closing = self._abandoned = False
         self._changed = Condition()
         self._thread = thread_of_this_context(self._run, f"octavo-checkpoints-{job.id}")
-        self.problem: str | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -47,37 +66,78 @@ class CheckpointUploader:
 
     def close(self) -> None:
         """Upload what waits, then end."""
+        self._end(abandoned=False)
+
+    def abandon(self) -> None:
+        """End; what waits is not uploaded any more."""
+        self._end(abandoned=True)
+
+    def _end(self, *, abandoned: bool) -> None:
         with self._changed:
-            self._closing = True
+            self._closing, self._abandoned = True, abandoned
             self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
         while (saved := self._next()) is not None:
-            for left in reversed(range(_TRIES)):
-                try:
-                    self._publish(saved)
-                    self.problem = None
-                    break
-                except LeaseLost:
-                    return
-                except (OSError, DBAPIError) as error:
-                    self.problem = f"the checkpoint of step {saved.step} could not be stored: {error}"
-                    log.warning("checkpoint_not_stored", error=str(error), tries_left=left)
+            try:
+                self._publish_in_the_end(saved)
+            except LeaseLost:
+                return
+            except Exception as error:  # the next one may fare better
+                log.exception("checkpoint_not_stored", step=saved.step)
+                self._tell(saved, "could not be stored", error)
 
     def _next(self) -> CheckpointSaved | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._closing)
             saved, self._waiting = self._waiting, None
-            return saved
+            return None if self._abandoned else saved
+
+    def _publish_in_the_end(self, saved: CheckpointSaved) -> None:
+        """Publish, unless something newer waits before that is possible.
+
+        Raises:
+            LeaseLost: the attempt is not the job's any more.
+            Exception: why it is given up.
+        """
+        gives_up_at = time.monotonic() + self._store_wait_s
+        for wait_s in waits():
+            try:
+                self._publish(saved)
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
+                log.warning("database_lost", error=str(error).splitlines()[0])
+            except OSError as error:
+                if not is_worth_waiting(error) or time.monotonic() + wait_s > gives_up_at:
+                    raise
+                log.warning("checkpoint_not_stored", step=saved.step, error=str(error))
+                self._tell(saved, "is not stored yet", error)
+            else:
+                return
+            if self._is_superseded(wait_s):
+                return
+
+    def _is_superseded(self, within_s: float) -> bool:
+        """Whether, now or within so long, there is no use in trying it again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._abandoned, within_s)
+            return self._waiting is not None or self._abandoned or self._reporter.lost.is_set()
+
+    def _tell(self, saved: CheckpointSaved, what: str, error: Exception) -> None:
+        self._reporter.on_log("warning", f"the checkpoint of step {saved.step} {what}: {str(error).splitlines()[0]}")
 
     def _publish(self, saved: CheckpointSaved) -> None:
         path = saved.path.resolve()
         if not path.is_relative_to(self._folder.checkpoints.resolve()):
-            raise ArtifactError(f"{saved.path} lies outside the attempt's folder")
-        stored = self._store.put_file(path)
+            raise BadCheckpoint(f"{saved.path} lies outside the attempt's folder")
+        if not path.is_file():
+            raise BadCheckpoint(f"{path.name} is gone")
+        # An address of its own: of equal files of two jobs, one might be deleted here while the other is recorded.
+        stored = self._store.put_file(path, f"checkpoints/{self._job.id}/{self._job.epoch}/{path.name}")
         if stored.digest != saved.digest:
-            raise ArtifactError(f"{path.name} has SHA-256 {stored.digest}, announced was {saved.digest}")
+            raise BadCheckpoint(f"{path.name} has SHA-256 {stored.digest}, announced was {saved.digest}")
         artifact = Artifact(
             id=uuid4(),
             project_id=self._job.project_id,

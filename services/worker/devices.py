@@ -23,7 +23,7 @@ class NoSuchDevice(Exception):
 
 
 class NoLongerWanted(Exception):
-    """The job was told to stop before it had a device."""
+    """The job was told to stop while it waited: for a device, or for the artifact store."""
 
 
 @dataclass(frozen=True, slots=True)

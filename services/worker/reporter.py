@@ -13,7 +13,7 @@ from threading import Event, Lock
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from libs.background import thread_of_this_context
 from libs.database.engine import is_transient, transaction
@@ -173,14 +173,19 @@ class AttemptReporter:
             self._wake.clear()
 
     def _write(self) -> None:
+        """What there is to write; the lease is kept whatever is wrong with that."""
         try:
-            self._flush(last=False)
-            self._keep_lease()
+            try:
+                self._flush(last=False)
+            finally:
+                self._keep_lease()
         except LeaseLost:
             log.warning("lease_lost")
             self.lost.set()
         except DBAPIError as error:
             log.warning("database_lost", error=str(error).splitlines()[0])
+        except Exception:
+            log.exception("not_reported")
 
     def _flush(self, *, last: bool) -> None:
         """Write the batch; while Postgres is away it stays for the next time."""
@@ -192,8 +197,8 @@ class AttemptReporter:
             return
         try:
             self._store(entries, metrics, progress, started)
-        except DBAPIError as error:
-            if is_transient(error):
+        except StatementError as error:
+            if isinstance(error, DBAPIError) and is_transient(error):
                 raise
             log.exception("batch_dropped", entries=len(entries), metrics=len(metrics), error=str(error))
         with self._lock:

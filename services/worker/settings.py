@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import Field
 
@@ -24,11 +25,21 @@ class WorkerSettings(PlatformSettings):
     worker_cache_limit_bytes: int = Field(
         default=50 * 2**30, ge=0, description="Copies of data sets and models kept on this machine."
     )
+    worker_store_wait_s: float = Field(
+        default=600.0,
+        ge=0,
+        description="How long what a run has made waits for an artifact store that fails, or a disk that is full.",
+    )
     worker_usage_every_s: float = Field(
         default=5.0, gt=0, le=3600, description="Time between two readings of what a job uses; longer in a long job."
     )
     worker_log_lines_per_s: int = Field(default=100, ge=1, description="Lines of a job's log that are kept.")
     worker_log_lines: int = Field(default=20_000, ge=1, description="Lines of one attempt's log that are kept.")
+
+    @property
+    def attempts(self) -> Path:
+        """Folder of the attempts at work on this machine: `JOB/EPOCH`."""
+        return self.home / "attempts"
 
 
 @cache

@@ -36,7 +36,8 @@ from services.worker.launch import Launcher, child_environment, python_child
 from services.worker.messages import AttemptOrder, Failed, Finished, StoppedEarly
 from services.worker.metrics import WorkerMetrics
 from services.worker.oom import OutOfMemoryWatch
-from services.worker.outcomes import OutcomeRecorder
+from services.worker.outcomes import OutcomeRecorder, Stored
+from services.worker.patience import is_worth_waiting, waits
 from services.worker.reporter import AttemptReporter
 from services.worker.settings import WorkerSettings, code_version
 from services.worker.usage import UsageMeter
@@ -131,10 +132,10 @@ class Supervisor:
 
     def _attempt(self, job: Job) -> ExitReason:
         """Run an attempt and write down its end; why it ended."""
-        folder = AttemptFolder(self._settings.home / "attempts" / str(job.id) / str(job.epoch))
-        folder.make()
-        uploader = CheckpointUploader(self._engine, self._store, job, folder)
-        reporter = AttemptReporter(self._engine, job, self._settings, uploader.offer)
+        folder = AttemptFolder(self._settings.attempts / str(job.id) / str(job.epoch))
+        reporter = AttemptReporter(self._engine, job, self._settings, lambda saved: uploader.offer(saved))
+        wait_s = self._settings.worker_store_wait_s
+        uploader = CheckpointUploader(self._engine, self._store, job, folder, reporter, wait_s)
         attempt = _Attempt(job, folder, reporter, uploader)
         reporter.start()
         uploader.start()
@@ -142,13 +143,14 @@ class Supervisor:
             self._run_and_record(attempt)
             return attempt.reason
         finally:
-            uploader.close()
+            uploader.abandon()
             reporter.close()
             folder.remove()
 
     def _run_and_record(self, attempt: _Attempt) -> None:
         """Failures of the worker itself (inputs, storage) are failures of the attempt, and say so."""
         try:
+            attempt.folder.make()
             spec = JobSpec.model_validate(attempt.job.spec)
             began_ns = time.time_ns()
             with (
@@ -245,7 +247,7 @@ class Supervisor:
     def _record(self, attempt: _Attempt, inputs: Prepared, memory: OutOfMemoryWatch) -> None:
         ending = attempt.reporter.ending
         if isinstance(ending, Finished):
-            stored = self._recorder.store(attempt.job, ending, inputs, attempt.folder)
+            stored = self._stored(attempt, ending, inputs)
             attempt.reason = ExitReason.OK
             self._persist(attempt, lambda: self._recorder.succeed(attempt.job, ending, stored))
         elif attempt.stop_reason == "timeout":
@@ -259,6 +261,28 @@ class Supervisor:
         else:
             reason, failure = death(attempt.exit_code, memory_ran_out=memory.happened())
             self._fail(attempt, reason, failure)
+
+    def _stored(self, attempt: _Attempt, outcome: Finished, inputs: Prepared) -> Stored:
+        """Put what the run made into the artifact store; while that fails, again and again: the run is whole.
+
+        Raises:
+            NoLongerWanted: the job was told to stop while it waited.
+            OutcomeError: the outcome breaks its contract.
+            OSError: the store failed for `worker_store_wait_s`, or the files themselves are at fault.
+        """
+        gives_up_at, further = time.monotonic() + self._settings.worker_store_wait_s, waits()
+        while True:
+            try:
+                return self._recorder.store(attempt.job, outcome, inputs, attempt.folder)
+            except OSError as error:
+                wait_s = next(further)
+                if not is_worth_waiting(error) or time.monotonic() + wait_s > gives_up_at:
+                    raise
+                log.warning("outcome_not_stored", error=str(error))
+                attempt.reporter.on_log("warning", f"what the run made is not stored yet: {error}")
+            if self._is_unwanted(attempt):
+                raise NoLongerWanted
+            self.shutting_down.wait(wait_s)
 
     def _stop(self, attempt: _Attempt) -> None:
         attempt.reason = _STOPPED.get(attempt.reporter.wish or "", ExitReason.SHUTDOWN)

@@ -21,6 +21,7 @@ from libs.registry.artifacts import ArtifactStore
 from libs.registry.cache import FolderCache
 from libs.settings import WrongSettings
 from services.worker.alive import note_alive
+from services.worker.attempt_folder import remove_abandoned
 from services.worker.celery_app import QUEUES, RUN_JOB, make_app
 from services.worker.devices import DevicePool, find_gpus
 from services.worker.gpu_metrics import GpuMetrics
@@ -78,6 +79,8 @@ class Worker:
 
     def run(self) -> None:
         """Register, answer rings, and at the end hand every job back."""
+        if removed := remove_abandoned(self._settings.attempts):
+            log.info("abandoned_attempts_removed", folders=removed)
         self._beating.start()
         worker_shutting_down.connect(self._on_shutdown, weak=False)
         app = make_app(self._settings.broker_url.get_secret_value())

@@ -12,6 +12,7 @@ from libs.jobs.spec import Resources, parse_spec
 from libs.jobs.states import ExitReason
 from libs.registry.errors import DatasetNotFound
 from libs.settings import WrongSettings
+from services.worker.attempt_folder import AttemptFolder, remove_abandoned
 from services.worker.child import describe_failure
 from services.worker.devices import Assignment, DevicePool, Gpu, NoLongerWanted, NoSuchDevice, _visible
 from services.worker.launch import child_environment, is_secret, python_child
@@ -191,3 +192,15 @@ def test_queues_are_chosen_by_what_there_is():
     assert chosen_queues("gpu, cpu", has_gpu=False) == ["gpu", "cpu"]
     with pytest.raises(WrongSettings, match=r"OCTAVO_WORKER_QUEUES: 'tpu' .* queues are short, cpu, gpu"):
         chosen_queues("tpu", has_gpu=False)
+
+
+def test_what_a_killed_worker_left_is_removed_and_what_is_at_work_stays(tmp_path: Path):
+    held, left = (AttemptFolder(tmp_path / "job" / epoch) for epoch in ("2", "1"))
+    held.make()
+    left.make()
+    assert remove_abandoned(tmp_path) == 0
+    left._lock.close()  # as the kernel does for a process that is gone
+    assert remove_abandoned(tmp_path) == 1
+    assert sorted(path.name for path in (tmp_path / "job").iterdir()) == ["2", "2.lock"]
+    held.remove()
+    assert list(tmp_path.iterdir()) == []
