@@ -155,6 +155,12 @@ class PlatformSettings(EnvironmentSettings):
         le=36_500,
         description="What was recommended so long ago is deleted, with its feedback; 0: never.",
     )
+    idempotency_retention_days: float = Field(
+        default=7.0,
+        ge=0,
+        le=36_500,
+        description="How long the answer to a request with an `Idempotency-Key` is remembered; 0: for ever.",
+    )
     retry_backoff_s: float = Field(default=5.0, ge=0, description="First wait before an automatic retry; doubles.")
     stop_grace_s: float = Field(
         default=30.0,

@@ -17,6 +17,16 @@ from sqlalchemy.orm import Session
 
 from libs.settings import platform_settings
 
+SILENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms
+}
+"""What every connection asks of libpq: a server or a network that falls silent is noticed within half a minute. By the
+system's own settings that takes a quarter of an hour, or two hours where nothing is being sent."""
+
 
 def make_engine(
     url: str | None = None,
@@ -43,8 +53,8 @@ def make_engine(
         max_overflow=max_overflow,
         json_serializer=_to_json,
         connect_args={
+            **SILENCE,
             "application_name": application,
-            "connect_timeout": 5,
             "options": f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)} "
             f"-c idle_in_transaction_session_timeout={int(idle_timeout_s * 1000)}",
         },

@@ -1,15 +1,16 @@
-"""Forgetting what users did, and what was recommended to them, once it is old. Never commits.
+"""Forgetting what users did, what was recommended to them, and what requests were answered, once it is old.
 
-Ids grow with arrival: the oldest rows are the first of the primary key, so no index on time is kept for this alone.
+Never commits. Ids of events and recommendations grow with arrival: the oldest rows are the first of the primary key, so
+no index on time is kept for this alone.
 """
 
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from libs.database.tables import Recommendation, UserEvent
+from libs.database.tables import IdempotencyKey, Recommendation, UserEvent
 
 BATCH = 5000
 """Rows deleted in one transaction."""
@@ -23,6 +24,21 @@ def delete_old_events(session: Session, older_than_s: float, limit: int = BATCH)
 def delete_old_recommendations(session: Session, older_than_s: float, limit: int = BATCH) -> int:
     """Delete up to `limit` recommendations of `older_than_s` ago, of all projects, and their feedback; how many."""
     return _delete_oldest(session, Recommendation, Recommendation.created_at, older_than_s, limit)
+
+
+def delete_old_answers(session: Session, older_than_s: float, limit: int = BATCH) -> int:
+    """Delete up to `limit` answers remembered under an `Idempotency-Key` `older_than_s` ago, of all projects; how many.
+
+    A key that is being repeated just now is left for the next time.
+    """
+    before = func.clock_timestamp() - timedelta(seconds=older_than_s)
+    old = select(IdempotencyKey).where(IdempotencyKey.created_at < before).order_by(IdempotencyKey.created_at)
+    rows = old.with_only_columns(IdempotencyKey.project_id, IdempotencyKey.key).limit(limit)
+    doomed = delete(IdempotencyKey).where(
+        tuple_(IdempotencyKey.project_id, IdempotencyKey.key).in_(rows.with_for_update(skip_locked=True))
+    )
+    gone = doomed.returning(IdempotencyKey.key).execution_options(synchronize_session=False)
+    return len(session.scalars(gone).all())
 
 
 def _delete_oldest(

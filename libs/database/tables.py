@@ -115,6 +115,8 @@ class IdempotencyKey(Base):
     headers: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
 
 class Job(_Owned, Base):
     """One thing asked for. `epoch` grows with every claim and fences the writes of older attempts."""

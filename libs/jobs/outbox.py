@@ -1,6 +1,6 @@
 """Messages on their way to the broker. A row is deleted in the transaction in which it was published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +14,12 @@ from libs.origin import Origin
 def post(session: Session, job: Job) -> None:
     """Have the relay publish a queued job's id once this transaction is committed."""
     session.execute(insert(Outbox).values(job_id=job.id, queue=job.queue))
+
+
+def post_all(session: Session, job_ids: Sequence[UUID]) -> None:
+    """The same of several queued jobs."""
+    jobs = select(Job.id, Job.queue).where(Job.id.in_(job_ids))
+    session.execute(insert(Outbox).from_select(["job_id", "queue"], jobs))
 
 
 @dataclass(frozen=True, slots=True)

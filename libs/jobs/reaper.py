@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, Outbox
-from libs.jobs import dependencies
-from libs.jobs.moves import close_attempt, locked, move, queue_up, ring
+from libs.jobs import dependencies, outbox
+from libs.jobs.moves import close_attempt, locked, move, queue_up
 from libs.jobs.queue import failure_reason
 from libs.jobs.states import ACTIVE, ExitReason, JobStatus
+
+MOST_RUNG = 1000
+"""Jobs that one look rings for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,17 @@ def backlog(session: Session) -> dict[str, int]:
 
 
 def ring_again(session: Session, queue: str, missing: int, older_than_s: float) -> list[UUID]:
-    """Ring for up to `missing` queued jobs that were rung `older_than_s` ago and that nobody claimed: lost messages."""
+    """Ring for up to `missing` queued jobs that were rung `older_than_s` ago and that nobody claimed: lost messages.
+
+    At most `MOST_RUNG` of them: the next look rings for more.
+    """
     before = func.clock_timestamp() - timedelta(seconds=older_than_s)
     unpublished = select(Outbox).where(Outbox.job_id == Job.id).exists()
-    silent = select(Job).where(Job.status == JobStatus.QUEUED, Job.queue == queue, Job.rung_at < before, ~unpublished)
-    jobs = session.scalars(locked(silent.order_by(Job.rung_at).limit(missing), skip=True)).all()
-    for job in jobs:
-        ring(session, job)
-    return [job.id for job in jobs]
+    silent = select(Job.id).where(
+        Job.status == JobStatus.QUEUED, Job.queue == queue, Job.rung_at < before, ~unpublished
+    )
+    oldest = silent.order_by(Job.rung_at).limit(min(missing, MOST_RUNG))
+    ids = session.scalars(locked(oldest, skip=True)).all()
+    session.execute(update(Job).where(Job.id.in_(ids)).values(rung_at=func.clock_timestamp()))
+    outbox.post_all(session, ids)
+    return list(ids)

@@ -26,6 +26,11 @@ RECORDED = "recorded:"
 """`upload_uri` of a version that is made of the events that users sent; its source says which."""
 
 
+def upload_folder(version_id: UUID) -> str:
+    """The key below which the content of a version's upload lies in the artifact store."""
+    return f"uploads/{version_id}"
+
+
 def create_version(
     session: Session,
     project_id: UUID,

@@ -4,7 +4,7 @@ First rows go (`purge`), then, after that transaction, files that no row names (
 the grace age is never taken: it may have been stored by somebody who has not committed its row yet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -25,6 +25,7 @@ from libs.database.tables import (
 )
 from libs.jobs.states import TERMINAL
 from libs.registry.artifacts import ArtifactStore, StoredEntry
+from libs.registry.datasets import upload_folder
 
 MIN_GRACE = timedelta(hours=1)
 
@@ -99,15 +100,17 @@ def purge(session: Session, policy: RetentionPolicy) -> Purged:
     )
 
 
-def unreferenced(session: Session, store: ArtifactStore, grace: timedelta = MIN_GRACE) -> Iterator[StoredEntry]:
-    """Stored files that no row names, directly or by a folder above them, and that are older than `grace`.
+def unreferenced(named: Set[str], store: ArtifactStore, grace: timedelta = MIN_GRACE) -> Iterator[StoredEntry]:
+    """Stored files that are not named, directly or by a folder above them, and that are older than `grace`.
+
+    Args:
+        named: see `referenced_uris`.
 
     Raises:
         ValueError: `grace` is shorter than an hour.
     """
     if grace < MIN_GRACE:
         raise ValueError(f"a grace age of {grace} would take files that are being stored now; at least {MIN_GRACE}")
-    named = referenced_uris(session)
     before = datetime.now(UTC) - grace
     for entry in store.entries():
         if entry.modified_at < before and not _is_named(entry.uri, store.root_url, named):
@@ -122,17 +125,20 @@ class Collected:
     size_bytes: int
 
 
-def collect(
-    session: Session, store: ArtifactStore, grace: timedelta = MIN_GRACE, *, dry_run: bool = False
-) -> Collected:
+def collect(named: Set[str], store: ArtifactStore, grace: timedelta = MIN_GRACE, *, dry_run: bool = False) -> Collected:
     """Delete every unreferenced file. Each is looked at again first: storing it anew renews its age.
+
+    A large store takes its time, and no transaction may stay open so long.
+
+    Args:
+        named: see `referenced_uris`.
 
     Raises:
         ValueError: `grace` is shorter than an hour.
     """
     files = size_bytes = 0
     before = datetime.now(UTC) - grace
-    for entry in list(unreferenced(session, store, grace)):
+    for entry in list(unreferenced(named, store, grace)):
         if not dry_run:
             modified_at = store.modified_at(entry.uri)
             if modified_at is None or modified_at >= before:
@@ -142,13 +148,16 @@ def collect(
     return Collected(files, size_bytes)
 
 
-def referenced_uris(session: Session) -> set[str]:
-    """Every URI that a row names."""
+def referenced_uris(session: Session, store: ArtifactStore, policy: RetentionPolicy | None = None) -> set[str]:
+    """Every URI that a row names, and the folders of uploads that were begun lately and have not come to their end."""
     columns = (Artifact.uri, DatasetVersion.uri, DatasetVersion.upload_uri, ModelVersion.uri)
-    return {uri for uri in session.scalars(union(*(select(column) for column in columns))) if uri}
+    named = {uri for uri in session.scalars(union(*(select(column) for column in columns))) if uri}
+    lately = func.clock_timestamp() - (policy or RetentionPolicy()).uploads_after
+    coming = select(DatasetVersion.id).where(DatasetVersion.status == "uploading", DatasetVersion.created_at > lately)
+    return named | {f"{store.root_url}/{upload_folder(version_id)}" for version_id in session.scalars(coming)}
 
 
-def _is_named(uri: str, root_url: str, named: set[str]) -> bool:
+def _is_named(uri: str, root_url: str, named: Set[str]) -> bool:
     key = PurePosixPath(uri.removeprefix(root_url).lstrip("/"))
     return any(f"{root_url}/{above}" in named for above in (key, *key.parents))
 

@@ -14,6 +14,8 @@ import structlog
 from psycopg import sql
 from sqlalchemy import make_url
 
+from libs.database.engine import SILENCE
+
 log = structlog.get_logger("octavo.wakeups")
 _RECONNECT_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -72,7 +74,7 @@ class PostgresListener:
         while True:
             try:
                 await self._listen()
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 log.warning("lost the connection that listens for events", error=str(error).strip())
             failures = 0 if self.connected.is_set() else failures + 1
             self.connected.clear()
@@ -80,7 +82,7 @@ class PostgresListener:
 
     async def _listen(self) -> None:
         connection = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, application_name="octavo-listener", connect_timeout=5, keepalives_idle=30
+            self._conninfo, autocommit=True, application_name="octavo-listener", **SILENCE
         )
         async with connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
@@ -95,7 +97,7 @@ class PostgresListener:
         notification: with many jobs that was a tenth of all the process did.
 
         Raises:
-            psycopg.OperationalError: the connection is lost.
+            psycopg.Error: the connection is lost.
         """
         loop, pgconn, descriptor = asyncio.get_running_loop(), connection.pgconn, connection.fileno()
         lost = loop.create_future()
@@ -105,7 +107,7 @@ class PostgresListener:
                 pgconn.consume_input()
                 while (notification := pgconn.notifies()) is not None:
                     self._wakeups.wake(notification.extra.decode())
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 # At once: libpq has closed it, and the next socket gets its number and would wait for this reader.
                 loop.remove_reader(descriptor)
                 lost.set_exception(error)

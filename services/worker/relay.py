@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from libs.database import retention
-from libs.database.engine import make_engine, transaction
+from libs.database.engine import SILENCE, make_engine, transaction
 from libs.database.triggers import OUTBOX_CHANNEL
 from libs.jobs import firing, outbox, reaper, workers
 from libs.jobs import retention as jobs_retention
@@ -54,6 +54,7 @@ _FORGETTING: dict[str, Callable[[Session, float], int]] = {
     "jobs": jobs_retention.delete_ended,
     "events": retention.delete_old_events,
     "recommendations": retention.delete_old_recommendations,
+    "answers": retention.delete_old_answers,
 }
 _LONGEST_BACKOFF_S = 5.0
 _LOOK_AGAIN_S = 1.0
@@ -74,6 +75,7 @@ class Relay:
         self._wake_write.setblocking(False)
         self._broker_back_at = 0.0
         self._broker_failures = 0
+        self._has_more = False
         self._next_reap = 0.0
         self._next_firing = 0.0
         self._next_forgetting = dict.fromkeys(_FORGETTING, 0.0)
@@ -81,6 +83,7 @@ class Relay:
             "jobs": settings.job_retention_days,
             "events": settings.event_retention_days,
             "recommendations": settings.recommendation_retention_days,
+            "answers": settings.idempotency_retention_days,
         }
 
     def stop(self) -> None:
@@ -107,7 +110,7 @@ class Relay:
 
     def _listen(self) -> psycopg.Connection:
         url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="octavo-relay-listen")
+        connection = psycopg.connect(url, autocommit=True, application_name="octavo-relay-listen", **SILENCE)
         connection.execute(f"LISTEN {OUTBOX_CHANNEL}".encode())
         return connection
 
@@ -122,6 +125,8 @@ class Relay:
         self._publish()
 
     def _publish_due(self) -> float:
+        if self._has_more:
+            return 0.0
         return self._broker_back_at if self._broker_failures else float("inf")
 
     def _sleep(self, longest_s: float, listening: psycopg.Connection | None = None) -> None:
@@ -136,12 +141,18 @@ class Relay:
                 pass
 
     def _publish(self) -> None:
-        """Empty the outbox, unless the broker was found away a moment ago."""
+        """Empty the outbox, as far as that is possible before something else is due.
+
+        Nothing is tried when the broker was found away a moment ago.
+        """
+        self._has_more = False
         if time.monotonic() < self._broker_back_at:
             return
         try:
             while self._publish_batch() == _BATCH:
-                pass
+                if time.monotonic() >= min(self._next_reap, self._next_firing):
+                    self._has_more = True
+                    break
         except _BROKER_ERRORS as error:
             self._broker_failures += 1
             self._broker_back_at = time.monotonic() + _backoff(self._broker_failures)

@@ -7,7 +7,7 @@ from typing import cast
 from uuid import UUID
 
 from psycopg import Connection, sql
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, select, text
 from sqlalchemy.orm import Session
 
 from libs.database.tables import DatasetVersion, Job
@@ -47,6 +47,7 @@ def copy_events(
     values = {"project": project_id, "since": since, "types": None if types is None else list(types), "limit": limit}
     statement = _EVENTS.format(**{name: sql.Literal(value) for name, value in values.items()})
     with engine.connect() as connection, file.open("wb") as out:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # so many rows take their time; they lock nothing
         driver = cast(Connection[tuple[object, ...]], connection.connection.driver_connection)
         with driver.cursor() as cursor:
             with cursor.copy(statement) as copy:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from libs.background import Background
 from libs.database import api_keys
-from libs.database.engine import transaction
+from libs.database.engine import SILENCE, transaction
 from libs.registry.cache import FolderCache
 from libs.registry.deployments import DeploymentSettings, WantedModel, report_status, wanted_models
 from libs.registry.notify import ALIASES_CHANNEL, DEPLOYMENTS_CHANNEL
@@ -140,7 +140,7 @@ class Syncer(Generic[ModelT]):
         """Listen first, then look: nothing that changes in between is missed."""
         conninfo = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(
-            conninfo, autocommit=True, connect_timeout=5, application_name=f"octavo-{self._kind.service}"
+            conninfo, autocommit=True, application_name=f"octavo-{self._kind.service}", **SILENCE
         ) as listener:
             for channel in (DEPLOYMENTS_CHANNEL, ALIASES_CHANNEL):
                 listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))

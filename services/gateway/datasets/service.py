@@ -55,7 +55,7 @@ def uploading(session: Session, project_id: UUID, name: str, number: int) -> Ver
 
 def upload_key(row: VersionRow) -> str:
     """Where in the artifact store the content of an upload lies."""
-    return f"uploads/{row.id}/{row.source['upload']}"
+    return f"{registry.upload_folder(row.id)}/{row.source['upload']}"
 
 
 def checked_size(upload: Upload, announced: int | None) -> int:

@@ -38,7 +38,8 @@ def collect_garbage(
     """Delete what nothing needs any more, of all projects.
 
     Data sets and models that were deleted a week ago, raw uploads a week after their validation, checkpoints that a
-    newer one replaced or whose job ended a month ago, and files that no row names and that are older than an hour.
+    newer one replaced or whose job ended a month ago, and files that no row names and that are older than an hour; an
+    upload that was begun in the last week may yet go on, and stays.
     Jobs only with `jobs_older_than_s`: those that ended that long ago, that no live job waits for and that validated
     no data set that exists. What to do is said in the query or in the body, each thing in one place.
     """

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from libs.database.engine import session, transaction
+from libs.database.engine import read_only, session, transaction
 from libs.jobs.retention import delete_ended
 from libs.registry import retention
 from libs.registry.artifacts import ArtifactStore
@@ -31,9 +31,9 @@ def collect(engine: Engine, store: ArtifactStore, jobs_older_than_s: float | Non
         jobs += deleted
     with transaction(engine) as opened:
         retention.purge(opened, retention.RetentionPolicy())
-    # Each statement on its own: deleting many files takes longer than a transaction may stay open.
-    with session(engine.execution_options(isolation_level="AUTOCOMMIT")) as opened:
-        found = retention.collect(opened, store)
+    with read_only(engine) as opened:
+        named = retention.referenced_uris(opened, store)
+    found = retention.collect(named, store)
     return Collected(jobs=jobs, files=found.files, size_bytes=found.size_bytes, dry_run=False)
 
 
@@ -51,6 +51,7 @@ def rehearse(engine: Engine, store: ArtifactStore, jobs_older_than_s: float | No
         while jobs_older_than_s is not None and (deleted := delete_ended(opened, jobs_older_than_s)):
             jobs += deleted
         retention.purge(opened, retention.RetentionPolicy())
-        found = retention.collect(opened, store, dry_run=True)
+        named = retention.referenced_uris(opened, store)
         opened.rollback()
+    found = retention.collect(named, store, dry_run=True)
     return Collected(jobs=jobs, files=found.files, size_bytes=found.size_bytes, dry_run=True)

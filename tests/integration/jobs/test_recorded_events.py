@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from libs.data.config import ValidationConfig
 from libs.data.errors import DataError
 from libs.data.events.dataset import EventData, open_event_data
 from libs.data.validate import run as validate
-from libs.database.engine import transaction
+from libs.database.engine import each_statement, make_engine, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, DatasetVersion, Project, UserEvent
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs
@@ -157,3 +157,17 @@ def test_a_base_that_holds_recorded_events_is_added_to_without_counting_them_twi
     assert len(first.events.items) == len(events_of(first)) == 12
     assert len(second.events.items) == len(events_of(second)) == 24
     assert events_of(first) < events_of(second)
+
+
+def test_events_are_written_however_long_that_takes(engine: Engine, tmp_path: Path) -> None:
+    many = text("""
+        INSERT INTO user_events (project_id, event_key, user_id, item_id, type, occurred_at)
+        SELECT :project, gen_random_uuid(), 'u' || n, 'i', 'view', now() FROM generate_series(1, 60000) AS n""")
+    with transaction(engine) as session:
+        session.execute(many, {"project": DEFAULT_PROJECT_ID})
+    impatient = make_engine(engine.url.render_as_string(hide_password=False), pool_size=1, max_overflow=0)
+    with each_statement(impatient) as connection:  # all connections of the pool: this one
+        connection.execute(text("SET statement_timeout = '25ms'"))
+    folder = write_recorded(impatient, version_of(), None, tmp_path / "recorded")
+    impatient.dispose()
+    assert len(rows_of(folder / "recorded.csv")) == 60_000

@@ -10,7 +10,15 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox, Recommendation, ScheduleRun, UserEvent
+from libs.database.tables import (
+    DEFAULT_PROJECT_ID,
+    IdempotencyKey,
+    Job,
+    Outbox,
+    Recommendation,
+    ScheduleRun,
+    UserEvent,
+)
 from libs.jobs.retention import BATCH
 from libs.jobs.submit import submit
 from libs.jobs.wishes import cancel
@@ -75,9 +83,12 @@ def test_what_users_did_and_what_was_recommended_is_forgotten_each_by_its_settin
             explanations.insert(session, [record_json([f"{days_ago}"], created_at=at)])
             event = {"item_id": f"{days_ago}", "user_id": "u", "type": "view", "occurred_at": at, "received_at": at}
             session.add(UserEvent(project_id=DEFAULT_PROJECT_ID, event_key=uuid4(), **event))
+            answer = {"request_digest": "", "status_code": 202, "response": {}, "headers": {}, "created_at": at}
+            session.add(IdempotencyKey(project_id=DEFAULT_PROJECT_ID, key=f"{days_ago}", **answer))
             session.flush()
     with running_relay(engine, valkey_url):
         until(lambda: _recommended(engine) == ["1"], "old recommendations are gone")
+        until(lambda: _answered(engine) == ["1"], "old answers are gone")
     with transaction(engine) as session:
         assert set(session.scalars(select(UserEvent.item_id))) == {"400", "1"}
     with running_relay(engine, valkey_url, event_retention_days=30):
@@ -106,6 +117,11 @@ def test_two_relays_fire_what_is_due_once_and_publish_its_job(engine: Engine, db
 def _recommended(engine: Engine) -> list[str]:
     with transaction(engine) as session:
         return [row[0]["item_id"] for row in session.scalars(select(Recommendation.items))]
+
+
+def _answered(engine: Engine) -> list[str]:
+    with transaction(engine) as session:
+        return list(session.scalars(select(IdempotencyKey.key)))
 
 
 def _events(engine: Engine) -> list[str]:

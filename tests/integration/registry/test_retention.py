@@ -11,8 +11,18 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import DEFAULT_PROJECT_ID, Artifact, Job, JobCheckpoint, Model
 from libs.registry.artifacts import ArtifactStore
+from libs.registry.datasets import create_version, upload_folder
 from libs.registry.models import delete_model
-from libs.registry.retention import Collected, RetentionPolicy, Usage, collect, purge, unreferenced, usage
+from libs.registry.retention import (
+    Collected,
+    RetentionPolicy,
+    Usage,
+    collect,
+    purge,
+    referenced_uris,
+    unreferenced,
+    usage,
+)
 from tests.support.bundles import make_bundle
 from tests.support.registry import add_job, add_version, stored_folder
 
@@ -50,15 +60,16 @@ def test_old_files_that_no_row_names_are_found(db: Session, tmp_path: Path) -> N
         if not entry.uri.endswith("young.json"):
             os.utime(entry.uri.removeprefix("file://"), (1e9, 1e9))
 
-    assert [entry.uri for entry in unreferenced(db, store)] == [lost.uri]
-    assert collect(db, store, dry_run=True) == Collected(1, lost.size_bytes)
+    named = referenced_uris(db, store)
+    assert [entry.uri for entry in unreferenced(named, store)] == [lost.uri]
+    assert collect(named, store, dry_run=True) == Collected(1, lost.size_bytes)
     assert store.exists(lost.uri)
-    assert collect(db, store) == Collected(1, lost.size_bytes)
+    assert collect(named, store) == Collected(1, lost.size_bytes)
     assert not store.exists(lost.uri)
-    assert collect(db, store) == Collected(0, 0)
+    assert collect(named, store) == Collected(0, 0)
     assert store.size_bytes(kept.uri) == kept.size_bytes
     with pytest.raises(ValueError, match="grace"):
-        next(unreferenced(db, store, timedelta(minutes=5)))
+        next(unreferenced(named, store, timedelta(minutes=5)))
 
 
 def test_replaced_checkpoints_go_and_the_newest_stays(db: Session) -> None:
@@ -94,3 +105,13 @@ def test_deleted_models_go_after_a_while(db: Session) -> None:
 def _bundle(folder: Path) -> Path:
     make_bundle(folder)
     return folder
+
+
+def test_an_upload_that_has_not_come_to_its_end_is_kept(db: Session, tmp_path: Path) -> None:
+    store = ArtifactStore((tmp_path / "store").as_uri())
+    version = create_version(db, P, "cats", {"upload": "cats.zip"})
+    begun = store.put_stream([b"half"], f"{upload_folder(version.id)}/cats.zip.part", 10)
+    os.utime(begun.uri.removeprefix("file://"), (1e9, 1e9))
+    assert list(unreferenced(referenced_uris(db, store), store)) == []
+    long_ago = referenced_uris(db, store, RetentionPolicy(uploads_after=timedelta(0)))
+    assert [entry.uri for entry in unreferenced(long_ago, store)] == [begun.uri]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from libs.database.engine import each_statement, is_transient, make_engine, read_only, transaction
+from libs.database.engine import SILENCE, each_statement, is_transient, make_engine, read_only, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID, Project
 from libs.database.triggers import EVENTS_CHANNEL, OUTBOX_CHANNEL
 from tests.support.specs import submitted
@@ -113,3 +113,18 @@ def test_submitting_notifies_the_relay_and_the_event_streams(postgres_url: str, 
         job = submitted(db)
         heard = {(note.channel, note.payload) for note in listening.notifies(timeout=10, stop_after=2)}
     assert heard == {(OUTBOX_CHANNEL, ""), (EVENTS_CHANNEL, str(job.id))}
+
+
+def test_a_text_with_a_nul_is_stored_with_another_character_for_it(db):
+    text = "a\0b\\u0000c\\\0\0"
+    job = submitted(db)
+    job.error = {"\0": [text]}
+    db.commit()
+    db.refresh(job)
+    assert job.error == {"\ufffd": [text.replace("\0", "\ufffd")]}
+
+
+def test_a_network_that_falls_silent_is_noticed(engine: Engine):
+    with engine.connect() as connection:
+        asked = connection.connection.driver_connection.info.get_parameters()
+    assert {name: asked[name] for name in SILENCE} == {name: str(value) for name, value in SILENCE.items()}
