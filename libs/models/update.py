@@ -56,6 +56,8 @@ def run(config: UpdateConfig, inputs: Inputs, run: Run) -> Outcome:
     changed = config.of_parent(parent.lineage.method, parent.lineage.config)
     data = open_event_data(inputs.datasets["train"])
     held = _Held(data, "test" if data.manifest.splits["test"].events else "val", changed.exclude_seen)
+    if caution := caution_of(parent, data):
+        run.log(caution, "warning")
     run.progress(0.0, "measuring the parent on the newer events")
     before = held.measured(inputs.models["init"], run)
     outcome = method(parent.lineage.method).load()(changed, inputs, run)
@@ -76,6 +78,16 @@ def run(config: UpdateConfig, inputs: Inputs, run: Run) -> Outcome:
         text = json.dumps({"metrics": metrics, **details}, indent=2)
         (outcome.report / "update.json").write_text(text + "\n", encoding="utf-8")
     return Outcome(metrics, outcome.bundle, outcome.report, outcome.files, details={**outcome.details, **details})
+
+
+def caution_of(parent: NextItemBundle, data: EventData) -> str | None:
+    """What speaks against the comparison: the parent may have been trained on what is held out now."""
+    if data.manifest.split.protocol != "by-user" or parent.lineage.dataset_digests.get("train") == data.manifest.digest:
+        return None
+    return (
+        "The data set is split by user, and who is held out is drawn anew whenever the users change. If the parent was "
+        "trained on some of these users, its figure is too good; split by leave-last-out or by-time instead."
+    )
 
 
 def _compared(config: UpdateConfig, name: str, split: Split, before: Served, after: Served) -> ParentComparison:

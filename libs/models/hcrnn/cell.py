@@ -13,10 +13,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from libs.models.hcrnn.context_scores import context_scores
 
 Version = Literal[1, 2, 3]
+DriftConstraint = Literal["clip", "softplus"]
 _LEAST_DRIFT_WEIGHT = 1e-12
 
 
@@ -39,6 +41,24 @@ class CellStates:
     topic_weights: Tensor
 
 
+class PositiveLinear(nn.Module):
+    """x W' + b with W = softplus(raw), above 0 whatever the optimiser does. Its weights have no `weight` to mistake."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    @torch.no_grad()
+    def start_at(self, weight: Tensor) -> None:
+        """Set W [outputs, inputs], all above 0."""
+        self.raw.copy_(weight + torch.log(-torch.expm1(-weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        return F.linear(x, F.softplus(self.raw), self.bias)
+
+
 class HierarchicalCell(nn.Module):
     """One layer of HCRNN, over a whole batch or event by event.
 
@@ -48,9 +68,13 @@ class HierarchicalCell(nn.Module):
     Args:
         item_dim: d, width of items, of the global contexts and of the local context.
         hidden_dim: H, width of the temporary context.
+        drift_constraint: how Wd stays positive. `clip`: as published, clipped after each step (`project`);
+            `softplus`: as a function of free weights.
     """
 
-    def __init__(self, item_dim: int, hidden_dim: int, version: Version = 3) -> None:
+    def __init__(
+        self, item_dim: int, hidden_dim: int, version: Version = 3, drift_constraint: DriftConstraint = "clip"
+    ) -> None:
         super().__init__()
         self.item_dim, self.hidden_dim, self.version = item_dim, hidden_dim, version
         # Columns: local gate, reset, candidate, update.
@@ -63,7 +87,10 @@ class HierarchicalCell(nn.Module):
         self.update_from_local = nn.Linear(item_dim, hidden_dim, bias=False)
         self.candidate_from_temporary = nn.Linear(hidden_dim, hidden_dim, bias=False)
         self.reset_from_local = nn.Linear(item_dim, hidden_dim, bias=False) if version == 1 else None
-        self.drift = nn.Linear(item_dim, hidden_dim, bias=version == 3) if version != 1 else None
+        self.drift: nn.Linear | PositiveLinear | None = None
+        if version != 1:
+            kind = nn.Linear if drift_constraint == "clip" else PositiveLinear
+            self.drift = kind(item_dim, hidden_dim, bias=version == 3)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -81,13 +108,16 @@ class HierarchicalCell(nn.Module):
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
             nn.init.xavier_uniform_(self.topic_score.unsqueeze(0))
-            if self.drift is not None:
+            if isinstance(self.drift, nn.Linear):
                 self.drift.weight.abs_()
+            elif self.drift is not None:
+                start = nn.init.xavier_uniform_(torch.empty_like(self.drift.raw)).abs_()
+                self.drift.start_at(start.clamp_(min=_LEAST_DRIFT_WEIGHT))
 
     @torch.no_grad()
     def project(self) -> None:
         """Clip the drift matrix to positive values: agreement may only open the gate. Call after each step."""
-        if self.drift is not None:
+        if isinstance(self.drift, nn.Linear):
             self.drift.weight.clamp_(min=_LEAST_DRIFT_WEIGHT)
 
     def forward(

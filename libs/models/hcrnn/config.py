@@ -34,6 +34,11 @@ class HcrnnConfig(SequenceTrainingConfig):
         description="two_phase: of each batch, first a step on the topic encoder alone, then one on everything else "
         "[code], at twice the cost; joint: one step on everything [ours].",
     )
+    drift_constraint: Literal["clip", "softplus"] = Field(
+        default="clip",
+        description="Versions 2 and 3: how the matrix that reads the agreement stays positive. clip: cut off at 0 "
+        "after each step [code]; softplus: the softplus of free weights, so that no step is corrected [ours].",
+    )
     topics: int = Field(default=50, ge=2, le=1000, description="K, global contexts. [code]")
     item_dim: int = Field(default=100, ge=4, le=1024, description="d, width of items and of local contexts. [code]")
     hidden_dim: int = Field(default=100, ge=4, le=1024, description="H, width of the temporary context. [code]")

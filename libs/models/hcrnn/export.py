@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.hcrnn.network import HCRNN, Encoded
+from libs.models.sequences.additive import take
 from libs.models.sequences.graphs import Servable
 from libs.serving.bundle import TensorSpec
 
@@ -46,6 +47,7 @@ class _Explained(nn.Module):
 
     drift [N, n], in version 3: mean over the gate's H values, small where an event disagreed with the local context;
     temporary_attention and, with bi-channel attention, local_attention [N, n]: what the feature read of each event;
+    local_context [N, K]: which global contexts the newest event brought into the local one;
     theta [N, K]: the mixture of global contexts.
     """
 
@@ -58,20 +60,21 @@ class _Explained(nn.Module):
         network = self.model.network
         per_event = ["drift"] if network.cell.version == 3 else []
         per_event += ["temporary_attention"] + ["local_attention"] * (network.read_out.attention == "bi")
-        specs = [TensorSpec(name=name, datatype="FP32", shape=[-1, -1]) for name in per_event]
-        return [*specs, TensorSpec(name="theta", datatype="FP32", shape=[-1, network.contexts.shape[0]])]
+        contexts = network.contexts.shape[0]
+        return [
+            *(TensorSpec(name=name, datatype="FP32", shape=[-1, -1]) for name in per_event),
+            *(TensorSpec(name=name, datatype="FP32", shape=[-1, contexts]) for name in ("local_context", "theta")),
+        ]
 
     def forward(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         encoded = encode_end(self.model, items, lengths)
-        theta = encoded.theta
-        if self.model.train_mode == "causal":
-            where = (lengths - 1).reshape(-1, 1, 1).expand(-1, 1, theta.shape[-1])
-            theta = theta.gather(1, where)
+        end = (lengths - 1).unsqueeze(1)
         found = [encoded.states.drift.mean(-1)] if self.model.network.cell.version == 3 else []
         found.append(encoded.temporary_weights.squeeze(1))
         if encoded.local_weights is not None:
             found.append(encoded.local_weights.squeeze(1))
-        return (*found, theta.squeeze(1))
+        theta = take(encoded.theta, end) if self.model.train_mode == "causal" else encoded.theta
+        return (*found, take(encoded.states.topic_weights, end).squeeze(1), theta.squeeze(1))
 
 
 def state_of(network: HCRNN) -> list[TensorSpec]:

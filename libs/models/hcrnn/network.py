@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from libs.models.hcrnn.cell import CellStates, HierarchicalCell, Version
+from libs.models.hcrnn.cell import CellStates, DriftConstraint, HierarchicalCell, Version
 from libs.models.hcrnn.readout import Attention, ReadOut
 from libs.models.hcrnn.topics import TopicEncoder, running_bags, topic_noise
 from libs.models.sequences.recurrent import item_table
@@ -48,6 +48,7 @@ class HCRNN(nn.Module):
         num_items: items without padding; ids are 1 to num_items.
         item_dim: d. hidden_dim: H. num_topics: K.
         input_dropout: of the bag and, with a mask of its own, of the inputs. output_dropout: of the feature.
+        drift_constraint: how the drift matrix stays positive, see `HierarchicalCell`.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class HCRNN(nn.Module):
         attention: Attention = "bi",
         input_dropout: float = 0.25,
         output_dropout: float = 0.5,
+        drift_constraint: DriftConstraint = "clip",
     ) -> None:
         super().__init__()
         self.items = item_table(num_items, item_dim)
         self.contexts = nn.Parameter(torch.empty(num_topics, item_dim))
         nn.init.xavier_uniform_(self.contexts)
         self.topics = TopicEncoder(item_dim, num_topics)
-        self.cell = HierarchicalCell(item_dim, hidden_dim, version)
+        self.cell = HierarchicalCell(item_dim, hidden_dim, version, drift_constraint)
         self.read_out = ReadOut(item_dim, hidden_dim, attention)
         self.input_dropout = nn.Dropout(input_dropout)
         self.bag_dropout = nn.Dropout(input_dropout)

@@ -48,6 +48,7 @@ def build_model(config: HcrnnConfig, num_items: int) -> HcrnnModel:
         attention=config.attention,
         input_dropout=config.input_dropout,
         output_dropout=config.output_dropout,
+        drift_constraint=config.drift_constraint,
     )
     return HcrnnModel(network, config.divergence_weight, config.train_mode)
 

@@ -16,6 +16,7 @@ from libs.data.events.dataset import open_event_data
 from libs.jobs.tasks import TASKS, EvaluateConfig
 from libs.models.catalog import METHODS
 from libs.models.sequences.served import measure_served, read_next_item, rules_of
+from libs.models.update import caution_of
 from libs.models.update_config import UpdateConfig
 from libs.registry.gates import check_gates, first_failure
 from libs.training.bundles import BundleError
@@ -177,6 +178,17 @@ def test_what_cannot_be_updated_is_said_before_training(parent: tuple[Path, Outc
     others = events_folder(tmp_path / "o", [(user, f"x{item}", time) for user, item, time in EARLIER])
     with pytest.raises(DataError, match="knows none of the data set's 8 items"):
         update(tmp_path / "c", others, trained.bundle)
+
+
+def test_users_dealt_anew_are_a_caution(parent: tuple[Path, Outcome], tmp_path: Path) -> None:
+    events, trained = parent
+    assert trained.bundle is not None
+    bundle = read_next_item(trained.bundle)
+    assert caution_of(bundle, open_event_data(events)) is None
+    by_user = open_event_data(events_folder(tmp_path, EARLIER, split="by-user"))
+    assert "split by leave-last-out or by-time instead" in (caution_of(bundle, by_user) or "")
+    same = bundle.lineage.model_copy(update={"dataset_digests": {"train": by_user.manifest.digest}})
+    assert caution_of(bundle.model_copy(update={"lineage": same}), by_user) is None
 
 
 class Interrupted(LocalRun):

@@ -19,6 +19,10 @@ _WORDS = {
         "Attention of the local context",
         "The share of each event, as the slowly changing interest weighs it.",
     ),
+    "local_context": (
+        "Local context",
+        "Which of the contexts that everybody shares the newest event brought into the slowly changing interest.",
+    ),
     "theta": ("Global context", "How this history is mixed of the contexts that everybody shares."),
     "attention": ("Attention", "The share of each event in what comes next."),
     "spread": ("Spread of attention", "How much the attention varies over draws of its noise."),

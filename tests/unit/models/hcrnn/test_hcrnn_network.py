@@ -72,12 +72,48 @@ def test_agreement_may_only_open_the_gate(version):
     assert (model.cell.drift.weight == 1e-12).all()
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_as_a_softplus_no_step_closes_the_gate_to_agreement(version):
+    clipped, free = network(version=version), network(version=version, drift_constraint="softplus")
+    free.cell.drift.start_at(clipped.cell.drift.weight)
+    state = clipped.state_dict()
+    with pytest.raises(RuntimeError, match=r"drift\.raw"):  # weights of one are not taken for those of the other
+        free.load_state_dict(state)
+    del state["cell.drift.weight"]
+    free.load_state_dict(state, strict=False)
+    features = free.encode_causally(ITEMS, LENGTHS).features
+    torch.testing.assert_close(features, clipped.encode_causally(ITEMS, LENGTHS).features, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        free.cell.drift.raw.sub_(10)
+    free.project()
+    one = torch.eye(5, dtype=torch.float64)
+    bias = 0 if free.cell.drift.bias is None else free.cell.drift.bias
+    assert (free.cell.drift(one) - bias > 0).all()
+    free.encode_causally(ITEMS, LENGTHS).features.square().sum().backward()
+    assert (free.cell.drift.raw.grad != 0).any()
+
+
 def test_one_draw_of_theta_a_sequence():
-    model = network().train()
-    encoded = model.encode_causally(ITEMS, LENGTHS)
-    assert encoded.theta.shape == (3, 6, 3)
-    torch.testing.assert_close(encoded.theta.sum(-1), torch.ones(3, 6, dtype=torch.float64))
-    assert (encoded.divergence > 0).all()
+    """A sequence of one item has the same bag everywhere, so its mixtures differ by their noise alone."""
+    model = network(input_dropout=0.0).train()
+    items = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
+    theta = model.encode_causally(items, torch.tensor([4, 4])).theta
+    assert theta.shape == (2, 4, 3)
+    torch.testing.assert_close(theta.sum(-1), torch.ones(2, 4, dtype=torch.float64))
+    assert (theta == theta[:, :1]).all()
+    assert (theta[0] != theta[1]).all()
+    assert not torch.equal(model.encode_causally(items, torch.tensor([4, 4])).theta, theta)
+
+
+def test_the_divergence_is_that_of_the_posterior_from_the_prior():
+    topics = network().topics
+    bag = torch.randn(4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    hidden = torch.nn.functional.elu(topics.hidden(bag))
+    deviation = 1e-6 + torch.nn.functional.softplus(topics.deviation(hidden))
+    posterior = torch.distributions.Normal(topics.location(hidden), deviation)
+    prior = torch.distributions.Normal(torch.zeros_like(deviation), 1.0)
+    expected = torch.distributions.kl_divergence(posterior, prior).sum(-1)
+    torch.testing.assert_close(topics(bag)[1], expected, rtol=0, atol=1e-7)
 
 
 def test_theta_gates_and_weights_are_there_to_explain():

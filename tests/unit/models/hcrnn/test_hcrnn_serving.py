@@ -58,7 +58,7 @@ def test_explanations_are_in_the_graph(tmp_path: Path) -> None:
     served = servable(trained)
     assert served.explain is not None
     names = [spec.name for spec in served.explanations]
-    assert names == ["drift", "temporary_attention", "local_attention", "theta"]
+    assert names == ["drift", "temporary_attention", "local_attention", "local_context", "theta"]
     export_history_graph(served.explain, tmp_path / "explain.onnx", served.inputs, names, LONGEST)
     items, lengths = histories(7)
     found = open_session(tmp_path / "explain.onnx").run(names, {"items": items.numpy(), "lengths": lengths.numpy()})
@@ -69,6 +69,7 @@ def test_explanations_are_in_the_graph(tmp_path: Path) -> None:
         whole.states.drift.mean(-1),
         whole.temporary_weights[last],
         whole.local_weights[last],
+        whole.states.topic_weights[last],
         whole.theta[last],
     ]
     for name, one, other in zip(names, found, expected, strict=True):
