@@ -10,59 +10,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, Protocol
 
 from libs.origin import current_origin, set_origin
 from libs.settings import WrongSettings
+from libs.spans import Attribute, Span, SpanKind, Tracer
 
-SpanKind = Literal["internal", "server", "producer", "consumer"]
-Attribute = str | int | float | bool
 _ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 _SAMPLERS = (
     "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio", "always_on", "always_off",
     "traceidratio",
 )  # fmt: skip
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-class Span(Protocol):
-    """A span that is not over yet."""
-
-    def rename(self, name: str) -> None:
-        """Give it another name."""
-
-    def set(self, name: str, value: Attribute) -> None:
-        """Add an attribute."""
-
-    def fail(self, message: str) -> None:
-        """What it stands for went wrong."""
-
-    def drop(self) -> None:
-        """It stands for nothing: it is not sent."""
-
-    @property
-    def traceparent(self) -> str:
-        """Where spans below it belong."""
-
-    def end(self, at_ns: int | None = None) -> None:
-        """It is over, now or at a time since 1970."""
-
-
-class Tracer(Protocol):
-    """Makes spans and sends them away."""
-
-    def begin(
-        self,
-        name: str,
-        kind: SpanKind,
-        parent: str | None,
-        attributes: Mapping[str, Attribute],
-        at_ns: int | None = None,
-    ) -> Span:
-        """A span below `parent`, else the first of a trace; begun now or at a time since 1970."""
-
-    def close(self, within_s: float) -> None:
-        """Send what is left, for at most so long."""
 
 
 class _Untraced:

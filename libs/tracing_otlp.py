@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from libs.tracing import Attribute, SpanKind
+from libs.spans import Attribute, Span, SpanKind, Tracer
 
 _KINDS: dict[SpanKind, trace.SpanKind] = {
     "internal": trace.SpanKind.INTERNAL,
@@ -24,8 +24,8 @@ _HEADER = "traceparent"
 _propagator = TraceContextTextMapPropagator()
 
 
-class OtlpSpan:
-    """A span of the SDK; see `libs.tracing.Span`."""
+class OtlpSpan(Span):
+    """A span of the SDK."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -54,8 +54,8 @@ class OtlpSpan:
             self._span.end(at_ns)
 
 
-class OtlpTracer:
-    """Endpoint, headers, sampler and resource are read from `OTEL_*` by the SDK; see `libs.tracing.Tracer`."""
+class OtlpTracer(Tracer):
+    """Endpoint, headers, sampler and resource are read from `OTEL_*` by the SDK."""
 
     def __init__(self, service: str) -> None:
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"octavo-{service}"}
