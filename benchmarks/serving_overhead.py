@@ -38,7 +38,7 @@ from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.registry.artifacts import ArtifactStore
 from libs.registry.deployments import DeploymentSettings, create_deployment
 from libs.registry.models import register_version
-from libs.serving.folder import MODEL_FILE, write_bundle
+from libs.serving.bundle import MODEL_FILE, write_bundle
 from libs.serving.session import ModelSession
 from libs.settings import PlatformSettings
 from services.local.process import free_port

@@ -20,8 +20,7 @@ from libs.models.afd.config import AfdConfig
 from libs.models.afd.train import build_method
 from libs.models.supervised.config import SupervisedConfig
 from libs.models.teacher import Teacher, open_teacher
-from libs.serving.bundle import ClassifierBundle, Lineage
-from libs.serving.folder import write_bundle
+from libs.serving.bundle import ClassifierBundle, Lineage, write_bundle
 from libs.training.classification import FittedClassifier, classification_batches, fit_classifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig

@@ -64,6 +64,8 @@ class _Owned:
 
 
 class Project(Base):
+    """Who owns rows; there is a default one."""
+
     __tablename__ = "projects"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -369,6 +371,8 @@ class Artifact(_Owned, Base):
 
 
 class Dataset(_Owned, Base):
+    """A name for versions; one that was deleted leaves its name free."""
+
     __tablename__ = "datasets"
 
     name: Mapped[str]
@@ -408,6 +412,8 @@ class DatasetVersion(_Owned, Base):
 
 
 class Model(_Owned, Base):
+    """A name for versions; one that was deleted leaves its name free."""
+
     __tablename__ = "models"
 
     name: Mapped[str]

@@ -41,7 +41,10 @@ class Method:
         name: what REST, CLI and the registry call it.
         task: what a model it trains does; also of the model it may start from.
         data: kind of the data set it trains on (`libs.data.manifest`).
-        module: its `train` and `estimate`, both `(config, inputs, run) -> Outcome`; imported only where they run.
+        config: its hyper-parameters.
+        entry: `module:train`, with `estimate` beside it, both `(config, inputs, run) -> Outcome`; imported only where
+            they run.
+        reference: where it was published; empty: nowhere.
         models: roles of the models it needs besides; any training may be given `init`.
         optional_datasets: roles of data sets it may be given beside `train`.
         variants: name → settings that switch a part of the method off, to be compared with the whole.

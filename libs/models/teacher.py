@@ -16,7 +16,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from libs.data.errors import DataError
 from libs.data.recipe import Recipe
 from libs.models.classifier import load_classifier
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import WEIGHTS_FILE, ClassifierBundle
 from libs.training.bundles import read_classifier_bundle
 from libs.training.classification import EVALUATION_BATCH_FACTOR
 from libs.training.classification_data import ClassificationData
@@ -93,7 +93,7 @@ class Teacher:
 
     def __init__(self, bundle: ClassifierBundle, network: nn.Module, view: TeacherView) -> None:
         self.bundle = bundle
-        self.digest = bundle.files.get("model.safetensors", "")
+        self.digest = bundle.files.get(WEIGHTS_FILE, "")
         self.network = network.eval().requires_grad_(False)
         self.view = view
 

@@ -14,7 +14,7 @@ from libs.models.catalog import method
 from libs.models.sequences.ranking import Popularity, figures_of
 from libs.models.sequences.served import Served, measure_served, read_next_item, rules_of
 from libs.models.update_config import UpdateConfig
-from libs.serving.bundle import NextItemBundle, ParentComparison
+from libs.serving.bundle import BUNDLE_FILE, NextItemBundle, ParentComparison
 from libs.training.run import Inputs, Outcome, Run
 
 
@@ -103,7 +103,7 @@ def _compared(config: UpdateConfig, name: str, split: Split, before: Served, aft
 
 
 def _write_into(folder: Path, compared: ParentComparison) -> None:
-    file = folder / "bundle.json"
+    file = folder / BUNDLE_FILE
     bundle = NextItemBundle.model_validate_json(file.read_bytes())
     file.write_text(bundle.model_copy(update={"against_parent": compared}).model_dump_json(indent=2), encoding="utf-8")
 

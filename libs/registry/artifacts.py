@@ -7,12 +7,11 @@ Without a key, content is stored under its own digest, so storing it twice is ha
 temporary name first and is renamed (file) or is atomic by itself (object stores): a reader never sees half a file.
 """
 
-import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,10 +42,6 @@ class ArtifactRefused(ArtifactError):
 
 class DigestMismatch(ArtifactError):
     """Stored content differs from its recorded SHA-256: it was changed or damaged."""
-
-
-class TooLarge(ArtifactError):
-    """A stream was longer than its limit; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,28 +157,6 @@ class ArtifactStore:
             self._check_size(target, size_bytes)
         else:
             self._copy_in(path, self._folder / target, digest)
-        return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
-
-    @_by_name
-    def put_stream(self, chunks: Iterable[bytes], key: str, limit_bytes: int) -> StoredFile:
-        """Store what `chunks` yields, without ever holding it in memory.
-
-        Raises:
-            TooLarge: more than `limit_bytes` came; nothing is left behind.
-        """
-        target = self._checked_key(key)
-        temporary = f"{self._root}/{_INCOMING}/{uuid.uuid4().hex}"
-        self._fs.makedirs(f"{self._root}/{_INCOMING}", exist_ok=True)
-        try:
-            digest, size_bytes = self._write_limited(temporary, chunks, limit_bytes)
-            if self._folder is None:
-                self._fs.mv(temporary, f"{self._root}/{target}")
-            else:
-                _publish(Path(temporary), self._folder / target)
-        except BaseException:
-            if self._fs.exists(temporary):
-                self._fs.rm(temporary)
-            raise
         return StoredFile(f"{self.root_url}/{target}", digest, size_bytes)
 
     @_by_name
@@ -325,17 +298,6 @@ class ArtifactStore:
         stored = self._fs.size(f"{self._root}/{target}")
         if stored != size_bytes:
             raise ArtifactError(f"{self.root_url}/{target}: {stored} bytes arrived of {size_bytes}")
-
-    def _write_limited(self, path: str, chunks: Iterable[bytes], limit_bytes: int) -> tuple[str, int]:
-        digest, size_bytes = hashlib.sha256(), 0
-        with self._fs.open(path, "wb") as sink:
-            for chunk in chunks:
-                size_bytes += len(chunk)
-                if size_bytes > limit_bytes:
-                    raise TooLarge(f"the upload is larger than {limit_bytes} bytes")
-                digest.update(chunk)
-                sink.write(chunk)
-        return digest.hexdigest(), size_bytes
 
     def _copy_in(self, path: Path, target: Path, digest: str) -> None:
         temporary = self._incoming()

@@ -18,10 +18,12 @@ class FolderContent:
 
     @property
     def digest(self) -> str:
+        """One SHA-256 for all of it; see `folder_digest`."""
         return folder_digest(self.files)
 
     @property
     def size_bytes(self) -> int:
+        """Of all files together."""
         return sum(self.sizes.values())
 
 

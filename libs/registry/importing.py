@@ -8,9 +8,8 @@ from libs.registry.errors import ImportRefused
 from libs.registry.import_config import ImportConfig, ImportOnnxConfig
 from libs.registry.model_files import FileKind, model_file_kind
 from libs.registry.onnx_checks import drop_final_softmax, parameter_count, read_graph, signature
-from libs.serving.bundle import ClassifierBundle, Lineage
+from libs.serving.bundle import MODEL_FILE, ClassifierBundle, Lineage, write_bundle
 from libs.serving.errors import LoadError
-from libs.serving.folder import MODEL_FILE, write_bundle
 from libs.serving.latency import measure_latency
 from libs.serving.probe import probe
 from libs.serving.session import ModelSession

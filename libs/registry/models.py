@@ -139,13 +139,6 @@ def list_versions(session: Session, model: Model) -> Sequence[ModelVersion]:
     return session.scalars(versions.order_by(ModelVersion.version.desc())).all()
 
 
-def describe_model(session: Session, project_id: UUID, name: str, description: str) -> Model:
-    """Set a model's description."""
-    model = find_model(session, project_id, name)
-    model.description = description
-    return model
-
-
 def delete_model(session: Session, project_id: UUID, name: str) -> None:
     """Remove a model from every list; its versions' files are collected later by `octavo gc`.
 

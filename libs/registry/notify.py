@@ -1,4 +1,4 @@
-"""What the registry tells listening model servers; delivered by Postgres when the transaction commits."""
+"""What the registry tells inference services that listen; delivered by Postgres when the transaction commits."""
 
 from uuid import UUID
 
@@ -14,8 +14,10 @@ _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
 def notify_deployments(session: Session, deployment_id: UUID) -> None:
+    """Tell that a deployment was made, changed or deleted."""
     session.execute(_NOTIFY, {"channel": DEPLOYMENTS_CHANNEL, "payload": str(deployment_id)})
 
 
 def notify_aliases(session: Session, model_id: UUID) -> None:
+    """Tell that an alias of a model moved."""
     session.execute(_NOTIFY, {"channel": ALIASES_CHANNEL, "payload": str(model_id)})

@@ -31,12 +31,19 @@ Of the task `next-item` (`NextItemBundle`):
                        an item, most first, and how many users that were; 0 where there are fewer
 """
 
-from typing import Annotated, Any, Literal
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from libs.data.manifest import ItemFeature
 from libs.data.recipe import Recipe
+
+BUNDLE_FILE = "bundle.json"
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+RECIPE_FILE = "recipe.json"
 
 
 class TensorSpec(BaseModel):
@@ -141,6 +148,7 @@ class NextItemBundle(Bundle):
     against_parent: ParentComparison | None = Field(default=None, description="Of a model that an update made.")
 
 
+BundleT = TypeVar("BundleT", bound=Bundle)
 AnyBundle = ClassifierBundle | NextItemBundle
 _ANY: TypeAdapter[AnyBundle] = TypeAdapter(Annotated[AnyBundle, Field(discriminator="task")])
 
@@ -152,3 +160,22 @@ def parse_bundle(content: bytes) -> AnyBundle:
         pydantic.ValidationError: it describes none.
     """
     return _ANY.validate_json(content)
+
+
+def write_bundle(folder: Path, bundle: BundleT) -> BundleT:
+    """Write `bundle.json` (and a classifier's `recipe.json`) beside the files in `folder`, and list their digests.
+
+    Returns:
+        The bundle as written, with `files` filled in.
+    """
+    if isinstance(bundle, ClassifierBundle):
+        (folder / RECIPE_FILE).write_text(bundle.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != BUNDLE_FILE}
+    complete = bundle.model_copy(update={"files": files})
+    (folder / BUNDLE_FILE).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return complete
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,9 +7,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from libs.serving.batcher import Batcher, Computed
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import MODEL_FILE, ClassifierBundle
 from libs.serving.errors import LoadError
-from libs.serving.folder import MODEL_FILE, read_classifier_bundle
+from libs.serving.folder import read_classifier_bundle
 from libs.serving.probe import probe
 from libs.serving.repository import Identity, RunSettings
 from libs.serving.session import ModelSession

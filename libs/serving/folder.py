@@ -1,21 +1,22 @@
-"""Reading and writing bundle folders (`libs.serving.bundle`)."""
+"""Reading bundle folders (`libs.serving.bundle`), every file proved."""
 
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from libs.registry.digests import file_digest, plain_files
-from libs.serving.bundle import AnyBundle, Bundle, ClassifierBundle, NextItemBundle, parse_bundle
+from libs.serving.bundle import (
+    BUNDLE_FILE,
+    MODEL_FILE,
+    AnyBundle,
+    Bundle,
+    ClassifierBundle,
+    NextItemBundle,
+    parse_bundle,
+)
 from libs.serving.errors import LoadError
 
-BUNDLE_FILE = "bundle.json"
-MODEL_FILE = "model.onnx"
-WEIGHTS_FILE = "model.safetensors"
-RECIPE_FILE = "recipe.json"
 _MAX_BUNDLE_BYTES = 64 * 2**20
-
-BundleT = TypeVar("BundleT", bound=Bundle)
 
 
 def read_bundle(folder: Path) -> AnyBundle:
@@ -61,20 +62,6 @@ def read_next_item_bundle(folder: Path) -> NextItemBundle:
     if isinstance(bundle, NextItemBundle):
         return bundle
     raise LoadError("The model classifies pictures; one that recommends items is needed here.")
-
-
-def write_bundle(folder: Path, bundle: BundleT) -> BundleT:
-    """Write `bundle.json` (and a classifier's `recipe.json`) beside the files in `folder`, and list their digests.
-
-    Returns:
-        The bundle as written, with `files` filled in.
-    """
-    if isinstance(bundle, ClassifierBundle):
-        (folder / RECIPE_FILE).write_text(bundle.recipe.model_dump_json(indent=2) + "\n")
-    files = {name: file_digest(folder / name)[0] for name in _names(folder)}
-    complete = bundle.model_copy(update={"files": files})
-    (folder / BUNDLE_FILE).write_text(complete.model_dump_json(indent=2) + "\n")
-    return complete
 
 
 def _names(folder: Path) -> list[str]:

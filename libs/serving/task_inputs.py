@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.data.images import ImageData, open_images
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import MODEL_FILE, ClassifierBundle
 from libs.serving.errors import MismatchError
-from libs.serving.folder import MODEL_FILE, read_classifier_bundle
+from libs.serving.folder import read_classifier_bundle
 from libs.serving.session import ModelSession
 from libs.training.run import Inputs, Run, Stopped
 

@@ -6,7 +6,7 @@ import safetensors.torch
 from torch import Tensor
 
 from libs.data.errors import DataError
-from libs.serving.bundle import AnyBundle, ClassifierBundle, parse_bundle
+from libs.serving.bundle import BUNDLE_FILE, WEIGHTS_FILE, AnyBundle, ClassifierBundle, parse_bundle
 
 
 class BundleError(DataError):
@@ -20,9 +20,9 @@ def read_bundle(folder: Path) -> AnyBundle:
         BundleError: the folder holds none.
     """
     try:
-        return parse_bundle((folder / "bundle.json").read_bytes())
+        return parse_bundle((folder / BUNDLE_FILE).read_bytes())
     except FileNotFoundError:
-        raise BundleError(f"{folder.name} is no model bundle: it has no bundle.json") from None
+        raise BundleError(f"{folder.name} is no model bundle: it has no {BUNDLE_FILE}") from None
 
 
 def read_classifier_bundle(folder: Path) -> ClassifierBundle:
@@ -43,7 +43,7 @@ def read_bundle_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         BundleError: the bundle is an ONNX graph without torch weights.
     """
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS_FILE
     if read_bundle(folder).architecture == "onnx" or not weights.is_file():
         raise BundleError("the model is an ONNX graph without torch weights: it can be served, not trained on")
     return safetensors.torch.load_file(weights)

@@ -1,10 +1,8 @@
 """Export of a trained classifier as a bundle (`libs.serving.bundle`)."""
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -13,7 +11,7 @@ from torch import nn
 
 from libs.data.images import ImageSplit
 from libs.data.recipe import Recipe
-from libs.serving.bundle import Bundle, ClassifierBundle, Lineage, TensorSpec
+from libs.serving.bundle import MODEL_FILE, WEIGHTS_FILE, ClassifierBundle, Lineage, TensorSpec, write_bundle
 from libs.training.onnx_export import (
     INPUT,
     OUTPUT,
@@ -25,8 +23,6 @@ from libs.training.onnx_export import (
 )
 
 _SAMPLE_ROWS = 2
-
-BundleT = TypeVar("BundleT", bound=Bundle)
 
 
 def export_classifier(
@@ -54,9 +50,8 @@ def export_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     plain = plain_copy(classifier)
     state = {name: tensor.contiguous() for name, tensor in plain.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "model.safetensors")
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    model = folder / "model.onnx"
+    safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
+    model = folder / MODEL_FILE
     export_onnx(plain, recipe, model)
     _write_sample(plain, recipe, folder / "sample.npz")
     parity = measure_parity(plain, open_session(model), sample_pictures(pictures, recipe))
@@ -76,14 +71,6 @@ def export_classifier(
     return write_bundle(folder, bundle)
 
 
-def write_bundle(folder: Path, bundle: BundleT) -> BundleT:
-    """Write `bundle.json`, with the digests of all files beside it; the bundle as written."""
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != "bundle.json"}
-    complete = bundle.model_copy(update={"files": digests})
-    (folder / "bundle.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return complete
-
-
 @torch.inference_mode()
 def _write_sample(plain: nn.Module, recipe: Recipe, path: Path) -> None:
     """Inputs and the torch model's logits, which every machine that loads the bundle must reproduce.
@@ -99,8 +86,3 @@ def plain_copy(classifier: nn.Module) -> nn.Module:
     """A copy on the CPU, in full precision, evaluation mode and the default memory format."""
     plain = copy.deepcopy(classifier).to("cpu", torch.float32).eval()
     return plain.to(memory_format=torch.contiguous_format)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

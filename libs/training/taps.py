@@ -147,18 +147,6 @@ def _of_all(taps: Sequence[Tap], outputs: Mapping[str, Any]) -> list[Any]:
     return [outputs[tap.path] for tap in taps]
 
 
-class TappedModel(nn.Module):
-    """A model that returns (output, maps): one composite to wrap in DDP or compile as a whole."""
-
-    def __init__(self, model: nn.Module, taps: Sequence[Tap]) -> None:
-        super().__init__()
-        self.model = model
-        self.taps = tuple(taps)
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return forward_with_taps(self.model, self.taps, inputs)
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One module call of a recorded forward pass."""

@@ -95,6 +95,8 @@ class EventStream(StreamingResponse):
         super().__init__(self._events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def stream_response(self, send: Send) -> None:
+        """Send events until the client has gone, or does not read for `StreamTimes.send_s`: then it is cut off."""
+
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self._times.send_s):
                 await send(message)

@@ -50,22 +50,27 @@ class Layout:
 
     @property
     def state_file(self) -> Path:
+        """The stack as it stands, `StackState`."""
         return self.home / "stack.json"
 
     @property
     def key_file(self) -> Path:
+        """The API key of the first start."""
         return self.home / "api-key"
 
     @property
     def lock(self) -> Path:
+        """Held while a stack runs from this home."""
         return self.home / "stack.lock"
 
     @property
     def logs(self) -> Path:
+        """Folder of a log a service."""
         return self.home / "logs"
 
     @property
     def ports(self) -> Path:
+        """Folder of the ports that services had the last time."""
         return self.home / "ports"
 
     def make(self) -> None:

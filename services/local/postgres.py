@@ -91,11 +91,6 @@ class LocalPostgres(LocalServer):
         """SQLAlchemy URL of the database `octavo`, as its owner: no superuser, may create databases."""
         return self.url_of(_OWNER)
 
-    @property
-    def admin_url(self) -> str:
-        """SQLAlchemy URL of the superuser."""
-        return f"postgresql+psycopg://{_ADMIN}:{self._password}@127.0.0.1:{self.port}/{_ADMIN}"
-
     def url_of(self, database: str) -> str:
         """SQLAlchemy URL of another database of this cluster, as the same owner."""
         return f"postgresql+psycopg://{_OWNER}:{self._password}@127.0.0.1:{self.port}/{database}"

@@ -10,8 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from libs.data.recipe import Recipe
-from libs.serving.bundle import ClassifierBundle, Lineage, Parity, TensorSpec
-from libs.serving.folder import MODEL_FILE, WEIGHTS_FILE, write_bundle
+from libs.serving.bundle import MODEL_FILE, WEIGHTS_FILE, ClassifierBundle, Lineage, Parity, TensorSpec, write_bundle
 
 PASSED = Parity(samples=8, max_abs_diff=1e-7, tolerance=1e-4, argmax_disagreements=0, passed=True)
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from libs.data.manifest import ItemFeature
-from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec
-from libs.serving.folder import MODEL_FILE, write_bundle
+from libs.serving.bundle import MODEL_FILE, Lineage, NextItemBundle, TensorSpec, write_bundle
 from libs.serving.repository import Identity
 
 IDENTITY = Identity("shop", 1, "a" * 64)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from libs.data.recipe import Recipe
 from libs.models.backbones.build import build_classifier
-from libs.serving.bundle import ClassifierBundle, Lineage, TensorSpec
-from libs.serving.folder import write_bundle
+from libs.serving.bundle import ClassifierBundle, Lineage, TensorSpec, write_bundle
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from libs.models.backbones.initialisation import initialise
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut, ReLU after the sum."""
+    """Two 3x3 convolutions with batch norm and a shortcut, ReLU after the sum (He et al. 2016)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -23,6 +23,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] → [B, channels, H / stride, W / stride], rounded up."""
         out = self.relu(self.bn1(self.conv1(x)))
         activated: Tensor = self.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
         return activated

@@ -22,6 +22,7 @@ class PreActivationBlock(nn.Module):
         self.shortcut = None if same else nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] → [B, channels, H / stride, W / stride], rounded up; before the activation."""
         activated = self.relu1(self.bn1(x))
         residual: Tensor = self.conv2(self.relu2(self.bn2(self.conv1(activated))))
         return residual + (x if self.shortcut is None else self.shortcut(activated))

@@ -42,4 +42,5 @@ class JointHead(nn.Linear):
         super().__init__(channels, ROTATIONS * num_classes)
 
     def forward(self, feature: Tensor) -> Tensor:
+        """Logits of a map."""
         return super().forward(feature.mean((2, 3)))

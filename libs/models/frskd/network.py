@@ -59,6 +59,7 @@ class Fusion(nn.Module):
         return positive / (positive.sum() + 1e-6)
 
     def forward(self, *maps: Tensor) -> Tensor:
+        """Maps [B, C, H, W], as many as there are weights, to one."""
         return weighted_sum(self.weights(), maps)
 
 
@@ -139,6 +140,7 @@ class BiFPNLayer(nn.Module):
         self.bottom_up_fusion = nn.ModuleList(Fusion(2 if i == levels - 1 else 3) for i in range(1, levels))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features [B, C_i, H_i, W_i], finest first, to refined maps [B, D_i, H_i, W_i]."""
         return self._bottom_up_pass(features, self._top_down_pass(features))
 
     def _top_down_pass(self, features: Sequence[Tensor]) -> list[Tensor]:

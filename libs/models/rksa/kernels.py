@@ -4,7 +4,6 @@ Each gives a Gram matrix [..., n, n] over the items of a sequence, or its factor
 """
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from torch.nn import functional as F
 
 from libs.models.rksa.attention import safe_sqrt
 
-ItemKernel = Literal["cosine", "rbf", "matern52"]
 _SQRT_5 = math.sqrt(5)
 
 

@@ -16,8 +16,7 @@ from libs.models.sequences.graphs import FeaturesAtTheEnd, Servable, export_hist
 from libs.models.sequences.neighbours import neighbours_of
 from libs.models.sequences.parity import measure_latency, measure_parity, sample_histories
 from libs.models.sequences.step import NextItemModel
-from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec
-from libs.training.export import write_bundle
+from libs.serving.bundle import MODEL_FILE, WEIGHTS_FILE, Lineage, NextItemBundle, TensorSpec, write_bundle
 
 _SAMPLE_ROWS = 4
 _SAMPLE_EVENTS = 50
@@ -74,7 +73,7 @@ def export_next_item(
         metrics=dict(metrics),
         parameters=sum(parameter.numel() for parameter in plain.parameters()),
         parity=measure_parity(servable, folder, vectors, *sample_histories(events.events, max_length)),
-        latency=measure_latency(servable, folder / "model.onnx", max_length),
+        latency=measure_latency(servable, folder / MODEL_FILE, max_length),
         lineage=lineage,
         items=items,
         width=width,
@@ -90,11 +89,11 @@ def export_next_item(
 def _write_weights(plain: nn.Module, folder: Path) -> None:
     """Every weight under its key; one that has two names is written twice, as safetensors shares nothing."""
     state = {name: tensor.detach().clone().contiguous() for name, tensor in plain.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "model.safetensors")
+    safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
 
 
 def _write_graphs(servable: Servable, folder: Path, max_length: int) -> None:
-    export_history_graph(servable.features, folder / "model.onnx", servable.inputs, ["features"], max_length)
+    export_history_graph(servable.features, folder / MODEL_FILE, servable.inputs, ["features"], max_length)
     if servable.step is not None:
         export_step_graph(servable.step, folder / "step.onnx", servable.state)
     if servable.explain is not None:

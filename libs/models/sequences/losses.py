@@ -5,7 +5,7 @@ items [T]; all are means over the positions, in at least float32.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from libs.training.objective import at_least_float32
-
-Objective = Literal["softmax", "bce", "gbce", "bpr"]
 
 _MOST_SCORES = {"cpu": 1 << 19}
 _MOST_SCORES_ELSEWHERE = 1 << 26

@@ -12,7 +12,7 @@ from torch import Tensor
 from libs.data.events.store import EventStore
 from libs.data.events.windows import Split, read, windows_of
 from libs.models.sequences.graphs import Servable, initial_state
-from libs.serving.bundle import Latency, Parity
+from libs.serving.bundle import MODEL_FILE, Latency, Parity
 from libs.training.onnx_export import PARITY_TOLERANCE, latency_of, open_session
 
 SAMPLES = 256
@@ -47,7 +47,7 @@ def measure_parity(
     Passed when max |difference| of features f is at most 1e-4 max(1, max |f|), and both name the same item wherever
     no difference of that size could turn the two best: |f - f'| |v|_1 bounds what a score may move.
     """
-    session = open_session(folder / "model.onnx")
+    session = open_session(folder / MODEL_FILE)
     expected, found = [], []
     for some in _batches(len(items)):
         longest = int(lengths[some].max())

@@ -21,7 +21,7 @@ from libs.data.events.windows import SequenceBatch, Split
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer, Score
 from libs.models.sequences.rows import rows_by_id
-from libs.serving.bundle import NextItemBundle
+from libs.serving.bundle import MODEL_FILE, NextItemBundle
 from libs.training.bundles import BundleError, read_bundle
 from libs.training.onnx_export import open_session
 from libs.training.run import Run, Stopped
@@ -107,7 +107,7 @@ class BundleScorer:
         self._rows = rows_by_id(data.items.all_ids(), IdMap(folder / "items.parquet", 1).all_ids())
         if not (self._rows > 0).any():
             raise DataError(f"The model knows none of the data set's {data.manifest.items} items by id.")
-        self._session = open_session(folder / "model.onnx", threads=torch.get_num_threads())
+        self._session = open_session(folder / MODEL_FILE, threads=torch.get_num_threads())
         self._further = [spec.name for spec in bundle.inputs if spec.name not in _HISTORY]
         self._tables = open_tables(folder) if self._further else None
         self._users = _user_rows(folder, data) if self._further else np.zeros(data.manifest.users + 1, np.int64)

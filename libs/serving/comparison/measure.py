@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.data.images import ImageSplit
-from libs.serving.bundle import ClassifierBundle
+from libs.serving.bundle import MODEL_FILE, ClassifierBundle
 from libs.serving.comparison.macs import multiply_adds
 from libs.serving.evaluate import map_labels
-from libs.serving.folder import MODEL_FILE, read_classifier_bundle
+from libs.serving.folder import read_classifier_bundle
 from libs.serving.pictures import batches
 from libs.serving.probabilities import log_softmax
 from libs.serving.scores import Scores

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from libs.serving.bundle import NextItemBundle, TensorSpec
+from libs.serving.bundle import MODEL_FILE, NextItemBundle, TensorSpec
 from libs.serving.combiner import Combiner
 from libs.serving.errors import LoadError
-from libs.serving.folder import MODEL_FILE, read_next_item_bundle
+from libs.serving.folder import read_next_item_bundle
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
 from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters

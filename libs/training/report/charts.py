@@ -89,14 +89,6 @@ def reliability_chart(
     return _svg(figure, f"reliability diagram {name}")
 
 
-def bar_chart(bars: Mapping[str, float], y_label: str) -> Markup:
-    """One bar a name."""
-    figure, axes = _axes()
-    axes.bar(list(bars), list(bars.values()), 0.6, color=[_SERIES[k % len(_SERIES)] for k in range(len(bars))])
-    axes.set_ylabel(y_label)
-    return _svg(figure, f"{y_label}: {', '.join(bars)}")
-
-
 def grouped_bar_chart(bars: Mapping[str, Sequence[float]], groups: Sequence[str], x_label: str, y_label: str) -> Markup:
     """Bars of several series side by side.
 

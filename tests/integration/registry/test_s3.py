@@ -12,7 +12,6 @@ from libs.registry.artifacts import (
     ArtifactRefused,
     ArtifactStore,
     DigestMismatch,
-    TooLarge,
 )
 from libs.registry.cache import FolderCache
 from tests.support.s3 import s3_server, use_s3
@@ -57,14 +56,6 @@ def test_files_and_folders_come_back(store: ArtifactStore, folder: Path, tmp_pat
     assert not store.exists(stored.uri)
     with pytest.raises(ArtifactNotFound):
         store.fetch_folder(stored.uri, tmp_path / "again")
-
-
-def test_streams_have_a_limit(store: ArtifactStore) -> None:
-    stored = store.put_stream([b"ab", b"c"], "uploads/1", 3)
-    assert stored.size_bytes == store.size_bytes(stored.uri) == 3
-    with pytest.raises(TooLarge):
-        store.put_stream([b"ab", b"cd"], "uploads/2", 3)
-    assert [entry.uri for entry in store.entries()] == [stored.uri]
 
 
 def test_a_changed_object_is_not_served(store: ArtifactStore, folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from libs.registry.artifacts import (
     ArtifactNotFound,
     ArtifactStore,
     DigestMismatch,
-    TooLarge,
     _safe_relative,
 )
 
@@ -81,21 +79,6 @@ def test_damage_is_seen(store: ArtifactStore, folder: Path, tmp_path: Path) -> N
     with pytest.raises(DigestMismatch):
         store.fetch_file(file.uri, tmp_path / "a", "0" * 64)
     assert not (tmp_path / "a").exists()
-
-
-def test_a_stream_has_a_limit_and_leaves_nothing_behind(store: ArtifactStore) -> None:
-    stored = store.put_stream([b"ab", b"c"], "uploads/1", 3)
-    assert (stored.digest, stored.size_bytes) == (hashlib.sha256(b"abc").hexdigest(), 3)
-    with pytest.raises(TooLarge):
-        store.put_stream([b"ab", b"cd"], "uploads/2", 3)
-
-    def broken() -> Iterator[bytes]:
-        yield b"a"
-        raise ConnectionError
-
-    with pytest.raises(ConnectionError):
-        store.put_stream(broken(), "uploads/3", 3)
-    assert [entry.uri for entry in store.entries()] == [stored.uri]
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../b", "a//b", "", ".", "a\\b", "a\x00b", "x" * 901])

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from libs.serving.bundle import write_bundle
 from libs.serving.classifier import LoadedClassifier, load
 from libs.serving.errors import LoadError, ModelNotLoaded, ServingError
-from libs.serving.folder import write_bundle
 from libs.serving.probe import SAMPLE_FILE
 from libs.serving.repository import Identity, ModelRepository, RunSettings
 from tests.support.bundles import logits, make_bundle

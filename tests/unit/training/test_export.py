@@ -16,10 +16,9 @@ from torch import nn
 
 from libs.data.images import open_images
 from libs.data.preprocess import default_recipe
-from libs.serving.bundle import ClassifierBundle, Lineage
+from libs.serving.bundle import ClassifierBundle, Lineage, write_bundle
 from libs.serving.classifier import load
 from libs.serving.errors import LoadError
-from libs.serving.folder import write_bundle
 from libs.serving.repository import Identity, RunSettings
 from libs.training.export import export_classifier
 from libs.training.onnx_export import OPSET, compare_logits, export_onnx, measure_parity, open_session

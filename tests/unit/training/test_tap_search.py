@@ -8,7 +8,7 @@ from torch import nn
 
 from libs.models.backbones.build import build_classifier
 from libs.training.tap_search import NoFeatureMapsError, find_taps
-from libs.training.taps import TappedModel
+from libs.training.taps import forward_with_taps
 
 STAGES = {
     "torchvision/resnet18": ["layer1.1", "layer2.1", "layer3.1", "layer4.1"],
@@ -40,7 +40,7 @@ def test_stages(name):
     model = build_classifier(name, 3, image_size=64).eval()
     taps = find_taps(model, torch.zeros(1, 3, 64, 64))
     assert [tap.path for tap in taps] == STAGES[name]
-    _, features = TappedModel(model, taps)(torch.randn(2, 3, 64, 64))
+    _, features = forward_with_taps(model, taps, torch.randn(2, 3, 64, 64))
     assert [tuple(f.shape) for f in features] == [(2, tap.channels, *tap.size) for tap in taps]
 
 
@@ -49,14 +49,14 @@ def test_taps_of_relu_networks_are_after_the_activation(name):
     model = build_classifier(name, 3).eval()
     taps = find_taps(model, torch.zeros(1, 3, 64, 64))
     assert all(tap.activated for tap in taps)
-    _, features = TappedModel(model, taps)(torch.randn(2, 3, 64, 64))
+    _, features = forward_with_taps(model, taps, torch.randn(2, 3, 64, 64))
     assert all((feature >= 0).all() for feature in features)
 
 
 def test_wide_resnet_tap_is_what_the_next_block_convolves():
     model = build_classifier("wrn-16-2", 3).eval()
     x = torch.randn(1, 3, 16, 16)
-    _, features = TappedModel(model, find_taps(model, x))(x)
+    _, features = forward_with_taps(model, find_taps(model, x), x)
     stage = model.stages[0](model.conv1(x))
     torch.testing.assert_close(features[0], model.stages[1][0].bn1(stage).relu())
 

@@ -11,7 +11,6 @@ from torch import nn
 
 from libs.training.taps import (
     Tap,
-    TappedModel,
     UnknownTapError,
     captured_outputs,
     forward_with_reduced_taps,
@@ -33,6 +32,18 @@ def network():
 EXAMPLE = torch.zeros(1, 3, 8, 8)
 
 
+class Tapped(nn.Module):
+    """A step module in small: a model, read by taps."""
+
+    def __init__(self, model, taps):
+        super().__init__()
+        self.model = model
+        self.taps = taps
+
+    def forward(self, inputs):
+        return forward_with_taps(self.model, self.taps, inputs)
+
+
 def test_lists_every_map_with_its_shape():
     listed = [(tap.path, tap.channels, tap.size, tap.activated) for tap in list_taps(network(), EXAMPLE)]
     assert listed == [
@@ -46,8 +57,7 @@ def test_lists_every_map_with_its_shape():
 def test_returns_logits_and_maps_in_the_order_of_the_taps():
     model = network()
     x = torch.randn(2, 3, 8, 8)
-    tapped = TappedModel(model, taps_at(model, ["3", "1"], EXAMPLE))
-    logits, (late, early) = tapped(x)
+    logits, (late, early) = forward_with_taps(model, taps_at(model, ["3", "1"], EXAMPLE), x)
     torch.testing.assert_close(logits, model(x))
     torch.testing.assert_close(early, model[:2](x))
     torch.testing.assert_close(late, model[:4](x))
@@ -63,8 +73,7 @@ def test_taps_carry_gradients_and_agree_with_the_model():
 
 def test_no_hook_and_no_batch_stays_behind():
     model = network()
-    tapped = TappedModel(model, taps_at(model, ["1", "3"], EXAMPLE))
-    logits, features = tapped(torch.randn(2, 3, 8, 8))
+    logits, features = forward_with_taps(model, taps_at(model, ["1", "3"], EXAMPLE), torch.randn(2, 3, 8, 8))
     held = [weakref.ref(feature) for feature in features]
     del logits, features
     gc.collect()
@@ -108,7 +117,7 @@ def test_looking_leaves_the_model_as_it_was():
 
 def test_a_copied_composite_reads_the_copy():
     model = network()
-    tapped = TappedModel(model, taps_at(model, ["1"], EXAMPLE))
+    tapped = Tapped(model, taps_at(model, ["1"], EXAMPLE))
     twin = copy.deepcopy(tapped)
     nn.init.zeros_(twin.model[0].weight)
     nn.init.zeros_(twin.model[0].bias)
@@ -120,7 +129,7 @@ def test_a_copied_composite_reads_the_copy():
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # the tracer looks at every tensor's
 def test_compiled_composite_is_one_graph_and_gives_the_same_maps_and_gradients():
     model = network()
-    tapped = TappedModel(model, taps_at(model, ["1", "3"], EXAMPLE))
+    tapped = Tapped(model, taps_at(model, ["1", "3"], EXAMPLE))
     torch.compiler.reset()
     compiled = torch.compile(tapped, backend="eager", fullgraph=True)
     for _ in range(3):  # the hooks of each pass must be its own

@@ -1,7 +1,6 @@
 """/jobs/new: choose a method, fill in its form, submit"""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import Query, Request
@@ -24,6 +23,8 @@ from services.gateway.methods import service as methods
 
 router = Pages(prefix="/jobs/new")
 MethodText = Annotated[str, Query(max_length=100)]
+SourceJob = Annotated[UUID | None, Query(alias="from")]
+"""A job whose values a form begins with."""
 
 
 @router.page("")
@@ -32,28 +33,29 @@ def new_job(
     gateway: Gw,
     visitor: WritesJobs,
     method: MethodText = "",
-    source: Annotated[UUID | None, Query(alias="from")] = None,
+    source: SourceJob = None,
 ) -> Response:
     """The methods, or the form of one; `from` a job it begins with that job's values."""
     if not method and source is None:
         return render(request, "jobs/methods.html", methods=methods.listing(), hidden=service.NO_DIRECT)
     with gateway.reading() as session:
-        values: dict[str, str] = {}
-        if source is not None:
-            spec = spec_of(session, visitor, source)
-            method, values = spec["method"], new.texts_of_spec(spec)
+        method, values = begun(session, visitor, method, source)
         form = new.form_of(session, visitor.caller, method, new.Given(values))
     return render(request, "jobs/new.html", form=form, once=uuid4().hex, checked=None)
 
 
-def spec_of(session: Session, visitor: Visitor, job_id: UUID) -> Mapping[str, Any]:
-    """A job as it was asked for, for a form that begins with its values.
+def begun(session: Session, visitor: Visitor, method: str, source: UUID | None) -> tuple[str, dict[str, str]]:
+    """What a new form begins with: the method, and the texts of its fields as the job `source` was asked for.
 
     Raises:
+        JobNotFound: there is no such job.
         ForbiddenError: the visitor may not read jobs.
     """
+    if source is None:
+        return method, {}
     require(visitor, Scope.JOBS_READ)
-    return new.as_asked(service.find_job(session, visitor.caller.project_id, job_id).spec)
+    spec = new.as_asked(service.find_job(session, visitor.caller.project_id, source).spec)
+    return spec["method"], new.texts_of_spec(spec)
 
 
 @router.action("")

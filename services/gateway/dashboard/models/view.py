@@ -13,7 +13,6 @@ from services.gateway.dashboard.models.lineage_picture import Picture, picture_o
 from services.gateway.models import service
 from services.gateway.models.schemas import Alias, Lineage, Model, VersionDetail, VersionSummary
 
-PRODUCTION = "production"
 _FIRST = ("test/accuracy", "val/accuracy", "test/nll", "test/ndcg@10", "test/hr@10", "val/ndcg@10", "test/mrr@20")
 _COLUMNS = 4
 

@@ -2,11 +2,9 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import Query, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from libs.jobs import schedules as registry
@@ -16,8 +14,8 @@ from libs.web.auth import Scope
 from libs.web.paging import CursorText
 from libs.web.problems import FieldProblem
 from services.gateway.context import Gw
-from services.gateway.dashboard.jobs.new import Given, texts_of_spec
-from services.gateway.dashboard.jobs.new_routes import MethodText, spec_of
+from services.gateway.dashboard.jobs.new import Given
+from services.gateway.dashboard.jobs.new_routes import MethodText, SourceJob, begun
 from services.gateway.dashboard.pages import REFUSALS, Pages, done, problems_of
 from services.gateway.dashboard.schedules import edit, new
 from services.gateway.dashboard.session.visit import Form, ReadsJobs, WritesJobs, require
@@ -50,17 +48,14 @@ def new_schedule(
     gateway: Gw,
     visitor: WritesJobs,
     method: MethodText = "",
-    source: Annotated[UUID | None, Query(alias="from")] = None,
+    source: SourceJob = None,
 ) -> Response:
     """The methods, or the form for one; `from` a job it begins with that job's values."""
     if not method and source is None:
         return render(request, "schedules/methods.html", methods=methods.listing(), hidden=jobs.NO_DIRECT)
     with gateway.reading() as session:
-        values: dict[str, str] = {}
-        if source is not None:
-            spec = spec_of(session, visitor, source)
-            method, values = spec["method"], _unpinned(texts_of_spec(spec))
-        form = new.form_of(session, visitor.caller, method, Given(values))
+        method, values = begun(session, visitor, method, source)
+        form = new.form_of(session, visitor.caller, method, Given(_unpinned(values)))
     return render(request, "schedules/new.html", form=form)
 
 

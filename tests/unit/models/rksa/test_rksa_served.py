@@ -19,9 +19,9 @@ from libs.models.rksa.export import servable
 from libs.models.rksa.model import RksaModel
 from libs.models.sequences.export import export_next_item
 from libs.models.sequences.graphs import Servable
-from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec
+from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec, write_bundle
 from libs.serving.errors import LoadError
-from libs.serving.folder import read_next_item_bundle, write_bundle
+from libs.serving.folder import read_next_item_bundle
 from libs.serving.recommendation.engine import recommend, recommend_many, score
 from libs.serving.recommendation.model import LoadedRecommender, load
 from libs.serving.recommendation.relations import read_relations

@@ -15,9 +15,8 @@ from libs.models.gru4rec.config import Gru4recConfig
 from libs.models.sequences.prepare import warm_started
 from libs.models.sequences.recurrent import GRU4Rec
 from libs.models.sequences.task import fit_sequences
-from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec
+from libs.serving.bundle import Lineage, NextItemBundle, TensorSpec, write_bundle
 from libs.training.bundles import BundleError
-from libs.training.export import write_bundle
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs
 from tests.support.events import events_folder, walks

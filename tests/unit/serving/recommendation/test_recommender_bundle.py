@@ -7,8 +7,9 @@ import onnx
 import polars as pl
 import pytest
 
+from libs.serving.bundle import write_bundle
 from libs.serving.errors import LoadError
-from libs.serving.folder import read_next_item_bundle, write_bundle
+from libs.serving.folder import read_next_item_bundle
 from libs.serving.recommendation.model import load
 from libs.serving.repository import RunSettings
 from tests.support.bundles import make_bundle
