@@ -162,6 +162,7 @@ class ModelVersion(Record):
 
     model: str
     version: int
+    task: str
     status: str
     status_reason: str | None
     method: str

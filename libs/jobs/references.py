@@ -68,6 +68,9 @@ _IN_WORDS = {
     "image-classification": "classifies pictures",
     "next-item": "recommends items",
 }
+_ASKED_INSTEAD = {
+    ("predict", "next-item"): " A deployment of it is asked by POST /v1/recommendations, or `octavo recommend`.",
+}
 
 
 def roles_of(method: str) -> Roles:
@@ -191,7 +194,8 @@ class _Pins:
             self._check_data(path, version.kind, roles)
         elif roles.task is not None and version.task != roles.task:
             does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]
-            self._refuse(path, f"The model {does}; {self._spec.method} needs one that {needs}.")
+            hint = _ASKED_INSTEAD.get((self._spec.method, version.task), "")
+            self._refuse(path, f"The model {does}; {self._spec.method} needs one that {needs}.{hint}")
 
     def _check_data(self, path: tuple[str, ...], kind: str, roles: Roles) -> None:
         wanted = roles.data or self._data

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from libs.client.cli.follow import follow
 from libs.client.cli.output import connect, console, print_json
-from libs.client.errors import LocalFileError, OctavoError
+from libs.client.errors import InvalidRequestError, LocalFileError, OctavoError
 from libs.client.folder_tar import visible_files
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ def predict_folder(model: str, folder: Path, out: Path, top_k: int, as_json: boo
 
     Raises:
         LocalFileError: the folder has no files, or `out` cannot be written.
+        NotFoundError: there is no such model; nothing was sent.
+        InvalidRequestError: it recommends items; nothing was sent.
     """
     if out.exists() and not out.is_file():
         raise LocalFileError(f"{out} is no file; name one with --out.")
     files = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
     dataset = f"pictures-{uuid4().hex[:12]}"
     with connect() as octavo:
+        _check_classifies(octavo, model)
         version = octavo.datasets.upload(dataset, folder, options=_OPTIONS, description=f"pictures of {folder.name}")
         try:
             version = octavo.datasets.wait_ready(version)
@@ -49,6 +52,13 @@ def predict_folder(model: str, folder: Path, out: Path, top_k: int, as_json: boo
         return
     without = f"; {left_out} files have no prediction, and their rows say why" if left_out else ""
     console().print(f"Written: {out}{without}", markup=False)
+
+
+def _check_classifies(octavo: "Octavo", model: str) -> None:
+    if octavo.models.version(model).task == "next-item":
+        ask = "octavo recommend NAME --items ITEM,ITEM"
+        detail = f"{model!r} recommends items and predicts no pictures. Deploy it, then ask it: {ask}"
+        raise InvalidRequestError(422, "wrong_task", detail)
 
 
 def _predict(octavo: "Octavo", model: str, data: str, top_k: int, out: Path, as_json: bool) -> str:

@@ -437,6 +437,30 @@ def test_two_recommenders_answer_the_same_picks(browser: Browser, cats: None, en
     assert "cats cannot be asked: it answers no such questions" in browser.get("/try?deployment=films&other=cats").text
 
 
+def test_of_a_deployment_that_shares_its_requests_the_page_says_who_may_answer_and_who_did(
+    browser: Browser, engine: Engine
+):
+    with transaction(engine) as session:
+        add_version(session, "films", bundle=next_item_bundle())
+        create_deployment(session, DEFAULT_PROJECT_ID, "other", "films")
+        shared = DeploymentSettings(traffic={"other": 12.5})
+        create_deployment(session, DEFAULT_PROJECT_ID, "films", "films", settings=shared)
+    set_serving(engine, "films", "other")
+    said = {"model": "films", "version": 1, "strategy": "model", "unknown_items": 0, "items": []}
+    answers = iter([{"arm": "other"}, {"arm": "films", "stands_in_for": "other"}, {"arm": "films"}, {"arm": "other"}])
+    client = httpx2.AsyncClient(
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json={**said, **next(answers)})),
+        base_url="http://recommender",
+    )
+    state = browser.app.state
+    state.gateway = replace(state.gateway, recommender=Upstream("recommender", client))
+    pages = [browser.get(f"/try?deployment={name}&item=x").text for name in ("films", "films", "films", "other")]
+    assert ["other answers 12.5 % of them, it itself the rest" in page for page in pages] == [True, True, True, False]
+    assert [re.findall(r"answered by[^<]*", page) for page in pages] == [
+        ["answered by other"], ["answered by itself, as other is not loaded"], [], []
+    ]  # fmt: skip
+
+
 def test_what_a_model_saw_is_drawn_as_bars():
     tensors = {"mixture": [0.5, 0.25], "skew_lift": [0.1, -0.2, 0.0], "matrix": [[1.0], [2.0], [3.0]]}
     lift, mixture = bars_of({"history": ["a", HOSTILE, "c"], "tensors": tensors})

@@ -179,6 +179,13 @@ def test_a_model_of_another_task_is_no_start(
     assert answer.json()["detail"] == message
 
 
+def test_who_predicts_with_a_recommender_is_told_how_it_is_asked(client: TestClient, both_kinds: None) -> None:
+    request = {"method": "predict", "datasets": {"data": "digits"}, "models": {"model": "shop"}}
+    answer = client.post("/v1/jobs", json=request)
+    assert pointers(answer) == ["/models/model"]
+    assert "`octavo recommend`" in answer.json()["detail"]
+
+
 def test_a_recommender_trains_on_events_from_a_recommender(client: TestClient, both_kinds: None) -> None:
     request = {"method": "gru4rec", "datasets": {"train": "clicks"}, "models": {"init": "shop"}}
     answer = client.post("/v1/jobs", json=request)

@@ -76,6 +76,10 @@ class Platform:
             return self.job
         if path.endswith("/report"):
             return {"report": REPORT}
+        if path == "/v1/models/cats/versions":
+            return {"items": [{"model": "cats", "version": 1, "status": "ready"}]}
+        if path == "/v1/models/cats/versions/1":
+            return {"model": "cats", "version": 1, "task": "image-classification"}
         name = path.split("/")[3] if path.count("/") > 2 else "made"
         return {"dataset": name, "version": 1, "status": "ready", "size_bytes": 0}
 
@@ -95,3 +99,11 @@ def test_the_data_set_made_for_it_is_deleted_when_the_job_has_ended(
     if status == "succeeded":
         assert "1 files have no prediction" in ended.out
         assert rows_of(out)[1][0] == "b.txt"
+
+
+def test_a_recommender_is_refused_before_anything_is_sent_and_how_to_ask_it_is_said(octavo, gateway, folder: Path):
+    gateway.answers["GET /v1/models/shop/versions/1"] = {"model": "shop", "version": 1, "task": "next-item"}
+    ended = octavo("predict", "shop@1", folder)
+    assert ended.code == 4
+    assert "octavo recommend NAME --items" in ended.err
+    assert [one.method for one in gateway.asked] == ["GET"]
