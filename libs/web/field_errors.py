@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import GetPydanticSchema, TypeAdapter
+from pydantic_core import core_schema
 
 Path = tuple[str | int, ...]
 FieldNames = Callable[[Path], Sequence[str]]
@@ -18,7 +19,17 @@ _MESSAGES = {
     "dict_type": "This should be a JSON object.",
     "finite_number": "This should be a finite number.",
 }
+_COMPARED = ("greater_than", "less_than")
 _LISTED_AT_MOST = 40
+
+
+def in_words(message: str) -> GetPydanticSchema:
+    """For `Annotated`: what is said of a value, whichever constraint it breaks."""
+    return GetPydanticSchema(
+        lambda kind, handler: core_schema.custom_error_schema(
+            handler(kind), custom_error_type="wrong_value", custom_error_message=message
+        )
+    )
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -37,7 +48,7 @@ def message_of(error: Mapping[str, Any], names: FieldNames | None = None) -> str
         return "There is no such field." + suggestion(str(path[-1]), names(path[:-1]))
     if kind == "missing" and not path:
         return "The body is missing; send a JSON object."
-    if str(error.get("input")).lower() == "nan":  # NaN fails every comparison, which says nothing of the reason
+    if kind.startswith(_COMPARED) and str(error.get("input")).lower() == "nan":  # it fails every comparison
         kind = "finite_number"
     if kind in _MESSAGES:
         return _MESSAGES[kind]

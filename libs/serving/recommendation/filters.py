@@ -11,7 +11,7 @@ between bars (`Action|Comedy`): any, all or none of the values. All know `missin
 
 import hashlib
 import json
-import math
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 MOST_CONDITIONS = 64
 MOST_VALUES = 1_000
-_LONGEST_TEXT = 1_000
+MOST_CHARS = 1_000
 MOST_FILTER_BYTES = 64 * 2**10
 _CACHED_BYTES = 16 * 2**20
 _ENTRY_BYTES = 256  # of the cache beside the bits: key, array and dictionary
@@ -164,11 +164,11 @@ def _parts(pointer: str, kind: str, values: Any) -> list[str]:
 
 def _value(pointer: str, kind: str, value: Any) -> str | float:
     if kind == "number":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise _problem(pointer, "expected a number; the feature is one.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+            raise _problem(pointer, "expected a finite number; the feature is one.")
         return float(value)
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise _problem(pointer, f"expected text of at most {_LONGEST_TEXT} characters; the feature is a {kind}.")
+    if not isinstance(value, str) or len(value) > MOST_CHARS:
+        raise _problem(pointer, f"expected text of at most {MOST_CHARS} characters; the feature is a {kind}.")
     return value
 
 

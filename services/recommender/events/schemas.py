@@ -2,11 +2,17 @@
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from libs.web.field_errors import in_words
 from services.recommender.ids import Id
+from services.recommender.times import Timestamp
 
-EventType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+EventType = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$"),
+    in_words("A type is 1 to 32 of a-z, 0-9, _ and -, and begins with a letter, like view or add-to-cart."),
+]
 
 
 class Event(BaseModel):
@@ -30,7 +36,7 @@ class Event(BaseModel):
     user_id: Id | None = None
     session_id: Id | None = Field(default=None, description="At least one of `user_id` and `session_id` is needed.")
     type: EventType = Field(default="view", description="What was done: view, purchase, play …")
-    timestamp: AwareDatetime | None = Field(
+    timestamp: Timestamp | None = Field(
         default=None, description="When, with its offset from UTC; the time of arrival when left out."
     )
     event_id: Id | None = Field(

@@ -4,19 +4,32 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from libs.jobs.names import Name
+from libs.serving.recommendation.filters import MOST_CHARS, MOST_VALUES
 from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback
 from libs.web.field_errors import names_in
 from libs.web.problems import FieldProblem, UnprocessableError, validation_problem
 from services.recommender.events.schemas import EventType
 from services.recommender.ids import Id
+from services.recommender.times import Timestamp
 
 MOST_REQUESTS, MOST_APPENDED = 256, 100
-FilterValue = Annotated[str, Field(max_length=1000)] | Annotated[float, Field(allow_inf_nan=False)] | bool
-Condition = dict[str, FilterValue | Annotated[list[FilterValue], Field(max_length=1000)]]
-Filters = Annotated[dict[str, Condition], Field(max_length=32)]
+_VALUE = [{"type": "string", "maxLength": MOST_CHARS}, {"type": "number"}, {"type": "boolean"}]
+_VALUES = {"type": "array", "items": {"anyOf": _VALUE}, "maxItems": MOST_VALUES}
+# Whether a value is one that its feature is compared with the engine says, for it knows the feature.
+FilterValue = Annotated[Any, WithJsonSchema({"anyOf": [*_VALUE, _VALUES]})]
+Filters = Annotated[dict[str, dict[str, FilterValue]], Field(max_length=32)]
 K = Annotated[int, Field(strict=True, ge=1, le=MOST_ITEMS, description="How many items.")]
 Deployment = Annotated[Name, Field(description="A deployment of a model that recommends.", examples=["films"])]
 WantedFilters = Annotated[
@@ -37,7 +50,7 @@ class RawEvent(_Strict):
     """One event of a history that is sent along and not kept."""
 
     item_id: Id
-    timestamp: AwareDatetime | None = None
+    timestamp: AwareDatetime | None = Field(default=None, description="ISO 8601 with its offset, or Unix seconds.")
     type: EventType | None = Field(default=None, description="Taken and not used: models read the items alone.")
 
 
@@ -101,7 +114,7 @@ class AppendedEvent(_Strict):
     item_id: Id
     user_id: Id | None = Field(default=None, description="Whose history it belongs to beside the session's.")
     type: EventType = "view"
-    timestamp: AwareDatetime | None = Field(default=None, description="The time of arrival when left out.")
+    timestamp: Timestamp | None = Field(default=None, description="The time of arrival when left out.")
     event_id: Id | None = Field(
         default=None, description="Names this event in the project: sent again, it is not counted again."
     )
@@ -125,12 +138,19 @@ class RecommendationRequest(Asked):
         "is refused then; the answer knows it. Needs the scope `events:write`, too. Not in a batch.",
     )
     exclude_seen: bool | None = Field(
-        default=None, description="Whether items of the history are left out; by default as the model was made."
+        default=None,
+        strict=True,
+        description="Whether items of the history are left out; by default as the model was made.",
     )
     exclude_items: list[Id] = Field(default=[], max_length=MOST_CANDIDATES, description="Further items to leave out.")
     filters: WantedFilters = None
     diversity: float = Field(
-        default=0.0, ge=0, le=1, allow_inf_nan=False, description="0 ranks by score alone, 1 by unlikeness."
+        default=0.0,
+        strict=True,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0 ranks by score alone, 1 by unlikeness.",
     )
     explain: Explain = "none"
     fallback: Fallback = Field(
