@@ -84,11 +84,6 @@ class ModelRepository(Generic[ModelT]):
         finally:
             self._release(slot)
 
-    def peek(self, key: Hashable) -> ModelT | None:
-        """The model at `key` for a look, not to compute with."""
-        slot = self._slots.get(key)
-        return slot.model if slot else None
-
     def switch(self, key: Hashable, model: ModelT) -> None:
         """Serve `model` at `key` from the next request on; the one before is freed after its last request."""
         with self._lock:

@@ -8,7 +8,6 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI, Request
 
 from libs.serving.deployments.health import health_router
-from libs.serving.deployments.problems import PROBLEMS
 from libs.serving.deployments.runtime import Runtime
 from libs.serving.deployments.sync import Kind
 from libs.serving.recommendation.model import load
@@ -21,6 +20,7 @@ from services.recommender.admission import admit
 from services.recommender.context import Recommender, arms_counter, shed_counter
 from services.recommender.memory import open_memory
 from services.recommender.memory_routes import ROUTERS
+from services.recommender.problems import PROBLEMS
 from services.recommender.recommendations import routes
 from services.recommender.recommendations.together import gathering
 from services.recommender.settings import RecommenderSettings, recommender_settings

@@ -2,6 +2,7 @@
 
 import math
 
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -31,7 +32,10 @@ def _request(error: RequestError) -> ProblemError:
     return UnprocessableError(str(error), errors=fields)
 
 
-def _database_away(_: Exception) -> ProblemError:
+def _database_away(error: Exception) -> ProblemError:
+    if isinstance(getattr(error, "orig", None), QueryCanceled):
+        detail = "Postgres ended a statement that took too long. Ask for less at once, such as fewer days."
+        return UnavailableError(detail, code="statement_timeout", headers={"Retry-After": "2"})
     detail = "Postgres does not answer; what is loaded serves on for keys this server knows. Try again shortly."
     return UnavailableError(detail, code="database_unavailable", headers={"Retry-After": "2"})
 
@@ -51,8 +55,8 @@ PROBLEMS: ProblemMap = {
 }
 
 
-def as_problem(error: Exception) -> ProblemError:
-    """What an error is over HTTP.
+def as_problem(error: Exception, problems: ProblemMap) -> ProblemError:
+    """What an error is over HTTP by a service's table.
 
     Raises:
         Exception: the error itself, when it is none that is expected.
@@ -60,6 +64,6 @@ def as_problem(error: Exception) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     for kind in type(error).__mro__:
-        if kind in PROBLEMS:
-            return PROBLEMS[kind](error)
+        if kind in problems:
+            return problems[kind](error)
     raise error

@@ -1,7 +1,7 @@
 """What an inference service holds beside its routes: the models of one task, followed from the deployment rows."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Generic
 from uuid import UUID
 
@@ -95,9 +95,11 @@ class Runtime(Generic[ModelT]):
             ModelNotLoaded: there is none, it has not loaded yet, or another version than `version` serves.
         """
         key = Key(project_id, name)
-        if self.models.peek(key) is None:
-            raise self._absent(key)
-        with self.models.hold(key) as model:
+        with ExitStack() as held:
+            try:
+                model = held.enter_context(self.models.hold(key))
+            except ModelNotLoaded:
+                raise self._absent(key) from None
             served = model.identity.version
             if version is not None and version != str(served):
                 raise ModelNotLoaded(f"{name!r} serves version {served}, not {version[:20]!r}.")
@@ -120,5 +122,6 @@ class Runtime(Generic[ModelT]):
             return WrongTask(f"{key.name!r} serves a model of the task {task}: ask {asked_by}.")
         if state is not None or not self.is_ready:
             return ModelNotLoaded(f"{key.name!r} is not loaded yet; ask again shortly.")
-        names = list(self.states.of_project(key.project_id))
-        return ModelNotLoaded(f"No model is served as {key.name[:80]!r}.", nearest_names(key.name, names))
+        nearest = nearest_names(key.name, list(self.states.of_project(key.project_id)))
+        listed = "" if nearest else " GET /v1/deployments, or `octavo deployments`, lists what is served."
+        return ModelNotLoaded(f"No model is served as {key.name[:80]!r}.{listed}", nearest)

@@ -1,5 +1,7 @@
 """From candidates to an answer: diversity, reasons, what the model tells, and who answers where the model cannot."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from libs.serving.errors import InputProblem, RequestError
@@ -50,12 +52,28 @@ def fall_back(model: LoadedRecommender, request: RecommendationRequest, history:
         RequestError: `fallback` is "error", or a filter is wrong.
     """
     if request.fallback == "error":
-        known = f"{len(history)} of its {len(request.history)} items are known, none had events in training"
-        message = f"the model has nothing to go by: {known}. Choose the fallback 'popular'."
-        raise RequestError(InputProblem("/history", message))
+        raise nothing_to_go_by(request.history, history, "choose the fallback 'popular'")
     excluded = exclusions(model, request, history)
     ranked = best(model.catalogue.training_count.astype(np.float32), excluded, wanted(request))
     return answer(model, request, history, ranked, "popular")
+
+
+def nothing_to_go_by(asked: Sequence[str], history: History, otherwise: str) -> RequestError:
+    """What is wrong with a history that tells the model nothing.
+
+    Args:
+        asked: its item ids.
+        history: its items that the model knows.
+        otherwise: what else can be done.
+    """
+    if not asked:
+        told = "it is empty"
+    elif not history:
+        told = f"the model knows {'none of its items' if len(asked) > 1 else 'not its item'}"
+    else:
+        told = "none of its items that the model reads had events in training"
+    message = f"There is no history to go by: {told}. Give one with items of the model, or {otherwise}."
+    return RequestError(InputProblem("/history", message))
 
 
 def ranked_items(

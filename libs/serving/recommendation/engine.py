@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from libs.serving.errors import InputProblem, RequestError
-from libs.serving.recommendation.answers import answer, fall_back, ranked_items, wanted
+from libs.serving.errors import RequestError
+from libs.serving.recommendation.answers import answer, fall_back, nothing_to_go_by, ranked_items, wanted
 from libs.serving.recommendation.candidates import (
     Exclusions,
     Ranked,
@@ -116,7 +116,7 @@ def score(
     check_count("/candidates", len(candidates), MOST_CANDIDATES)
     events = model.catalogue.known(history)
     if not _is_usable(model, events):
-        raise RequestError(InputProblem("/history", "no item of it had events in training; the model cannot rank."))
+        raise nothing_to_go_by(history, events, "ask for recommendations, which fall back to what is popular")
     if features is None:
         features = model.encoder.features([events], [model.user(user_id)])
     numbers = np.unique(np.array(model.catalogue.known(candidates), np.int64))

@@ -18,6 +18,7 @@ from libs.serving.recommendation.request import Recommendations
 from libs.web.problems import ProblemError
 from libs.web.timing import span
 from services.recommender.context import Recommender
+from services.recommender.problems import PROBLEMS
 from services.recommender.recommendations.arms import Route, held, route
 from services.recommender.recommendations.schemas import (
     BatchAnswer,
@@ -77,7 +78,7 @@ def recommend_batch(
             with held(recommender, project_id, wanted, tally) as (model, way):
                 answers |= _of_one_model(recommender, project_id, model, way, requests, deadline, tally)
         except _EXPECTED as error:
-            answers |= {one.place: _refused(as_problem(error)) for one in requests}
+            answers |= {one.place: _refused(as_problem(error, PROBLEMS)) for one in requests}
     return BatchAnswers(answers=[answers[place] for place in range(len(batch.requests))])
 
 
@@ -97,7 +98,7 @@ def _of_one_model(
         placed = read.placed
         if isinstance(found, RequestError):
             tally.failed(found)
-            answers[placed.place] = _refused(as_problem(pointed(placed.asked, found)))
+            answers[placed.place] = _refused(as_problem(pointed(placed.asked, found), PROBLEMS))
         else:
             delivery = Delivery(placed.request_id, way, placed.asked, read.wanted.history)
             answers[placed.place] = BatchAnswer(result=delivered(recommender, project_id, model, delivery, found))
@@ -114,7 +115,7 @@ def _of_one_model(
                 answer(read, engine.recommend(model, read.wanted, features))
         except _EXPECTED as error:
             tally.failed(error)
-            answers[placed.place] = _refused(as_problem(error))
+            answers[placed.place] = _refused(as_problem(error, PROBLEMS))
     began = monotonic()
     with span("compute"):
         found = engine.recommend_many(model, [read.wanted for read in together])

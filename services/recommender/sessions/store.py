@@ -83,7 +83,8 @@ class SessionStore:
             settings.session_cache_url,
             socket_timeout=settings.sessions_timeout_s,
             socket_connect_timeout=settings.sessions_timeout_s,
-            retry=Retry(NoBackoff(), 1),
+            # Once more on a new connection, if Valkey closed this one; not after a timeout, which would be two.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._read, self._fill, self._append, self._append_and_read, self._save, self._forget = (
             self._client.register_script(text)

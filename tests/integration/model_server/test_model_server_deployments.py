@@ -58,9 +58,8 @@ def test_rows_are_followed_from_birth_to_end(client: TestClient, engine: Engine,
     edit(engine, update_deployment, "live", "shades@2", DeploymentSettings(threads=2, max_batch_size=4))
     assert settled(engine).loaded_version_id == second.id
     models: ModelRepository[LoadedClassifier] = client.app.state.server.runtime.models
-    loaded = models.peek(Key(P, "live"))
-    assert loaded is not None
-    assert (loaded.settings.threads, loaded.settings.max_batch_size) == (2, 4)
+    with models.hold(Key(P, "live")) as loaded:
+        assert (loaded.settings.threads, loaded.settings.max_batch_size) == (2, 4)
 
     edit(engine, delete_deployment, "live")
     while classify(client) != 404:
@@ -90,16 +89,17 @@ def test_a_full_queue_and_a_late_request_are_told_so(client: TestClient, engine:
     limits = DeploymentSettings(max_batch_size=1, queue_limit=1)
     edit(engine, create_deployment, "live", "shades", limits)
     assert settled(engine).status == "ready"
-    model = client.app.state.server.runtime.models.peek(Key(P, "live"))
+    with client.app.state.server.runtime.models.hold(Key(P, "live")) as model:
+        batcher = model._batcher
     entered, go = threading.Event(), threading.Event()
-    run = model._batcher._run
+    run = batcher._run
 
     def slow(batch: np.ndarray) -> np.ndarray:
         entered.set()
         assert go.wait(20)
         return run(batch)
 
-    model._batcher._run = slow
+    batcher._run = slow
     answers: list = []
 
     def ask() -> None:
@@ -110,12 +110,12 @@ def test_a_full_queue_and_a_late_request_are_told_so(client: TestClient, engine:
     assert entered.wait(20)
     second = threading.Thread(target=ask)
     second.start()
-    while model._batcher.waiting_rows == 0:
+    while batcher.waiting_rows == 0:
         pass
     refused = client.post("/v1/classify/live", content=picture(9), headers=PNG)
     assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
     assert int(refused.headers["Retry-After"]) >= 1
-    model._batcher._queue[0].deadline = 0.0
+    batcher._queue[0].deadline = 0.0
     go.set()
     first.join()
     second.join()

@@ -15,6 +15,7 @@ from libs.database.tables import ModelVersion
 from libs.registry.aliases import set_alias
 from libs.registry.deployments import DeploymentSettings, create_deployment, set_loaded, update_deployment
 from libs.serving.deployments.states import Key
+from libs.serving.recommendation.model import LoadedRecommender
 from tests.integration.recommendations.conftest import Release
 from tests.support.waiting import until
 
@@ -111,7 +112,12 @@ def test_shares_change_under_load_without_a_failed_request_or_a_load(
     client: TestClient, engine: Engine, two: list[ModelVersion]
 ) -> None:
     models = client.app.state.recommender.runtime.models
-    loaded = [models.peek(Key(P, name)) for name in ("films", "films-new")]
+
+    def loaded() -> list[LoadedRecommender]:
+        with models.hold(Key(P, "films")) as one, models.hold(Key(P, "films-new")) as other:
+            return [one, other]
+
+    before = loaded()
     done, answers = threading.Event(), []
 
     def load() -> None:
@@ -132,7 +138,7 @@ def test_shares_change_under_load_without_a_failed_request_or_a_load(
         for thread in threads:
             thread.join()
     assert {one.status_code for one in answers} == {200}
-    assert [models.peek(Key(P, name)) for name in ("films", "films-new")] == loaded
+    assert all(one is other for one, other in zip(loaded(), before, strict=True))
 
 
 def test_an_arm_that_is_not_loaded_is_stood_in_for_and_that_is_said(

@@ -176,7 +176,7 @@ def test_a_batch_answers_each_request_by_itself(client: TestClient, films: Model
     assert "Did you mean 'films'?" in missing["problem"]["detail"]
     assert popular["result"]["strategy"] == "popular"
     assert first["result"]["request_id"] != popular["result"]["request_id"]
-    assert "errors" not in missing["problem"]
+    assert [one["pointer"] for one in missing["problem"]["errors"]] == ["/model"]
     wrong = [{"model": "films", "k": 0}, {"model": "films", "itms": []}, requests[0], 7]
     wrong += [{**requests[0], "filters": {"colour": {"in": ["red"]}}}, {"model": "films", "fallback": "error"}]
     k, field, right, number, colour, nothing = client.post(

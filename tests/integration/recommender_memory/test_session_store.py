@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -261,6 +262,18 @@ def valkey() -> Iterator[LocalValkey]:
         server.start()
         yield server
         server.stop()
+
+
+def test_a_cache_that_takes_connections_and_says_nothing_is_waited_for_once(engine: Engine, postgres_url: str):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = memory_settings(postgres_url, url, sessions_url=url, sessions_timeout_s=0.05)
+        with remembering(engine, settings) as memory:
+            assert memory.sessions.read(PROJECT, "s").items == []
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_a_killed_valkey_costs_no_event_and_no_order(engine: Engine, postgres_url: str, valkey: LocalValkey):

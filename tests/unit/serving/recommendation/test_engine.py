@@ -128,9 +128,17 @@ def test_nothing_known_is_answered_by_what_is_popular(model, history):
     assert answer.unknown_items == len(history)
 
 
-def test_an_error_is_answered_where_it_is_wanted(model):
-    with pytest.raises(RequestError, match="nothing to go by: 0 of its 1 items"):
-        recommend(model, RecommendationRequest(["?"], fallback="error"))
+@pytest.mark.parametrize(
+    ("history", "why"), [([], "it is empty"), (["?"], "knows not its item"), (["?", "!"], "knows none of its items")]
+)
+def test_an_error_is_answered_where_it_is_wanted_and_says_why(model, history, why):
+    with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*choose the fallback 'popular'"):
+        recommend(model, RecommendationRequest(history, fallback="error"))
+    with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*ask for recommendations"):
+        score(model, history, ["i1"])
+
+
+def test_an_error_in_a_batch_stops_no_other(model):
     wanted = RecommendationRequest([], fallback="error")
     refused, answered = recommend_many(model, [wanted, RecommendationRequest(["i1"])])
     assert isinstance(refused, RequestError)
@@ -167,7 +175,7 @@ def test_candidates_are_ranked_seen_ones_too(model):
     expected = sorted((2, 9), key=lambda number: -float(VECTORS[number] @ features))
     assert [item.id for item in found] == [f"i{number}" for number in expected]
     assert score(model, ["i1"], ["?"]) == ()
-    with pytest.raises(RequestError, match="no item of it"):
+    with pytest.raises(RequestError, match="no history to go by"):
         score(model, [], ["i1"])
 
 
