@@ -42,8 +42,11 @@ def make_deterministic(enabled: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def random_state() -> dict[str, Any]:
-    """The state of all generators, as plain values and tensors."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of the generators a training on `device` draws from, as plain values and tensors.
+
+    Other GPUs' generators are left out: a run may go on on another GPU, or on a machine with fewer of them.
+    """
     version, words, gauss = random.getstate()
     numpy_state = np.random.get_state(legacy=False)
     assert isinstance(numpy_state, dict)
@@ -56,12 +59,12 @@ def random_state() -> dict[str, Any]:
             "gauss": float(numpy_state["gauss"]),
         },
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
 
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Continue every generator where `random_state` was taken."""
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Continue every generator where `random_state` was taken, that of a GPU on `device`."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     saved = state["numpy"]
@@ -74,5 +77,5 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
         }
     )
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

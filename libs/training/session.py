@@ -77,6 +77,7 @@ class TrainingSession:
     ) -> None:
         self.module: nn.Module = module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         self.config = config
+        self.device = device
         self.processes = processes
         self.precision = precision_for(config.amp, device)
         self.scaler = self.precision.scaler()
@@ -173,7 +174,7 @@ class TrainingSession:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
-            "random": self.processes.gathered(random_state()),
+            "random": self.processes.gathered(random_state(self.device)),
             "selection": self.selection.state(),
             "window": self.processes.gathered(self.window.state()),
             "history": self.history.state(),
@@ -201,9 +202,9 @@ class TrainingSession:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.selection.restore(state["selection"])
-        self.window.restore(state["window"][self.processes.rank])
+        self.window.restore(state["window"][self.processes.rank], self.device)
         self.history.restore(state["history"])
-        restore_random_state(state["random"][self.processes.rank])
+        restore_random_state(state["random"][self.processes.rank], self.device)
 
 
 def micro_batches(inputs: Sequence[Tensor], parts: int) -> list[tuple[Tensor, ...]]:

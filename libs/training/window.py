@@ -111,7 +111,8 @@ class Window:
             "learning_rate": self.learning_rate,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint."""
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Continue from a checkpoint, with its rows beside those that are still to come, on the training's device."""
         for name, value in state.items():
             setattr(self, name, value)
+        self.rows = [row.to(device) for row in self.rows]

@@ -2,6 +2,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from libs.training.randomness import (
     seed_everything,
 )
 
+CPU = torch.device("cpu")
+
 
 def draws() -> tuple[float, ...]:
     return (random.random(), random.gauss(0, 1), np.random.normal(), float(torch.rand(())), float(torch.randn(3)[2]))
@@ -23,11 +26,20 @@ def draws() -> tuple[float, ...]:
 def test_every_generator_goes_on_where_it_was_through_a_file(tmp_path: Path) -> None:
     seed_everything(3)
     draws()  # leaves half a gauss pair in two generators
-    saved = publish_checkpoint(tmp_path, 1, {"random": random_state()})
+    saved = publish_checkpoint(tmp_path, 1, {"random": random_state(CPU)})
     expected = [draws() for _ in range(3)]
     seed_everything(99)
-    restore_random_state(read_checkpoint(saved.path)["random"])
+    restore_random_state(read_checkpoint(saved.path)["random"], CPU)
     assert [draws() for _ in range(3)] == expected
+
+
+def test_a_run_may_go_on_on_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are fewer: only the generator of the GPU it computes on is kept."""
+    generators = {0: torch.tensor([7], dtype=torch.uint8), 1: torch.tensor([9], dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: generators[device.index])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: generators.update({device.index: state}))
+    restore_random_state(random_state(torch.device("cuda", 1)), torch.device("cuda", 0))
+    assert generators[0].item() == 9
 
 
 def test_equal_seeds_draw_equally() -> None:

@@ -44,10 +44,18 @@ def test_an_interrupted_window_reports_the_same() -> None:
     whole, first, second = Window(), Window(), Window()
     whole.add(1, step(1.0, 0.5, 2))
     first.add(1, step(1.0, 0.5, 2))
-    second.restore(first.state())
+    second.restore(first.state(), torch.device("cpu"))
     for window in (whole, second):
         window.add(2, step(2.0, 0.1, 3))
     assert second.flush(Processes())[0] == whole.flush(Processes())[0]
+
+
+def test_a_resumed_window_is_kept_where_the_training_computes() -> None:
+    """Else the next report of a resumed GPU run stacks rows of two devices, and fails."""
+    interrupted, resumed = Window(), Window()
+    interrupted.add(1, step(1.0, 0.5, 2))
+    resumed.restore(interrupted.state(), torch.device("meta"))
+    assert [row.device.type for row in resumed.rows] == ["meta"]
 
 
 def test_nothing_need_be_counted() -> None:
