@@ -60,7 +60,7 @@ def load_weights(classifier: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put `weights` into `classifier`, all of them and nothing else.
 
     Raises:
-        WeightsRefused: names or shapes differ; the message lists some of each.
+        WeightsRefused: names or shapes differ, the message lists some of each; or a number is NaN or infinite.
     """
     own = classifier.state_dict()
     missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
@@ -76,6 +76,9 @@ def load_weights(classifier: nn.Module, weights: Mapping[str, Tensor]) -> None:
     ]
     if said:
         raise WeightsRefused(f"The file's tensors are not the weights of this architecture: {'; '.join(said)}.")
+    broken = sorted(name for name, tensor in weights.items() if not bool(tensor.isfinite().all()))
+    if broken:
+        raise WeightsRefused(f"{len(broken)} of the file's tensors hold NaN or infinity: {', '.join(broken[:3])}.")
     classifier.load_state_dict(dict(weights))
 
 

@@ -57,9 +57,9 @@ class TensorSpec(BaseModel):
 
 
 class Parity(BaseModel):
-    """How far the ONNX model is from the torch model on real pictures."""
+    """How far the ONNX model is from the torch model on real pictures; a difference may be NaN, and then fails."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     samples: int
     max_abs_diff: float
@@ -110,7 +110,7 @@ class Lineage(BaseModel):
 class Bundle(BaseModel):
     """What every served model is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     format_version: Literal[1] = 1
     task: str

@@ -19,6 +19,7 @@ from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
 from libs.training.processes import join_processes
 from libs.training.run import Outcome, Run
+from libs.training.window import NotFiniteError
 
 if TYPE_CHECKING:
     from libs.training.report.page import Section
@@ -67,9 +68,13 @@ def finish_classifier(trained: Trained, run: Run, method_part: Callable[[], Repo
 
     Returns:
         Figures of the chosen weights (`val/…`, `test/…`), bundle, report, and in `details` what the run was.
+
+    Raises:
+        NotFiniteError: the classifier answers NaN or infinity in evaluation mode, though its training losses did not.
     """
     if not join_processes(run.device).main:
         return Outcome()
+    _check_finite(trained.fitted)
     temperature = _temperature(trained)
     metrics = final_figures(trained.fitted, temperature)
     run.progress(1.0, "exporting")
@@ -83,6 +88,18 @@ def finish_classifier(trained: Trained, run: Run, method_part: Callable[[], Repo
         report=run.folder / "report",
         details={**_details(trained, bundle), **part.details},
     )
+
+
+def _check_finite(fitted: FittedClassifier) -> None:
+    for split, measured in (("val", fitted.val), ("test", fitted.test)):
+        if measured is None:
+            continue
+        broken = int((~measured.logits.isfinite()).any(1).sum())
+        if broken:
+            raise NotFiniteError(
+                f"the trained network's answers are not finite for {broken} of the {len(measured.labels)} pictures of "
+                f"the {split} split. Try a lower lr, warmup_steps, clip_grad_norm, or amp: off."
+            )
 
 
 def final_figures(fitted: FittedClassifier, temperature: float) -> dict[str, float]:

@@ -29,6 +29,7 @@ class Fitted(Generic[MeasuredT]):
     Attributes:
         history: every figure of the run.
         steps: optimiser steps done.
+        steps_per_epoch: of a whole epoch.
         epochs: epochs done, whole or in part.
         chosen_epoch: epochs that were done when the chosen weights were made.
         stopped_early: whether `patience_epochs` ended the run.
@@ -38,6 +39,7 @@ class Fitted(Generic[MeasuredT]):
 
     history: History
     steps: int
+    steps_per_epoch: int
     epochs: int
     chosen_epoch: int
     stopped_early: bool
@@ -47,7 +49,7 @@ class Fitted(Generic[MeasuredT]):
     @property
     def chosen_step(self) -> int | None:
         """The step of the evaluation that chose the weights."""
-        return round(self.chosen_epoch * self.steps / max(self.epochs, 1)) if self.steps else None
+        return min(self.chosen_epoch * self.steps_per_epoch, self.steps) if self.steps else None
 
 
 class Task(Protocol[MeasuredT_co]):
@@ -111,6 +113,7 @@ class TrainingLoop(Generic[MeasuredT]):
             chosen_epoch=self._keep_chosen(),
             history=session.history,
             steps=session.step,
+            steps_per_epoch=self.task.steps_per_epoch,
             epochs=session.epoch,
             stopped_early=self._stands_still() and session.step < self.total_steps,
             val=self.task.measure("val", session.module),

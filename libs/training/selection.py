@@ -1,5 +1,6 @@
 """Which weights a run keeps, and when it has seen enough."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,9 @@ class Selection:
     weights: dict[str, Tensor] | None = None
 
     def offer(self, figures: Mapping[str, float], epoch: int, weights: Mapping[str, Tensor]) -> bool:
-        """Keep the weights if their figure is strictly better; say whether it was."""
+        """Keep the weights if their figure is strictly better, which NaN never is; say whether it was."""
         value = figures[self.monitor]
-        if self.value is not None and not self._better(value, self.value):
+        if math.isnan(value) or (self.value is not None and not self._better(value, self.value)):
             return False
         self.value, self.epoch = value, epoch
         self.weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}

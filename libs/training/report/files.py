@@ -1,17 +1,18 @@
 """The files of a report that programs read: JSON, CSV, TensorBoard events."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 from libs.training.history import History
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Strict JSON, keys in the given order."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Strict JSON, keys in the given order; figures that are not finite are the texts `NaN` and `Infinity`."""
+    path.write_bytes(to_json(content, indent=1, inf_nan_mode="strings") + b"\n")
 
 
 def write_metrics_csv(path: Path, history: History) -> None:

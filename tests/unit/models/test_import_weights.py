@@ -49,6 +49,10 @@ def test_what_does_not_fit_is_refused(upload: Path, tmp_path: Path) -> None:
     refused("no classifier 'resnet9'.*resnet8", architecture="resnet9")
     refused("missing: stages", architecture="resnet14")
     refused(r"of another shape: .* is \[3.*wanted \[2", labels=["a", "b"])
+    weights = safetensors.torch.load_file(upload / "upload")
+    weights["fc.bias"][1] = float("nan")
+    safetensors.torch.save_file(weights, upload / "upload")
+    refused(r"1 of the file's tensors hold NaN or infinity: fc\.bias")
     (upload / "upload").write_bytes(b"no tensors")
     refused("no safetensors file")
     assert WeightsRefused.user_error

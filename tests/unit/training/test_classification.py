@@ -6,13 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from libs.training.classification import FittedClassifier, fit_classifier
+from libs.training.classification import ClassificationTask, FittedClassifier, fit_classifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
+from libs.training.evaluation import Measured
+from libs.training.finish import Trained, finish_classifier
+from libs.training.history import History
 from libs.training.local_run import LocalRun
+from libs.training.loop import Fitted
 from libs.training.objective import StepOutput
+from libs.training.processes import ALONE
 from libs.training.randomness import prepare_randomness
 from libs.training.run import CheckpointError, LogLevel, Stopped, StopReason
+from libs.training.selection import Selection
 from libs.training.window import NotFiniteError
 
 Open = Callable[[ImageTrainingConfig], ClassificationData]
@@ -191,6 +197,31 @@ def test_best_weights_are_kept_and_the_first_of_equals(open_bars: Open, tmp_path
     fitted, module = scripted_run([0.25, 0.75, 0.5, 0.75], open_bars(config()), tmp_path)
     assert fitted.chosen_epoch == 2
     assert int(module.evaluations) == 1
+
+
+def test_the_step_of_the_kept_weights_is_told_where_the_last_epoch_is_cut_off(open_bars: Open, tmp_path: Path) -> None:
+    data = open_bars(config())
+    steps = ClassificationTask(data, config(), Watched(tmp_path), ALONE).steps_per_epoch
+    fitted, _ = scripted_run([0.25, 0.75, 0.5], data, tmp_path, max_steps=2 * steps + 1)
+    assert (fitted.chosen_epoch, fitted.chosen_step) == (2, 2 * steps)
+
+
+def test_a_figure_that_is_nan_never_is_the_best() -> None:
+    selection = Selection("nll")
+    for epoch, value in enumerate([float("nan"), 2.0, float("nan"), 1.0], 1):
+        selection.offer({"nll": value}, epoch, {})
+    assert (selection.value, selection.epoch) == (1.0, 4)
+
+
+def test_answers_that_are_not_finite_are_not_exported(open_bars: Open, tmp_path: Path) -> None:
+    """Training losses are checked; a network may still break in evaluation mode, by its batch norms' statistics."""
+    data = open_bars(config())
+    logits = torch.tensor([[0.0, 1.0, 2.0], [float("inf"), 0.0, 0.0]])
+    measured = Measured(torch.tensor([2, 0]), logits, {}, {})
+    fitted = Fitted(History(), 1, 1, 1, 1, stopped_early=False, val=measured, test=None)
+    trained = Trained("m", "M", "tiny", nn.Identity(), data, config(), fitted)
+    with pytest.raises(NotFiniteError, match="not finite for 1 of the 2 pictures of the val split"):
+        finish_classifier(trained, Watched(tmp_path))
 
 
 def test_last_weights_on_request(open_bars: Open, tmp_path: Path) -> None:

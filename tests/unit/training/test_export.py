@@ -16,7 +16,7 @@ from torch import nn
 
 from libs.data.images import open_images
 from libs.data.preprocess import default_recipe
-from libs.serving.bundle import ClassifierBundle, Lineage, write_bundle
+from libs.serving.bundle import ClassifierBundle, Lineage, Parity, write_bundle
 from libs.serving.classifier import load
 from libs.serving.errors import LoadError
 from libs.serving.repository import Identity, RunSettings
@@ -183,3 +183,5 @@ def test_what_counts_as_equal(
 ) -> None:
     parity = compare_logits(torch.tensor(expected), torch.tensor(found))
     assert (parity.passed, parity.argmax_disagreements) == (passed, disagreements)
+    read = Parity.model_validate_json(parity.model_dump_json())
+    assert read.model_dump() == pytest.approx(parity.model_dump(), nan_ok=True)  # or no gate would see the failure

@@ -103,10 +103,9 @@ def test_csv_has_every_digit(tmp_path: Path) -> None:
 
 
 def test_json_is_strict(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": [1, None]})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, None]}
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "x.json", {"a": float("nan")})
+    """A validation figure that was NaN once costs no report."""
+    write_json(tmp_path / "x.json", {"a": [1, None, float("nan")]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, None, "NaN"]}
 
 
 def test_tensorboard_events_can_be_read_back(tmp_path: Path) -> None:
