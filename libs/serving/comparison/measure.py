@@ -1,7 +1,7 @@
 """One pass of a served model over the held-out pictures, and what one picture costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -31,17 +31,30 @@ class Measured:
 
     Attributes:
         figures: accuracy, NLL and ECE as it is served, and the last two without its temperature. None for a model of
-            other classes.
+            other classes, and for one that could read no picture.
         recall: share of each class of the data set that was recognised; None where it has no pictures. Empty for a
             model of other classes.
         positions: int64 [n], of the labelled pictures that could be read.
         predicted: int64 [n], classes of the data set; -1: a class it has not.
+        unreadable: position → why the model's recipe cannot read that picture.
     """
 
     figures: Mapping[str, float] | None
     recall: Sequence[float | None]
     positions: NDArray[np.int64]
     predicted: NDArray[np.int64]
+    unreadable: Mapping[int, str]
+
+    def on(self, positions: NDArray[np.int64]) -> "Measured":
+        """The same beside models that read these pictures: without figures if it did not read just these.
+
+        What is predicted of a picture it did not read is -1.
+        """
+        if np.array_equal(self.positions, positions):
+            return self
+        said = dict(zip(self.positions.tolist(), self.predicted.tolist(), strict=True))
+        predicted = np.array([said.get(position, -1) for position in positions.tolist()], np.int64)
+        return replace(self, figures=None, recall=[], positions=positions, predicted=predicted)
 
 
 def measure(folder: Path, split: ImageSplit, threads: int, run: Run) -> Measured:
@@ -60,8 +73,10 @@ def measure(folder: Path, split: ImageSplit, threads: int, run: Run) -> Measured
     served, uncalibrated = Scores(list(classes)), Scores(list(classes))
     positions: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
+    unreadable: dict[int, str] = {}
     for batch in batches(split, bundle.recipe, BATCH_SIZE):
         check_stop(run)
+        unreadable |= batch.errors
         labelled = split.labels[batch.positions] >= 0
         kept = batch.positions[labelled]
         if not len(kept):
@@ -79,6 +94,7 @@ def measure(folder: Path, split: ImageSplit, threads: int, run: Run) -> Measured
         recall=[one.recall for one in served.by_class()] if same else [],
         positions=np.concatenate(positions) if positions else empty,
         predicted=np.concatenate(predicted) if predicted else empty,
+        unreadable=unreadable,
     )
 
 

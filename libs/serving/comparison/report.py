@@ -37,8 +37,13 @@ def write_report(folder: Path, result: Result) -> None:
 
 
 def _chosen(result: Result) -> str:
-    chosen = "Each run chose its weights on the validation split"
-    return f"{chosen}." if result.split == "test" else f"{chosen}, which is this one: the figures flatter all of them."
+    if result.chose_weights:
+        chosen = "Each run chose its weights on the validation split"
+        flattered = ", which is this one: the figures flatter all of them."
+    else:
+        chosen = "Each run's weights are those of its last step"
+        flattered = ". Its temperature was fitted on this split: NLL and ECE as served flatter all of them."
+    return f"{chosen}." if result.split == "test" else f"{chosen}{flattered}"
 
 
 def _tiles(result: Result) -> list[Tile]:

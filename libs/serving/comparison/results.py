@@ -37,6 +37,7 @@ class Result:
 
     Attributes:
         of: the method's name, the first of `arms`.
+        chose_weights: whether each run chose its weights on the validation split; else they are those of its end.
         arms: arm → figure → values over the seeds.
         teacher: its figures, as far as it knows the classes; None without one.
         differences: baseline → figure → method minus baseline.
@@ -50,6 +51,7 @@ class Result:
     pictures: int
     dataset_digest: str
     settings: Mapping[str, Any]
+    chose_weights: bool
     arms: Mapping[str, Mapping[str, Spread]]
     teacher: Mapping[str, float] | None
     differences: Mapping[str, Mapping[str, Difference]]
@@ -89,6 +91,7 @@ def compared(
     by_arm = {arm: [runs[run_name(arm, seed)] for seed in config.seeds] for arm in arms}
     figures = {arm: _spreads(some, teacher) for arm, some in by_arm.items()}
     mine, baselines = figures[arms[0]], arms[1:]
+    settings = config.parsed().model_dump(mode="json")
     differences = {
         baseline: {name: difference(mine[name], figures[baseline][name]) for name in mine} for baseline in baselines
     }
@@ -98,7 +101,8 @@ def compared(
         split=split.name,
         pictures=len(by_arm[arms[0]][0].positions),
         dataset_digest=split.manifest.digest,
-        settings=config.parsed().model_dump(mode="json"),
+        settings=settings,
+        chose_weights=settings["checkpoint"] == "best" and "val" in split.manifest.splits,
         arms=figures,
         teacher=None if teacher is None else dict(teacher.figures or {}),
         differences=differences,

@@ -1,7 +1,7 @@
 """The task `compare`: a method beside its baselines, all trained by jobs of their own, on the pictures held out.
 
-Every run has chosen its weights on the validation split. The test split decides nothing: it is read once by each run
-for its own report, and once here, for all of them together.
+Every run has chosen its weights on the validation split, where there is one. The test split decides nothing: it is read
+once by each run for its own report, and once here, for all of them together.
 """
 
 import os
@@ -51,6 +51,11 @@ def run(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
         found[name] = measure(inputs.models[name], split, threads, run)
         if found[name].figures is None and name != TEACHER:
             raise MismatchError(f"Run {name} could not be measured: no labelled picture, or other classes.")
+        if unreadable := found[name].unreadable:
+            some = next(iter(unreadable.values()))
+            run.log(f"{name} cannot read {len(unreadable)} of {len(split)} pictures: {some}", "warning")
+    if TEACHER in found:  # it has a recipe of its own, which may want another size than the data has
+        found[TEACHER] = found[TEACHER].on(found[names[0]].positions)
     run.progress(0.9, "measuring latency")
     arms = [arm.name for arm in config.arms()]
     result = compared(

@@ -15,6 +15,7 @@ from libs.models.compare_config import CompareConfig
 from libs.serving.comparison.macs import multiply_adds
 from libs.serving.comparison.statistics import MAIN, T_975, difference, spread, verdict
 from libs.serving.errors import MismatchError
+from libs.serving.folder import write_bundle
 from libs.training.run import Inputs
 from tests.support.bundles import make_bundle
 
@@ -57,6 +58,7 @@ def test_means_paired_differences_and_agreement(
     assert set(report["costs"]) == {"frskd", "supervised", "teacher"}
     page = (outcome.report / "report.html").read_text()
     assert "Every seed" in page
+    assert "Each run&#39;s weights are those of its last step." in page  # there is no validation split
     assert "Agreement with the teacher" in page
     with np.load(outcome.files["predictions.npz"]) as stored:
         assert stored["truth"].tolist() == TRUTH
@@ -77,6 +79,22 @@ def test_a_teacher_of_other_classes_has_no_agreement(
     inputs = Inputs({"train": shades(SHADES, TRUTH, ["dark", "bright"])}, {**models, "teacher": tmp_path / "other"})
     outcome = TASKS["compare"].load()(CONFIG, inputs, remembering_run)
     assert not [name for name in outcome.metrics if name.endswith("agreement") or name.startswith("teacher")]
+
+
+def test_a_teacher_that_cannot_read_the_pictures_has_no_figures(
+    models: dict[str, Path], shades: Callable[..., Path], remembering_run
+) -> None:
+    """Its recipe wants pictures of another size and resizes none; in training the student's pictures are resized."""
+    teacher = make_bundle(models["teacher"], size=16)
+    strict = teacher.recipe.model_copy(update={"resize": "none"})
+    write_bundle(models["teacher"], teacher.model_copy(update={"recipe": strict}))
+    inputs = Inputs({"train": shades(SHADES, TRUTH, ["dark", "bright"])}, models)
+    outcome = TASKS["compare"].load()(CONFIG, inputs, remembering_run)
+    assert outcome.metrics["frskd/accuracy"] == 1.0
+    assert not [name for name in outcome.metrics if name.endswith("agreement") or name.startswith("teacher")]
+    assert "teacher cannot read 6 of 6 pictures: the picture is 8 x 8 px, must be 16 x 16" in remembering_run.logged
+    with np.load(outcome.files["predictions.npz"]) as stored:
+        assert set(stored["predicted"][list(stored["runs"]).index("teacher")].tolist()) == {-1}
 
 
 def test_a_missing_run_is_named(models: dict[str, Path], shades: Callable[..., Path], remembering_run) -> None:
