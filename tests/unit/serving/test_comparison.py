@@ -12,10 +12,10 @@ from scipy import stats
 
 from libs.jobs.tasks import TASKS
 from libs.models.compare_config import CompareConfig
+from libs.serving.bundle import write_bundle
 from libs.serving.comparison.macs import multiply_adds
 from libs.serving.comparison.statistics import MAIN, T_975, difference, spread, verdict
 from libs.serving.errors import MismatchError
-from libs.serving.folder import write_bundle
 from libs.training.run import Inputs
 from tests.support.bundles import make_bundle
 
