@@ -1,7 +1,8 @@
 """Measuring a recommender as it is served: its bundle's graph, item vectors and ids, on any data set of events.
 
 The data set may have other items than the model. An item the model does not know is left out of histories; held out, it
-counts as never found. A user all whose items are unknown to the model is answered with equal scores of all items.
+counts as never found. Where no item of a history had events in the model's training, its most popular items are the
+answer, as in serving.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from libs.data.errors import DataError
@@ -114,11 +116,13 @@ class BundleScorer:
         self._width = bundle.width
         vectors = np.load(folder / "item_vectors.npy", mmap_mode="r", allow_pickle=False)
         self._vectors = torch.from_numpy(vectors[np.maximum(self._rows, 0)]).to(run.device)
+        self._counts = _training_counts(folder)
+        self._popular = torch.from_numpy(self._counts[np.maximum(self._rows, 0)].astype(np.float32)).to(run.device)
         self.unknown = torch.from_numpy(self._rows < 0)
         self._never = self.unknown.to(run.device)
 
     def begin(self, batch: SequenceBatch) -> Score:
-        """Products of features and item vectors; minus infinity for unknown items.
+        """Products of features and item vectors, or training counts; minus infinity for unknown items.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -126,23 +130,24 @@ class BundleScorer:
         reason = self._run.stop_reason()
         if reason is not None:
             raise Stopped(reason)
-        features = torch.from_numpy(self._features(batch)).to(self._vectors.device)
+        items, lengths = _known_alone(self._rows[batch.inputs])
+        usable: NDArray[np.bool_] = np.any(self._counts[items] > 0, axis=1)
+        features = torch.from_numpy(self._features(items, lengths, batch.users, usable)).to(self._vectors.device)
 
         def score(rows: Longs, places: Longs) -> Tensor:
-            return (features[rows] @ self._vectors.T).masked_fill(self._never, -torch.inf)
+            scores = features[rows] @ self._vectors.T
+            scores[torch.from_numpy(~usable[rows])] = self._popular
+            return scores.masked_fill_(self._never, -torch.inf)
 
         return score
 
-    def _features(self, batch: SequenceBatch) -> np.ndarray:
-        """[B, d]; zeros where nothing of the history is known."""
-        items, lengths = _known_alone(self._rows[batch.inputs])
+    def _features(self, items: Longs, lengths: Longs, users: Longs, usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """[B, d]; zeros where a history is not usable."""
         found = np.zeros((len(items), self._width), np.float32)
-        usable = lengths > 0
         if usable.any():
             inputs = {"items": items[usable], "lengths": lengths[usable]}
             if self._tables is not None:
-                users = self._users[batch.users[usable] + 1]
-                inputs |= self._tables.inputs_of(inputs["items"], users, self._further)
+                inputs |= self._tables.inputs_of(inputs["items"], self._users[users[usable] + 1], self._further)
             found[usable] = self._session.run(["features"], inputs)[0]
         return found
 
@@ -154,6 +159,12 @@ def _known_alone(items: Longs) -> tuple[Longs, Longs]:
     lengths = known.sum(1)
     closed = np.take_along_axis(np.maximum(items, 0), order, 1)[:, : max(1, int(lengths.max()))]
     return np.ascontiguousarray(closed), lengths.astype(np.int64)
+
+
+def _training_counts(folder: Path) -> Longs:
+    """Events in training of each of the bundle's items, [I + 1]; 0 for padding."""
+    counts = pl.read_parquet(folder / "items.parquet", columns=["training_count"])["training_count"]
+    return np.concatenate([[0], counts.cast(pl.Int64).to_numpy()])
 
 
 def _user_rows(folder: Path, data: EventData) -> Longs:
