@@ -22,7 +22,7 @@ def check_labels(session: Session, project_id: UUID, spec: JobSpec) -> None:
     Raises:
         RequestRefused: there are fewer than two classes.
     """
-    if not isinstance(spec.config, ImageTrainingConfig) or "datasets/train" not in spec.digests:
+    if not isinstance(spec.training, ImageTrainingConfig) or "datasets/train" not in spec.digests:
         return
     classes = datasets.manifest_of(session, project_id, spec.datasets["train"])["classes"]
     if len(classes) < 2:
@@ -40,16 +40,17 @@ def check_start(session: Session, project_id: UUID, spec: JobSpec) -> None:
     Raises:
         RequestRefused: they do not fit.
     """
-    if not isinstance(spec.config, ImageTrainingConfig) or "init" not in spec.models:
+    config = spec.training
+    if not isinstance(config, ImageTrainingConfig) or "init" not in spec.models:
         return
     bundle = models.resolve(session, project_id, spec.models["init"]).bundle
     faults = []
-    if spec.config.model not in ("auto", bundle["architecture"]):
+    if config.model not in ("auto", bundle["architecture"]):
         message = (
-            f"The model to start from is a {bundle['architecture']}, {spec.config.model} is asked for: leave `model` "
+            f"The model to start from is a {bundle['architecture']}, {config.model} is asked for: leave `model` "
             "at auto to take the model's."
         )
-        faults.append(Fault(("config", "model"), message))
+        faults.append(Fault(("config", "model") if config is spec.config else ("config", "config", "model"), message))
     reads, own = bundle["recipe"]["channels"], _channels(session, project_id, spec, "train")
     if own not in (None, reads):
         message = f"The model to start from reads {_COLOURS[reads]} pictures, the data set has {_COLOURS[own]} ones."

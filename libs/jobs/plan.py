@@ -173,7 +173,7 @@ def _check_classes(
     Raises:
         RequestRefused: the classes differ, as far as they are known now.
     """
-    if getattr(spec.config, "kd_weight", 0) == 0 or upcoming is not None or "train" not in spec.datasets:
+    if getattr(spec.training, "kd_weight", 0) == 0 or upcoming is not None or "train" not in spec.datasets:
         return
     if made is not None and made.spec.datasets["train"] == spec.datasets["train"]:
         return

@@ -16,7 +16,7 @@ from libs.database.tables import Json, Schedule
 from libs.jobs import firing
 from libs.jobs.errors import ScheduleNameTaken, ScheduleNotFound
 from libs.jobs.schedule_times import next_cron
-from libs.registry.errors import nearest_names
+from libs.registry.errors import MOST_NAMES, nearest_names
 
 Overlap = Literal["skip", "allow"]
 Misfire = Literal["once", "skip"]
@@ -138,7 +138,7 @@ def lock(session: Session, project_id: UUID, name: str) -> Schedule:
 
 
 def _not_found(session: Session, project_id: UUID, name: str) -> ScheduleNotFound:
-    names = session.scalars(select(Schedule.name).where(Schedule.project_id == project_id).limit(1000)).all()
+    names = session.scalars(select(Schedule.name).where(Schedule.project_id == project_id).limit(MOST_NAMES)).all()
     near = nearest_names(name, names)
     return ScheduleNotFound(name, f" Did you mean {' or '.join(map(repr, near))}?" if near else "")
 

@@ -22,6 +22,7 @@ from libs.jobs.tasks import TASKS
 from libs.jobs.teacher import TeacherPlan
 from libs.models.catalog import METHODS, UnknownMethodError
 from libs.models.compare_config import Compare
+from libs.models.estimate_config import EstimateConfig
 
 
 def _known(method: str) -> str:
@@ -122,6 +123,11 @@ class JobSpec(BaseModel):
             case dict():
                 return TeacherPlan.model_validate(value)
         raise ValueError("give the name of a model, or {train: …}, or {init: MODEL, finetune: …}")
+
+    @property
+    def training(self) -> BaseModel:
+        """The hyper-parameters of the training that it runs, or estimates; of another task its own config."""
+        return self.config.parsed() if isinstance(self.config, EstimateConfig) else self.config
 
     @property
     def queue(self) -> str:

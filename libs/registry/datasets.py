@@ -1,6 +1,6 @@
 """Data sets and their versions: `uploading` → `validating` → `ready` | `invalid`. Never commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from libs.database.engine import execute_plainly
 from libs.database.tables import Dataset, DatasetVersion, Json
 from libs.registry.artifacts import StoredFolder
 from libs.registry.errors import (
+    MOST_NAMES,
     BadReference,
     ConflictError,
     DatasetNotFound,
@@ -113,7 +114,7 @@ def find_dataset(session: Session, project_id: UUID, name: str) -> Dataset:
     """
     dataset = session.scalar(_datasets(project_id).where(Dataset.name == name))
     if dataset is None:
-        names = [found.name for found in session.scalars(_datasets(project_id))]
+        names = session.scalars(_datasets(project_id).with_only_columns(Dataset.name).limit(MOST_NAMES)).all()
         raise DatasetNotFound(f"There is no data set {name[:80]!r}.", nearest_names(name, names))
     return dataset
 
@@ -178,22 +179,18 @@ def manifest_of(session: Session, project_id: UUID, reference: str) -> Json:
 
 def _why_not_ready(session: Session, dataset: Dataset, number: int | None) -> DatasetVersionNotFound | NotReady:
     """Why there is no ready version of this number, or none at all."""
-    versions = list_versions(session, dataset)
+    versions = select(DatasetVersion.version, DatasetVersion.status).where(DatasetVersion.dataset_id == dataset.id)
     if number is None:
-        states = ", ".join(f"{version.version} is {version.status}" for version in versions[:5]) or "it has no versions"
+        newest = session.execute(versions.order_by(DatasetVersion.version.desc()).limit(5))
+        states = ", ".join(f"{version} is {status}" for version, status in newest) or "it has no versions"
         reason = f"Data set {dataset.name!r} has no ready version: {states}."
         return NotReady(f"{reason} `octavo datasets show {dataset.name}` says why.")
-    status = next((version.status for version in versions if version.version == number), None)
-    if status is None:
+    found = session.execute(versions.where(DatasetVersion.version == number)).one_or_none()
+    if found is None:
         return DatasetVersionNotFound(f"Data set {dataset.name!r} has no version {number}.")
+    status = found.status
     place = f"{dataset.name}@{number}"
     return NotReady(f"{place} is {status}; `octavo datasets show {place}` says why.")
-
-
-def list_versions(session: Session, dataset: Dataset) -> Sequence[DatasetVersion]:
-    """Every version of a data set, newest first."""
-    versions = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id)
-    return session.scalars(versions.order_by(DatasetVersion.version.desc())).all()
 
 
 def delete_dataset(session: Session, project_id: UUID, name: str) -> None:

@@ -2,7 +2,7 @@
 
 Never commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import fsum
@@ -14,7 +14,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
-from libs.registry.errors import DeploymentNotFound, NameTaken, nearest_names
+from libs.registry.errors import MOST_NAMES, DeploymentNotFound, NameTaken, nearest_names
 from libs.registry.models import find_model, resolve
 from libs.registry.notify import notify_deployments
 from libs.registry.references import check_name, parse_reference
@@ -177,14 +177,9 @@ def find_deployment(session: Session, project_id: UUID, name: str, *, lock: bool
     query = _of_project(project_id).where(Deployment.name == name)
     row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
-        names = [deployment.name for deployment in list_deployments(session, project_id)]
+        names = session.scalars(_of_project(project_id).with_only_columns(Deployment.name).limit(MOST_NAMES)).all()
         raise DeploymentNotFound(f"There is no deployment {name[:80]!r}.", nearest_names(name, names))
     return row
-
-
-def list_deployments(session: Session, project_id: UUID) -> Sequence[Deployment]:
-    """Every deployment of a project, by name."""
-    return session.scalars(_of_project(project_id).order_by(Deployment.name)).all()
 
 
 def wanted_models(session: Session) -> list[WantedModel]:

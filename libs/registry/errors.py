@@ -134,6 +134,10 @@ class ImportRefused(InvalidError):
     user_error = True
 
 
+MOST_NAMES = 1000
+"""Names that are looked through for the one that was probably meant."""
+
+
 def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     """Up to three existing names that look like `name`, best first."""
     return difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)

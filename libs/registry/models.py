@@ -1,6 +1,6 @@
 """Models and their immutable versions: registering, finding, listing, deleting. Never commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from uuid import UUID, uuid4
 
 from sqlalchemy import Select, func, select, update
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from libs.database.tables import Deployment, Json, Model, ModelAlias, ModelVersion
 from libs.registry.artifacts import StoredFolder
 from libs.registry.errors import (
+    MOST_NAMES,
     AliasNotFound,
     InUse,
     ModelNotFound,
@@ -91,7 +92,7 @@ def find_model(session: Session, project_id: UUID, name: str) -> Model:
     """
     model = session.scalar(_models(project_id).where(Model.name == name))
     if model is None:
-        names = session.scalars(_models(project_id).with_only_columns(Model.name))
+        names = session.scalars(_models(project_id).with_only_columns(Model.name).limit(MOST_NAMES)).all()
         raise ModelNotFound(f"There is no model {name[:80]!r}.", nearest_names(name, names))
     return model
 
@@ -131,12 +132,6 @@ def resolve_parsed(session: Session, model: Model, reference: Reference) -> Mode
     if version is None:
         raise NotReady(f"Model {model.name!r} has no ready version yet; see its versions for the reasons.")
     return version
-
-
-def list_versions(session: Session, model: Model) -> Sequence[ModelVersion]:
-    """Every version of a model, newest first."""
-    versions = select(ModelVersion).where(ModelVersion.model_id == model.id)
-    return session.scalars(versions.order_by(ModelVersion.version.desc())).all()
 
 
 def delete_model(session: Session, project_id: UUID, name: str) -> None:
@@ -197,8 +192,9 @@ def _numbered(session: Session, model: Model, number: int) -> ModelVersion:
     found = select(ModelVersion).where(ModelVersion.model_id == model.id, ModelVersion.version == number)
     version = session.scalar(found)
     if version is None:
-        numbers = session.scalars(select(ModelVersion.version).where(ModelVersion.model_id == model.id)).all()
-        held = ", ".join(str(n) for n in sorted(numbers)[-10:]) or "none"
+        numbers = select(ModelVersion.version).where(ModelVersion.model_id == model.id)
+        newest = session.scalars(numbers.order_by(ModelVersion.version.desc()).limit(10)).all()
+        held = ", ".join(str(n) for n in sorted(newest)) or "none"
         raise VersionNotFound(f"Model {model.name!r} has no version {number}; its newest versions: {held}.")
     return version
 

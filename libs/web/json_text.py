@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from libs.web.problems import FieldProblem, UnprocessableError, pointer
+from libs.web.problems import MOST_FIELDS, FieldProblem, UnprocessableError, pointer
 
 _MAX_DEPTH = 64
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -16,7 +17,8 @@ def check_storable(body: Any) -> None:
     Raises:
         UnprocessableError: with a pointer to each such place.
     """
-    bad = [FieldProblem(pointer=pointer(path), message=why) for path, why in _unstorable(body, ())]
+    found = islice(_unstorable(body, ()), MOST_FIELDS)
+    bad = [FieldProblem(pointer=pointer(path), message=why) for path, why in found]
     if bad:
         raise UnprocessableError(bad[0].message, errors=bad)
 

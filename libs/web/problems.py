@@ -15,6 +15,7 @@ an unexpected exception is logged with its traceback and answered by a bare 500 
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from fastapi import FastAPI, Request
@@ -28,6 +29,8 @@ from libs.web.field_errors import FieldNames, message_of, names_in
 from libs.web.request_id import current_request_id
 
 MEDIA_TYPE = "application/problem+json"
+MOST_FIELDS = 100
+"""Wrong fields that one answer names; a body may have a hundred thousand."""
 Location = Literal["body", "query", "path", "header"]
 
 
@@ -171,10 +174,13 @@ def pointer(path: Iterable[str | int]) -> str:
 def field_problems(
     errors: Iterable[Mapping[str, Any]], location: Location = "body", names: FieldNames | None = None
 ) -> list[FieldProblem]:
-    """Field problems of pydantic's error list; input values are left out, they may be secret or large."""
+    """Field problems of pydantic's error list, the first `MOST_FIELDS`.
+
+    Input values are left out, they may be secret or large.
+    """
     return [
         FieldProblem(pointer=pointer(error["loc"]), message=message_of(error, names), location=location)
-        for error in errors
+        for error in islice(errors, MOST_FIELDS)
     ]
 
 
@@ -207,7 +213,7 @@ def _request_fields(request: Request, error: RequestValidationError) -> list[Fie
     body_field = getattr(request.scope.get("route"), "body_field", None)
     names = names_in(body_field.field_info.annotation) if body_field else None
     fields: list[FieldProblem] = []
-    for one in error.errors():
+    for one in islice(error.errors(), MOST_FIELDS):
         location, *path = one["loc"]
         if one["type"] == "json_invalid":
             one, path = {**one, "msg": f"This is not JSON: {one.get('ctx', {}).get('error', 'syntax error')}"}, []

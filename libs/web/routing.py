@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from libs.web.field_errors import suggestion
-from libs.web.problems import FieldProblem, UnprocessableError, UnsupportedMediaTypeError
+from libs.web.problems import MOST_FIELDS, FieldProblem, UnprocessableError, UnsupportedMediaTypeError
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -56,7 +56,7 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 def _check_query(request: Request, known: frozenset[str]) -> None:
     unknown = sorted(request.query_params.keys() - known)
     if unknown:
-        fields = [_unknown_parameter(name, known) for name in unknown]
+        fields = [_unknown_parameter(name, known) for name in unknown[:MOST_FIELDS]]
         raise UnprocessableError(f"{unknown[0][:80]}: {fields[0].message}", errors=fields)
 
 

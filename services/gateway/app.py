@@ -80,7 +80,12 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     show_counts(app.state.metrics.registry)
     app.state.wakeups = Wakeups()
     app.add_middleware(HeadAsGet)
-    app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes, limits=_body_limits(settings))
+    app.add_middleware(
+        BodyLimit,
+        default_bytes=settings.max_body_bytes,
+        limits=_body_limits(settings),
+        stall_s=settings.body_stall_s,
+    )
     app.add_middleware(RequestContext, metrics=app.state.metrics)
     problems.install(app, PROBLEMS)
     for router in _ROUTERS:

@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeVar
 from libs.web.paging import Page, Position, encode_cursor
 
 Item = TypeVar("Item")
+SHOWN_VERSIONS = 100
+"""Versions that are shown beside the model or the data set itself; the rest has a list of its own."""
 
 
 class Listed(Protocol):

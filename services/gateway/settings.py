@@ -34,6 +34,9 @@ class GatewaySettings(EnvironmentSettings):
     max_upload_bytes: int = Field(default=500 * 2**30, ge=1, description="Limit of a whole upload.")
     max_import_bytes: int = Field(default=4 * 2**30, ge=1, description="Limit of an imported model file.")
     max_inference_bytes: int = Field(default=64 * 2**20, ge=1, description="Limit of an inference request body.")
+    body_stall_s: float = Field(
+        default=60.0, gt=0, description="A request whose body stops coming for so long is answered by 408."
+    )
     inference_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for an inference service.")
     max_events_bytes: int = Field(default=4 * 2**20, ge=1, description="Limit of a body of events or recommendations.")
     max_wait_s: float = Field(default=60.0, gt=0, description="Longest `?wait=` of a job.")

@@ -194,13 +194,13 @@ _WORDS = {"string": "a text", "integer": "a number", "number": "a number", "bool
 
 
 def _title(option: Schema, constants: Mapping[str, Any]) -> str:
-    """What an object is called: by what tells it apart, else by its one needed property, else by its class."""
+    """What an object is called: by what tells it apart, else by its one needed property; never by a class of ours."""
     if constants:
         return ", ".join(text_of(value) for value in constants.values())
     required = option.get("required", ())
     if len(required) == 1:
         return str(required[0]).replace("_", " ")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", option.get("title", "values")).capitalize()
+    return "as follows"
 
 
 def _options(node: Schema, root: Schema) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:

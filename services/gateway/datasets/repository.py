@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import cast, func, select
 from sqlalchemy.dialects.postgresql import JSONPATH, distinct_on
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from libs.database.tables import Dataset, DatasetVersion, Job
 from libs.jobs.states import TERMINAL, JobStatus
@@ -38,6 +38,13 @@ def unfinished_users(session: Session, project_id: UUID, name: str, count: int) 
     unfinished = Job.status.in_(sorted(set(JobStatus) - TERMINAL))
     query = select(Job).where(Job.project_id == project_id, unfinished, of_this).order_by(Job.created_at, Job.id)
     return session.scalars(query.limit(count)).all()
+
+
+def version_page(session: Session, dataset_id: UUID, after: Position | None, count: int) -> Sequence[DatasetVersion]:
+    """Versions of a data set, newest first, without their reports."""
+    query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id)
+    query = query.options(defer(DatasetVersion.report, raiseload=True))
+    return session.scalars(newest_first(query, DatasetVersion, after, count)).all()
 
 
 def version(session: Session, dataset_id: UUID, number: int) -> DatasetVersion | None:

@@ -70,7 +70,7 @@ def list_datasets(caller: Reader, gateway: Gw, cursor: CursorText = None, limit:
 
 @router.get("/{name}", responses=responses(404))
 def get_dataset(caller: Reader, gateway: Gw, name: DatasetName) -> DatasetDetail:
-    """One data set with its versions."""
+    """One data set with its newest versions."""
     with gateway.reading() as session:
         return service.detail(session, caller.project_id, name)
 
@@ -88,6 +88,15 @@ def delete_dataset(
     """
     with gateway.writing() as session:
         service.delete(session, caller.project_id, name, force=force)
+
+
+@router.get("/{name}/versions", responses=responses(404))
+def list_versions(
+    caller: Reader, gateway: Gw, name: DatasetName, cursor: CursorText = None, limit: Limit = 50
+) -> Page[DatasetVersion]:
+    """List a data set's versions, newest first."""
+    with gateway.reading() as session:
+        return service.versions(session, caller.project_id, name, cursor, limit)
 
 
 @router.get("/{name}/versions/{number}", responses=responses(404))

@@ -44,9 +44,9 @@ class Dataset(BaseModel):
 
 
 class DatasetDetail(Dataset):
-    """A data set with all its versions, newest first."""
+    """A data set with its newest versions."""
 
-    versions: list[DatasetVersion]
+    versions: list[DatasetVersion] = Field(description="The newest 100; the list of versions has them all.")
 
 
 class Report(BaseModel):

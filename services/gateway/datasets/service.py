@@ -24,7 +24,7 @@ from services.gateway.datasets.schemas import (
 )
 from services.gateway.datasets.uploads import Upload
 from services.gateway.jobs.repository import newest_artifact
-from services.gateway.paging import page_of
+from services.gateway.paging import SHOWN_VERSIONS, page_of
 
 _NAMED_USERS = 3
 PREVIEW = "preview.png"
@@ -99,11 +99,20 @@ def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) 
 
 
 def detail(session: Session, project_id: UUID, name: str) -> DatasetDetail:
-    """A data set with its versions."""
+    """A data set with its newest versions."""
     row = registry.find_dataset(session, project_id, name)
-    versions = registry.list_versions(session, row)
+    versions = repository.version_page(session, row.id, None, SHOWN_VERSIONS)
     summary = _dataset(row, versions[0] if versions else None)
     return DatasetDetail(**dict(summary), versions=[_version(version, name) for version in versions])
+
+
+def versions(session: Session, project_id: UUID, name: str, cursor: str | None, limit: int) -> Page[DatasetVersion]:
+    """A page of a data set's versions, newest first."""
+    dataset = registry.find_dataset(session, project_id, name)
+    filters = {"dataset": dataset.id}
+    after = decode_cursor(cursor, "dataset versions", filters)
+    rows = repository.version_page(session, dataset.id, after, limit + 1)
+    return page_of(rows, limit, "dataset versions", filters, lambda row: _version(row, name))
 
 
 def version(session: Session, project_id: UUID, name: str, number: int) -> DatasetVersion:

@@ -7,14 +7,16 @@ joins them inside the bucket, without moving a byte through this process.
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import fsspec
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from libs.durable import sync_folder
 from libs.registry.artifacts import said_by_name
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
 
@@ -55,6 +57,10 @@ def _offset_conflict(found: int, offered: int) -> ConflictError:
     )
 
 
+def _complete() -> ConflictError:
+    return ConflictError("The upload is complete.", code="upload_complete")
+
+
 def _check_limit(end: int, limit_bytes: int) -> None:
     if end > limit_bytes:
         raise TooLargeError(f"The upload is over the limit of {limit_bytes} bytes.", code="upload_too_large")
@@ -91,7 +97,7 @@ class FolderUpload:
 
     def _open_at(self, offset: int) -> BinaryIO:
         if self._path.exists():
-            raise ConflictError("The upload is complete.", code="upload_complete")
+            raise _complete()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._locked()
         found = os.fstat(file.fileno()).st_size
@@ -114,6 +120,7 @@ class FolderUpload:
         if not self._path.exists():
             with self._locked():
                 self._part.rename(self._path)
+                sync_folder(self._path.parent)
         return self._path.stat().st_size
 
 
@@ -130,8 +137,8 @@ async def _write(file: BinaryIO, offset: int, chunks: AsyncIterator[bytes], limi
     except TooLargeError:
         await run_in_threadpool(file.truncate, offset)
         raise
-    except ClientDisconnect:
-        file.write(block)
+    except (ClientDisconnect, HTTPException):  # it broke off, or nothing more came: what did come is kept
+        await run_in_threadpool(file.write, bytes(block))
         raise
     await run_in_threadpool(file.write, bytes(block))
     return end
@@ -154,6 +161,8 @@ def _abandon(part: Any) -> None:
 class BucketUpload:
     """An upload into a bucket: an object a chunk. An interrupted chunk leaves nothing.
 
+    The whole is there at once or not at all; from then on parts count for nothing, were they only half removed.
+
     Each method raises ArtifactError where the bucket fails.
     """
 
@@ -163,23 +172,26 @@ class BucketUpload:
         self._fs, self._path, self._parts = fs, path, f"{path}.parts"
 
     def offset(self) -> int:
-        """Bytes in the unbroken row of parts from the start."""
+        """Bytes of the whole, or in the unbroken row of parts from the start."""
         with said_by_name(self._root_url):
             return self._offset()
 
     def _offset(self) -> int:
-        parts = self._listed()
-        if not parts and self._fs.exists(self._path):
-            return int(self._fs.size(self._path))
+        if (whole := self._whole()) is not None:
+            return whole
         end = 0
-        for start, size in parts:
+        for start, size in self._listed():
             if start != end:
                 break
             end += size
         return end
 
-    def _listed(self) -> list[tuple[int, int]]:
+    def _whole(self) -> int | None:
+        """Bytes of the whole; None while there is none."""
         self._fs.invalidate_cache()
+        return int(self._fs.size(self._path)) if self._fs.exists(self._path) else None
+
+    def _listed(self) -> list[tuple[int, int]]:
         if not self._fs.exists(self._parts):
             return []
         entries = self._fs.ls(self._parts, detail=True)
@@ -189,17 +201,14 @@ class BucketUpload:
         """Store a part.
 
         Raises:
-            ConflictError: the parts end elsewhere than at `offset`.
+            ConflictError: the parts end elsewhere than at `offset`, or the upload is whole.
             TooLargeError: the whole would grow over the limit; the part is not kept.
         """
         with said_by_name(self._root_url):
             return await self._append(offset, chunks, limit_bytes)
 
     async def _append(self, offset: int, chunks: AsyncIterator[bytes], limit_bytes: int) -> int:
-        found = await run_in_threadpool(self._offset)
-        if found != offset:
-            raise _offset_conflict(found, offset)
-        part = await run_in_threadpool(self._fs.open, f"{self._parts}/{offset:020d}", "wb")
+        part = await run_in_threadpool(self._open_at, offset)
         end = offset
         try:
             async for chunk in chunks:
@@ -212,6 +221,14 @@ class BucketUpload:
         await run_in_threadpool(part.close)
         return end
 
+    def _open_at(self, offset: int) -> Any:
+        if self._whole() is not None:
+            raise _complete()
+        found = self._offset()
+        if found != offset:
+            raise _offset_conflict(found, offset)
+        return self._fs.open(f"{self._parts}/{offset:020d}", "wb")
+
     def finish(self) -> int:
         """Join the parts. Finishing again changes nothing.
 
@@ -222,9 +239,13 @@ class BucketUpload:
             return self._finish()
 
     def _finish(self) -> int:
-        parts = self._listed()
-        if not parts:
-            return int(self._fs.size(self._path))
+        if (whole := self._whole()) is None:
+            whole = self._join(self._listed())
+        if self._fs.exists(self._parts):
+            self._fs.rm(self._parts, recursive=True)
+        return whole
+
+    def _join(self, parts: Sequence[tuple[int, int]]) -> int:
         if any(size < MIN_PART_BYTES for _, size in parts[:-1]):
             raise UnprocessableError(
                 f"Only the last chunk of an upload into a bucket may be smaller than {MIN_PART_BYTES} bytes. "
@@ -236,5 +257,4 @@ class BucketUpload:
             self._fs.copy(names[0], self._path)
         else:
             self._fs.merge(self._path, names)
-        self._fs.rm(self._parts, recursive=True)
         return sum(size for _, size in parts)

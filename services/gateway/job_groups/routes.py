@@ -22,7 +22,7 @@ router = Router(prefix="/v1/job-groups", tags=["jobs"])
 @router.post("", status_code=202, response_model=Group, responses=responses(409))
 def submit_group(caller: Writer, body: GroupRequest, creation: Creates) -> JSONResponse:
     """Submit several jobs at once: all of them, or none when one is not valid."""
-    check_storable(body.model_dump(mode="json"))
+    check_storable({"jobs": body.jobs, "job": body.job, "grid": body.grid})
     specs = service.read_specs(body)
 
     def work(session: Session) -> Answer:

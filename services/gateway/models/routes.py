@@ -41,7 +41,7 @@ def compare_versions(
 
 @router.get("/{name}", responses=responses(404))
 def get_model(caller: Reader, gateway: Gw, name: ModelName) -> ModelDetail:
-    """One model with its aliases and versions."""
+    """One model with its aliases and newest versions."""
     with gateway.reading() as session:
         return service.detail(session, caller.project_id, name)
 

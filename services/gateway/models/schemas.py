@@ -65,10 +65,10 @@ class Model(BaseModel):
 
 
 class ModelDetail(Model):
-    """A model with its aliases and its versions, newest first."""
+    """A model with its aliases and its newest versions."""
 
     aliases: list[Alias]
-    versions: list[VersionSummary]
+    versions: list[VersionSummary] = Field(description="The newest 100; the list of versions has them all.")
 
 
 class LineageNode(BaseModel):

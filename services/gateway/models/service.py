@@ -30,7 +30,7 @@ from services.gateway.models.schemas import (
     VersionDetail,
     VersionSummary,
 )
-from services.gateway.paging import page_of
+from services.gateway.paging import SHOWN_VERSIONS, page_of
 
 
 def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) -> Page[Model]:
@@ -41,9 +41,10 @@ def listing(session: Session, project_id: UUID, cursor: str | None, limit: int) 
 
 
 def detail(session: Session, project_id: UUID, name: str) -> ModelDetail:
-    """A model with its aliases and versions."""
+    """A model with its aliases and newest versions."""
     row = registry.find_model(session, project_id, name)
-    versions = [_summary(version, name) for version in registry.list_versions(session, row)]
+    newest = repository.version_page(session, row.id, None, SHOWN_VERSIONS)
+    versions = [_summary(version, name) for version in newest]
     return ModelDetail(**Model.model_validate(row).model_dump(), aliases=_aliases(session, row), versions=versions)
 
 

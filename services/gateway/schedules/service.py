@@ -28,7 +28,7 @@ def read_plan(caller: Caller, request: ScheduleChange) -> Plan:
         ForbiddenError: it makes data sets, and the caller's key may not.
         UnprocessableError: its job is not valid; a pointer to each field.
     """
-    check_storable(request.model_dump(mode="json", exclude_none=True))
+    check_storable({"job": request.job})
     if request.dataset is not None:
         _check_may_make_datasets(caller)
     try:

@@ -7,11 +7,12 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Model
+from libs.database.tables import DEFAULT_PROJECT_ID, DatasetVersion, Model
 from libs.jobs import queue, workers
 from libs.jobs.spec import parse_spec
 from libs.jobs.submit import submit
@@ -51,12 +52,18 @@ def test_each_page_says_where_in_the_navigation_it_is(browser: Browser):
         assert re.findall(r'<a href="([^"]+)" aria-current="page"', browser.get(path).text) == [section]
 
 
+def only_version(session: Session, name: str) -> DatasetVersion:
+    """Of a data set that has one."""
+    row = datasets.find_dataset(session, DEFAULT_PROJECT_ID, name)
+    return session.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.id)).one()
+
+
 def test_data_sets_of_both_kinds_are_shown(browser: Browser, engine: Engine, digits: str):
     with transaction(engine) as session:
         add_dataset(session, "films", manifest=EVENTS_MANIFEST)
         row = datasets.find_dataset(session, DEFAULT_PROJECT_ID, "films")
         row.description = HOSTILE
-        version = datasets.list_versions(session, row)[0]
+        version = only_version(session, "films")
         version.report = {
             "problems": [
                 {"severity": "warning", "code": "ties", "message": HOSTILE},
@@ -132,7 +139,7 @@ def test_a_data_set_is_made_of_recorded_events_and_checked_as_asked(
     source = client.get("/v1/datasets/clicks/versions/1").json()["source"]
     assert source["recorded"] == {"base": "films@1", "types": ["view", "buy"]}
     with transaction(engine) as session:
-        stored = datasets.list_versions(session, datasets.find_dataset(session, DEFAULT_PROJECT_ID, "clicks"))[0].source
+        stored = only_version(session, "clicks").source
     validation = stored["validation"]
     assert (validation["val_fraction"], validation["events"]["min_user_events"]) == (0.2, 3)
     wrong = browser.submit("/new-dataset", {**typed, "source/recorded/since_days": "0", "validation/val_fraction": "2"})

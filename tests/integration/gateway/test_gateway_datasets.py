@@ -241,6 +241,10 @@ def test_versions_count_up_and_a_new_one_needs_the_data_set(client: TestClient) 
     found = client.get("/v1/datasets/cats").json()
     assert [version["version"] for version in found["versions"]] == [3, 2, 1]
     assert found["latest"]["version"] == 3
+    first = client.get("/v1/datasets/cats/versions", params={"limit": 2}).json()
+    assert [version["version"] for version in first["items"]] == [3, 2]
+    last = client.get("/v1/datasets/cats/versions", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert ([version["version"] for version in last["items"]], last["next_cursor"]) == ([1], None)
 
 
 def test_a_ready_version_shows_its_figures(client: TestClient, digits: str) -> None:

@@ -1,5 +1,6 @@
 """Job groups: seeds and grids as one submission and one table."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -91,3 +92,14 @@ def test_groups_that_are_not_there(client: TestClient, digits: str, other_projec
     for path, headers in ((uuid4(), {}), (group["id"], other_project)):
         assert client.get(f"/v1/job-groups/{path}", headers=headers).json()["code"] == "group_not_found"
         assert client.post(f"/v1/job-groups/{path}/cancel", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/job-groups", "/v1/schedules"])
+def test_a_job_nested_without_end_is_refused(client: TestClient, path: str) -> None:
+    method: Any = "frskd"
+    for _ in range(300):
+        method = [method]
+    body = {"job": {"method": method}, **({"name": "nightly", "every_s": 60} if path == "/v1/schedules" else {})}
+    answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "nested deeper" in answer.json()["detail"]

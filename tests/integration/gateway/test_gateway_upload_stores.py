@@ -6,6 +6,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from starlette.exceptions import HTTPException
 
 from libs.registry.artifacts import ArtifactError, ArtifactStore
 from libs.web.problems import ConflictError, TooLargeError, UnprocessableError
@@ -92,6 +93,41 @@ async def test_a_bucket_cannot_join_small_parts_and_says_so(bucket: str) -> None
     await upload.append(1, sent(b"b"), LIMIT)
     with pytest.raises(UnprocessableError, match="larger chunks"):
         upload.finish()
+
+
+async def test_a_bucket_whose_parts_were_half_removed_still_has_the_whole(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = open_upload(bucket, KEY)
+    first, last = b"a" * MIN_PART_BYTES, b"b" * 10
+    await upload.append(0, sent(first), LIMIT)
+    await upload.append(len(first), sent(last), LIMIT)
+
+    def killed_in_the_middle(parts: str, recursive: bool) -> None:
+        upload._fs.rm_file(f"{parts}/{len(first):020d}")
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upload._fs, "rm", killed_in_the_middle)
+        with pytest.raises(ConnectionError):
+            upload.finish()
+    assert upload.offset() == len(first) + len(last)
+    with pytest.raises(ConflictError, match="complete"):
+        await upload.append(len(first), sent(b"more"), LIMIT)
+    assert upload.finish() == len(first) + len(last)
+    assert stored(upload, bucket) == first + last
+
+
+async def test_what_came_before_a_client_fell_silent_is_kept(tmp_path: Path) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise HTTPException(408)  # as libs.web.body_limit does
+
+    upload = open_upload(tmp_path.as_uri(), KEY)
+    with pytest.raises(HTTPException):
+        await upload.append(0, stalled(), LIMIT)
+    assert upload.offset() == 3
+    assert await upload.append(3, sent(b"d"), LIMIT) == 4
 
 
 async def test_nothing_is_readable_before_it_is_whole(root: str) -> None:

@@ -15,7 +15,6 @@ from libs.registry.deployments import (
     create_deployment,
     delete_deployment,
     find_deployment,
-    list_deployments,
     report_status,
     set_loaded,
     update_deployment,
@@ -82,7 +81,8 @@ def test_updating_and_unloading(db: Session) -> None:
     set_loaded(db, P, "live", loaded=True)
     assert find_deployment(db, P, "live").status == "loading"
     delete_deployment(db, P, "live")
-    assert list_deployments(db, P) == []
+    with pytest.raises(DeploymentNotFound):
+        find_deployment(db, P, "live")
 
 
 def test_what_cannot_be_deployed(db: Session) -> None:

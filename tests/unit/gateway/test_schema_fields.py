@@ -114,6 +114,8 @@ def test_the_things_that_a_value_may_be_have_names():
     assert [variant.title for variant in teacher.variants] == ["train", "init", "a text"]
     assert [variant.title for variant in shape.variants] == ["square", "circle"]
     assert [variant.title for variant in first.variants] == ["train"]
+    left = next(one for one in FIELDS if one.name == "config/tree/left")
+    assert [variant.title for variant in left.variants] == ["as follows"]  # and not the name of a class
     assert teacher.variants[0].help == "A teacher is trained first."
     assert [one.label for one in teacher.variants[0].fields] == ["train: model", "train: epochs", "train: tags"]
 

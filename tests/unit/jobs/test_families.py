@@ -426,6 +426,7 @@ def test_what_is_needed_is_not_deleted(db: Session) -> None:
 
 
 BIRDS = {"train": "birds"}
+ESTIMATE = {"method": "estimate", "datasets": {"train": "pets"}}
 PHOTOS = {"datasets": {"train": "photos"}}
 WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "compare": {"baselines": ["supervise"]}}, ("compare", "baselines", 0), "Did you mean supervised"),
@@ -470,6 +471,13 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**AFD, "config": {"model": "resnet8"}, "models": {"init": "vet", "teacher": "vet"}}, ("config", "model"), "auto"),
     ({**TRAINED, "method": "frskd"}, ("teacher",), "no role 'teacher'"),
     ({**TRAINED, "method": "estimate", "config": {"of": "afd"}}, ("teacher",), "a teacher that exists"),
+    ({**ESTIMATE, "datasets": {"train": "snaps"}, "config": {"of": "frskd"}}, ("datasets", "train"), "have no labels"),
+    ({**ESTIMATE, "datasets": BIRDS, "teacher": "vet", "config": {"of": "afd"}}, ("teacher",), "2 classes.* 3 classes"),
+    (
+        {**ESTIMATE, "models": {"init": "vet"}, "config": {"of": "supervised", "config": {"model": "resnet8"}}},
+        ("config", "config", "model"),
+        "resnet8 is asked for",
+    ),
 ]
 
 

@@ -1,15 +1,18 @@
+import asyncio
 import json
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header, Query
+from fastapi import FastAPI, Header, Query, Request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from libs.web import problems
 from libs.web.body_limit import BodyLimit
+from libs.web.json_text import check_storable
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
 from libs.web.problems import ConflictError, ProblemError, pointer, validation_problem
@@ -165,3 +168,45 @@ def test_every_problem_class_has_its_own_status_and_code() -> None:
 
 def test_the_answer_is_json_even_for_text_that_is_hard_to_send(client: TestClient) -> None:
     assert json.loads(problems.response_of(ConflictError('"\n\u2028é')).body)["detail"] == '"\n\u2028é'
+
+
+def test_of_very_many_wrong_fields_the_first_are_named() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Body.model_validate({"rate": 1, "names": [1] * 1000})
+    assert len(validation_problem(raised.value).errors) == problems.MOST_FIELDS
+    with pytest.raises(problems.UnprocessableError) as refused:
+        check_storable(["\0"] * 1000)
+    assert len(refused.value.errors) == problems.MOST_FIELDS
+
+
+@pytest.mark.anyio
+async def test_a_body_that_stops_coming_is_not_waited_for() -> None:
+    sent: list[Message] = []
+    parts = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Message:
+        if (part := next(parts, None)) is not None:
+            return part
+        await asyncio.Event().wait()
+        raise AssertionError("nothing more comes")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = FastAPI()
+    problems.install(app)
+
+    @app.post("/body")
+    async def body(request: Request) -> bytes:
+        return await request.body()
+
+    scope = {"type": "http", "method": "POST", "path": "/body", "headers": [], "query_string": b"", "root_path": ""}
+    app.add_middleware(BodyLimit, default_bytes=100, stall_s=0.01)
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["code"] == "request_timeout"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

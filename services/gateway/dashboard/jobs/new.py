@@ -53,9 +53,14 @@ _detail = cache(methods.detail)
 def _job_schema(method: str) -> dict[str, Any]:
     """The fields of a job beside its method, what it reads and its configuration."""
     schema = JobSpec.model_json_schema()
-    left_out = {*_NOT_OF_JOB, *(() if _learns(method) else (_TEACHER,)), *(() if method in METHODS else (_COMPARE,))}
+    left_out = {*_NOT_OF_JOB, *(() if _learns(method) else (_TEACHER,)), *(() if _is_compared(method) else (_COMPARE,))}
     properties = {name: below for name, below in schema["properties"].items() if name not in left_out}
     return {**schema, "properties": properties, "required": ()}
+
+
+def _is_compared(method: str) -> bool:
+    """Whether it may be set beside baselines: comparisons are of methods that classify pictures."""
+    return method in METHODS and METHODS[method].task == "image-classification"
 
 
 def _learns(method: str) -> bool:
