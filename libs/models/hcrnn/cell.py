@@ -62,8 +62,8 @@ class PositiveLinear(nn.Module):
 class HierarchicalCell(nn.Module):
     """One layer of HCRNN, over a whole batch or event by event.
 
-    What does not depend on the previous state is computed for all steps at once: the projections of the inputs, and
-    M Wa_topic, which theta only scales (exact; hcrnn section 8 a, b). What does is one product a step.
+    What does not depend on the previous state is computed for all steps at once, which is exact: the projections of the
+    inputs, and M Wa_topic, as theta_k M_k Wa_topic only scales it. What does depend on it is one product a step.
 
     Args:
         item_dim: d, width of items, of the global contexts and of the local context.

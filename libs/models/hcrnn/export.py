@@ -88,7 +88,7 @@ def state_of(network: HCRNN) -> list[TensorSpec]:
 
 
 class _OneEvent(nn.Module):
-    """The causal form, one event on: constant work in the cell, and one read of the events before (section 8 h).
+    """The causal form, one event on: constant work in the cell, and one read of the events before.
 
     A row that has seen fewer events than others of its batch has 0 in `seen` where it has none; nothing is read there.
     """

@@ -20,7 +20,7 @@ class HcrnnModel(nn.Module):
 
     Args:
         divergence_weight: lambda of the topic posterior's KL.
-        train_mode: causal answers at every position in one pass (hcrnn section 8 g); prefix at the last one alone, and
+        train_mode: causal answers at every position in one pass; prefix, the published form, at the last one alone, and
             its windows have their one target there.
     """
 
@@ -50,6 +50,6 @@ class HcrnnModel(nn.Module):
         return HcrnnEnds(self.network, causal=self.train_mode == "causal")
 
     def two_phases(self) -> Phases:
-        """The topic encoder first, then everything else, items and global contexts included (hcrnn section 2)."""
+        """The topic encoder first, then everything else, items and global contexts included, as published."""
         first = list(self.network.topics.parameters())
         return [first, [parameter for parameter in self.parameters() if parameter not in set(first)]]

@@ -1,4 +1,4 @@
-"""Why RKSA recommends what it does: what the last item reads of each history item, in the last block (rksa section 8).
+"""Why RKSA recommends what it does: what the last item reads of each history item, in the last block.
 
 The score of every item is a product with one feature, so the weights belong to the history, whatever is recommended;
 how often two items go together is in the counts, and what an item is worth shows when it is left out.

@@ -1,7 +1,7 @@
 """Cross-fitted factors of the co-occurrence kernel: D^-1/2 B'B D^-1/2 ~ Phi Phi', B users x items.
 
 A user's own row of B must not be in the factors that read the user's sequence, or the model learns from counts that
-hold the answer. So users fall into folds, and a sequence reads the factors made without its own (rksa section 0.1).
+hold the answer. So users fall into folds, and a sequence reads the factors made without its own.
 Only products of rows of one table count, so the tables need no common basis.
 """
 

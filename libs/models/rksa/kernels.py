@@ -1,6 +1,7 @@
 """How related two items are, as positive semi-definite kernels: by company, by character, by the user's view of them.
 
 Each gives a Gram matrix [..., n, n] over the items of a sequence, or its factor. A factor's rows have norm at most 1.
+The network uses the cosine alone, which has an exact factor; RBF and Matern are here to compare with.
 """
 
 import math
@@ -38,12 +39,12 @@ def cosine(features: Tensor) -> Tensor:
 
 
 def rbf(features: Tensor, length: float | Tensor) -> Tensor:
-    """exp(-|a - b|^2 / (2 l^2))."""
+    """exp(-|a - b|^2 / (2 l^2)) between rows of features [..., n, r], with length l in their unit; [..., n, n]."""
     return torch.exp(-squared_distances(features) / (2 * length**2))
 
 
 def matern52(features: Tensor, length: float | Tensor) -> Tensor:
-    """(1 + s + s^2 / 3) exp(-s), s = sqrt(5) |a - b| / l."""
+    """(1 + s + s^2 / 3) exp(-s), s = sqrt(5) |a - b| / l; arguments and result as of `rbf`."""
     squared = squared_distances(features)
     apart = squared > 0
     distance = torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)

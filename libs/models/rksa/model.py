@@ -121,9 +121,9 @@ class RksaModel(nn.Module):
         return PairData(factors, cooccurrence_shape(together, items), kernel)
 
     def _kernel_fit(self, items: Tensor, users: Tensor, pairs: PairData) -> Tensor:
-        """Mean over pairs of different items of sum_m (k_m - k_c)^2 (rksa section 5 i); the mixture has no part in it.
+        """Mean over pairs of different items of sum_m (k_m - k_c)^2, m of the learned kernels.
 
-        With it, all weight on k_c would be the best fit.
+        The mixture has no part in it, or all weight on k_c would be the best fit.
         """
         assert pairs.kernel is not None
         factors = self.kernels.factors(self.network.items(items), users, pairs)
@@ -134,7 +134,7 @@ class RksaModel(nn.Module):
         return (torch.stack(errors).sum(0) * counted).sum() / counted.sum().clamp_min(1)
 
     def _latent_divergence(self, read: Read, lengths: Tensor) -> Tensor:
-        """Mean over rows and blocks of `row_divergence`, in nats a key (rksa section 5 ii)."""
+        """Mean over rows and blocks of `row_divergence`, in nats a key."""
         assert read.correlation is not None
         with torch.autocast(read.features.device.type, enabled=False):
             correlation = read.correlation.matrix()

@@ -1,7 +1,7 @@
 """The shape of the skew: attention times how often two items go together, causally for all positions at once.
 
-Row t is the definition applied to the items 1..t with t as the last one (rksa section 0.1): the count of an item
-with itself, which means nothing, is replaced by its mean count with the others, as of that row.
+Row t is the definition applied to the items 1..t with t as the last one: the count of an item with itself, which means
+nothing, is replaced by its mean count with the others, as of that row.
 """
 
 import torch
