@@ -49,7 +49,10 @@ class SequenceTrainingConfig(TrainingConfig):
         description="bce, gbce, bpr: items sampled for each target. 1 [SASRec]; [gSASRec] 256.",
     )
     gbce_calibration: float = Field(
-        default=0.75, ge=0, le=1, description="gbce: t; 0 is bce, 1 makes probabilities calibrated. [gSASRec]"
+        default=0.75,
+        ge=0,
+        le=1,
+        description="gbce: t; 0 is bce that weighs every sample alike, 1 makes probabilities calibrated. [gSASRec]",
     )
     exclude_seen: bool = Field(
         default=True,

@@ -73,7 +73,8 @@ def gbce_loss(features: Tensor, items: Tensor, positives: Tensor, negatives: Ten
     """Generalised BCE (Petrov and Macdonald, RecSys 2023), which takes back the overconfidence of sampling.
 
     The positive's probability is raised to beta = a (t (1 - 1/a) + 1/a), a = m / (items - 1) the share of items that
-    is sampled: t = 0 is plain BCE, t = 1 makes the probabilities calibrated.
+    is sampled. t = 0 is BCE that weighs the positive and each negative alike (`sampled_bce_loss` weighs it as all
+    negatives together); t = 1 makes the probabilities calibrated.
 
     Args:
         negatives: [T, m], drawn uniformly.

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from libs.models.rksa.attention import mean_logits, skewness
+from libs.models.rksa.attention import LowRank, mean_logits, sample_logits, skewness
 from libs.models.rksa.explanation import Explainer
 from libs.models.rksa.network import RKSA, PairData, RelationSettings
 from libs.models.rksa.shape import cooccurrence_shape
@@ -84,10 +84,16 @@ def test_each_relation_has_its_share_of_the_lift():
 
 def test_the_spread_is_that_of_many_draws():
     model, data = network(), pairs()
-    few = Explainer(model, 6, samples=16).double()(ITEMS, LENGTHS, USERS, data)
     many, again = (Explainer(model, 6, samples=2000).double()(ITEMS, LENGTHS, USERS, data) for _ in range(2))
     assert torch.equal(many.spread, again.spread)
-    torch.testing.assert_close(few.spread, many.spread, rtol=0, atol=0.1)
+    read = model.read(ITEMS, USERS, data)
+    latent, generator = read.latents[-1], torch.Generator().manual_seed(1)
+    for row, last in ((0, 4), (1, 2)):
+        correlation = LowRank(read.correlation.factors[row])
+        parts = (part[row, last].expand(2000, -1) for part in (latent.location, latent.scale, latent.shape))
+        drawn = sample_logits(*parts, correlation, correlation.noise(2000, generator))[:, : last + 1]
+        spread = torch.softmax(drawn, -1).std(0, unbiased=False)
+        torch.testing.assert_close(many.spread[row, : last + 1], spread, rtol=0.1, atol=0.005)
     with torch.no_grad():
         for block in model.blocks:
             block.attention.settings = RelationSettings(rank=4, cooccurrence_rank=3, start_scale=-30.0)

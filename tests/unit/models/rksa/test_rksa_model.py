@@ -196,16 +196,18 @@ def test_fixed_draws_are_a_function_and_come_near_the_expectation():
     correlation = read.correlation
     assert correlation is not None
     attention = built.network.blocks[0].attention
-    latent = replace(read.latents[0], scale=0.05 * read.latents[0].scale)
+    latent = replace(read.latents[0], scale=0.3 * read.latents[0].scale)
     parameters = (latent.location, latent.scale, latent.shape)
     fixed = attention.weights(latent, correlation)
     assert torch.equal(fixed, attention.weights(latent, correlation))
     torch.manual_seed(0)
     many = torch.stack([attend(sample_logits(*parameters, correlation, correlation.noise(5))) for _ in range(1000)])
-    torch.testing.assert_close(fixed, many.mean(0), rtol=0, atol=0.03)
+    without_skew = attend(latent.location)
+    assert (without_skew - many.mean(0)).detach().abs().max() > 0.15
+    torch.testing.assert_close(fixed, many.mean(0), rtol=0, atol=0.05)
     attention.draws = None
     mean_form = attention.weights(latent, correlation)
-    assert (mean_form - many.mean(0)).detach().abs().max() < 0.02
+    assert (mean_form - many.mean(0)).detach().abs().max() < 0.03
 
 
 def test_dense_equals_low_rank_when_the_factor_is_exact():

@@ -33,12 +33,14 @@ def test_softmax_in_blocks_has_the_gradients_of_the_whole(most_scores, monkeypat
         torch.testing.assert_close(our, their)
 
 
-def test_bce_by_hand():
+@pytest.mark.parametrize("count", [1, 3])
+def test_bce_by_hand(count):
     features, items, positives = problem()
-    negatives = torch.tensor([[2], [1], [1], [1], [1], [2]])
+    negatives = uniform_negatives(positives, 9, count, torch.Generator().manual_seed(1))
     scores = features @ items.T
     rows = torch.arange(6)
-    expected = -(F.logsigmoid(scores[rows, positives]) + F.logsigmoid(-scores[rows, negatives[:, 0]])).mean()
+    wrong = F.logsigmoid(-scores.gather(1, negatives)).mean(1)
+    expected = -(F.logsigmoid(scores[rows, positives]) + wrong).mean()
     torch.testing.assert_close(sampled_bce_loss(features, items, positives, negatives), expected)
 
 
