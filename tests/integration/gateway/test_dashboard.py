@@ -184,7 +184,9 @@ def test_pages_carry_a_strict_policy_and_nothing_inline(browser: Browser, job_id
 
 def test_static_files_are_kept_and_named_by_their_content(browser: Browser):
     page = browser.get("/jobs").text
-    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+    addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    assert len(addresses) > 2
+    for address in addresses:
         answer = browser.get(address)
         assert answer.status_code == 200
         assert answer.headers["cache-control"].endswith("immutable")

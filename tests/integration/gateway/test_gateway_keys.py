@@ -1,6 +1,7 @@
 """API keys: made, used, revoked; scopes of every route."""
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,6 +18,8 @@ from services.gateway.app import create_app
 from services.gateway.dashboard.session.visit import visit
 from services.gateway.keys import repository
 from services.gateway.keys.service import ensure_local_key
+from services.model_server.app import make_app as make_model_server
+from services.recommender.app import make_app as make_recommender
 from tests.integration.gateway.conftest import KeyMaker
 from tests.support.waiting import until
 
@@ -41,11 +44,16 @@ def is_right(found: list[str], path: str) -> bool:
     return len(found) == 1 or (bool(found) and not path.startswith(("/v1/", "/v2/")))
 
 
-def test_every_route_declares_one_scope_or_is_public() -> None:
-    app: FastAPI = create_app()
-    routes = [context for context in iter_route_contexts(app.routes) if context.path not in FRAMEWORK_ROUTES]
+@pytest.mark.parametrize(
+    ("make", "at_least"),
+    [(create_app, 50), (make_model_server, 10), (make_recommender, 10)],
+    ids=["gateway", "model-server", "recommender"],
+)
+def test_every_route_declares_one_scope_or_is_public(make: Callable[[], FastAPI], at_least: int) -> None:
+    contexts = iter_route_contexts(make().routes)
+    routes = [context for context in contexts if context.path not in FRAMEWORK_ROUTES]
     wrong = {context.path: found for context in routes if not is_right(found := declared(context), context.path)}
-    assert len(routes) > 50
+    assert len(routes) > at_least
     assert wrong == {}
 
 

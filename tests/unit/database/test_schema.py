@@ -6,6 +6,17 @@ from sqlalchemy import Engine, make_url, text
 from libs.database import migrate, schema
 from libs.database.engine import make_engine
 from libs.database.schema import DatabaseUnavailable, SchemaMismatch
+from libs.database.tables import Base
+
+
+def test_every_row_belongs_to_a_project_or_to_a_row_that_does():
+    """But for projects themselves and workers, which take jobs of all."""
+    tables = {name: table for name, table in Base.metadata.tables.items() if name not in ("projects", "workers")}
+    owned = {name for name, table in tables.items() if "project_id" in table.c}
+    assert not any(tables[name].c.project_id.nullable for name in owned)
+    for name, table in tables.items():
+        needed = {key.column.table.name for column in table.c if not column.nullable for key in column.foreign_keys}
+        assert needed & {*owned, "projects"}, name
 
 
 def test_the_wanted_migration_is_alembics_head():

@@ -194,6 +194,7 @@ def test_reasons_are_ordered_by_their_strength(model):
     unit = VECTORS[1:] / np.linalg.norm(VECTORS[1:], axis=1, keepdims=True)
     history = [2, 7, 11]
     answer = recommend(model, RecommendationRequest([f"i{n}" for n in history], k=12, explain="basic"))
+    assert any(item.reasons for item in answer.items)
     for item in answer.items:
         number = int(item.id[1:])
         strength = {
