@@ -11,7 +11,6 @@ nothing happens, and the time from before an event's commit to its arrival, the 
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import re
@@ -23,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from sqlalchemy import Engine
 
 from benchmarks import dashboard_rows as rows
 from benchmarks.gateway_load import percentile_ms, wait_until_ready
+from benchmarks.result_file import write_result
 from libs.database.engine import make_engine, read_only, transaction
 from libs.database.migrate import upgrade
 from libs.database.tables import DEFAULT_PROJECT_ID
@@ -251,10 +251,7 @@ def main(rounds: int, idle_s: float, sent: int, out: Path | None) -> int:
     over += ["idle streams"] if streams["idle_share_of_a_core"] > IDLE_LIMIT else []
     over += ["delivery"] if streams["delivery_p99_ms"] > DELIVERY_LIMIT_MS else []
     print(f"over their limits: {', '.join(over) or 'none'}")
-    if out is not None:
-        written: dict[str, Any] = {"machine": machine, "routes": routes, "scrape": scrape, "streams": streams}
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(written, indent=2) + "\n")
+    write_result({"machine": machine, "routes": routes, "scrape": scrape, "streams": streams}, out)
     return int(bool(over))
 
 

@@ -7,7 +7,6 @@ medians of interleaved rounds. Run:
 """
 
 import argparse
-import json
 import platform
 import shutil
 import statistics
@@ -24,6 +23,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.quiet_run import QuietRun
+from benchmarks.result_file import write_result
 from libs.data.config import ValidationConfig
 from libs.data.images import ImageSplit, open_images
 from libs.data.loading import training_batches
@@ -179,9 +179,7 @@ def main() -> None:
         print(f"{name:42}{timing['cpu_us']:16.1f}{timing['wall_us']:17.1f}{rate:12.0f}")
     ours, theirs = (result["timings"][name]["cpu_us"] for name in list(result["timings"])[:2])
     print(f"\nheld in memory: {theirs / ours:.1f} times less CPU than torchvision one by one")
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, arguments.out)
 
 
 if __name__ == "__main__":

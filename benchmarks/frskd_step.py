@@ -7,7 +7,6 @@ interleaved rounds; wall time beside. Run:
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.frskd_public import PublicSelfTeacher, public_loss
 from benchmarks.interleaved import Goal, measure, report, training_step
+from benchmarks.result_file import write_result
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.method import FRSKD
 from libs.models.frskd.network import SelfTeacher
@@ -105,9 +105,7 @@ def main() -> None:
     torch.set_num_threads(1)
     setting = {"model": "wrn-16-2", "side": SIDE, "batch": BATCH, "threads": 1, "rounds": options.rounds}
     results = report(measure(contestants(), options.rounds), setting, GOALS, RATIOS)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+    write_result(results, options.out)
 
 
 if __name__ == "__main__":

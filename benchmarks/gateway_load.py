@@ -9,7 +9,6 @@ is the gateway process's own; Postgres and the client share the machine and are 
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import statistics
@@ -27,6 +26,7 @@ from uuid import uuid4
 import httpx2
 import psutil
 
+from benchmarks.result_file import write_result
 from libs.data.manifest import ImagesManifest, SplitCounts
 from libs.database.engine import make_engine, transaction
 from libs.database.migrate import upgrade
@@ -222,10 +222,8 @@ def main() -> None:
         figures = asdict(asyncio.run(measure(Path(folder), asked.rate, asked.seconds, asked.rounds)))
     for name, value in figures.items():
         print(f"{name:<26} {value:>10.2f}" if isinstance(value, float) else f"{name:<26} {value!s:>10}")
-    if asked.out:
-        machine = {"cores": os.cpu_count(), "load_before": load_before, "python": platform.python_version()}
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps({"machine": machine, "page_size": PAGE, **figures}, indent=2) + "\n")
+    machine = {"cores": os.cpu_count(), "load_before": load_before, "python": platform.python_version()}
+    write_result({"machine": machine, "page_size": PAGE, **figures}, asked.out)
 
 
 if __name__ == "__main__":

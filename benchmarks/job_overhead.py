@@ -8,7 +8,6 @@ report it counts too; reports are written every 50 ms here (`OCTAVO_WORKER_FLUSH
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -20,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.local_start import client, stack, upload_small
+from benchmarks.result_file import write_result
 from libs.client.client import Octavo
 
 BASE_S, TIMES_IMPORT = 0.5, 1.3
@@ -71,11 +71,7 @@ def main(rounds: int, out: Path | None) -> int:
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {rounds} rounds, p50")
     print(f"  import torch {import_s:.2f} s, POST to first step {job_s:.2f} s")
     print(f"  limit {BASE_S} s + {TIMES_IMPORT} x import = {limit_s:.2f} s   {'ok' if job_s <= limit_s else 'OVER'}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"import_torch_s": imports, "first_step_s": jobs, "cores": os.cpu_count()}, indent=2) + "\n"
-        )
+    write_result({"import_torch_s": imports, "first_step_s": jobs, "cores": os.cpu_count()}, out)
     return int(job_s > limit_s)
 
 

@@ -11,7 +11,6 @@ this process. Only the digits part has gates: accuracy on this scale is within s
 
 import argparse
 import io
-import json
 import math
 import sys
 import tarfile
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from benchmarks.result_file import write_result
 from libs.data.loading import training_batches
 from libs.data.write import write_arrays_dataset
 from libs.models.backbones.build import build_classifier
@@ -255,9 +255,7 @@ def main() -> int:
             case _:
                 rows = cifar(Path(folder), options.data, seeds, options.cpu_minutes, options.variants.split(";"))
     summary(rows)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")
+    write_result([as_json(row) for row in rows], options.out)
     return 0 if passed else 1
 
 

@@ -7,7 +7,6 @@ served, and the resident memory of the gateway and the model server is read whil
 """
 
 import argparse
-import json
 import os
 import platform
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.result_file import write_result
 from libs.client.client import Octavo
 from services.local.layout import Layout, StackState
 
@@ -103,11 +103,7 @@ def main(rounds: int, out: Path | None) -> int:
     for name, value in figures.items():
         print(f"  {name:16} {value:7.1f}   limit {LIMITS[name]:5.0f}   {'ok' if value <= LIMITS[name] else 'OVER'}")
     print("  " + ", ".join(f"{name} {value:.0f} MB" for name, value in weights.items()))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"ready_s": starts, "resident_mb": weights, "cores": os.cpu_count()}, indent=2) + "\n"
-        )
+    write_result({"ready_s": starts, "resident_mb": weights, "cores": os.cpu_count()}, out)
     return int(any(value > LIMITS[name] for name, value in figures.items()))
 
 

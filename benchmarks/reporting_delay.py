@@ -7,7 +7,6 @@ keeps the time of each commit, on the same machine. Settings are the defaults. O
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from benchmarks.result_file import write_result
 from libs.database.engine import make_engine, transaction
 from libs.database.migrate import upgrade
 from libs.database.tables import DEFAULT_PROJECT_ID, Job
@@ -99,9 +99,7 @@ def main(reports: int, out: Path | None) -> int:
             f"  {kind:8} {len(found):5} rows   p50 {p50:.3f} s   p99 {p99:.3f} s   max {longest:.3f} s   "
             f"limit {LIMIT_S:g} s   {verdict}"
         )
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"delay_s": delays, "cores": os.cpu_count(), "load": load}, indent=2) + "\n")
+    write_result({"delay_s": delays, "cores": os.cpu_count(), "load": load}, out)
     return int(late)
 
 

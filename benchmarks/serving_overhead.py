@@ -33,6 +33,7 @@ import psutil
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from benchmarks.result_file import write_result
 from libs.database.engine import make_engine, transaction
 from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.registry.artifacts import ArtifactStore
@@ -321,11 +322,9 @@ def main() -> None:
         return
     result = measure(arguments.rounds)
     print_table(result)
-    if arguments.out:
-        facts = {"rounds": arguments.rounds, "requests_a_round": REQUESTS, "onnxruntime": onnxruntime.__version__}
-        facts |= {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps({**facts, **result}, indent=2) + "\n")
+    facts = {"rounds": arguments.rounds, "requests_a_round": REQUESTS, "onnxruntime": onnxruntime.__version__}
+    facts |= {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    write_result({**facts, **result}, arguments.out)
 
 
 if __name__ == "__main__":

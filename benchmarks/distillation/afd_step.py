@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.distillation.public import PublicAFD, public_features
 from benchmarks.interleaved import Goal, measure, report, training_step
+from benchmarks.result_file import write_result
 from libs.data.recipe import Recipe
 from libs.models.afd.method import AFD
 from libs.models.afd.network import AFDLoss
@@ -151,9 +152,7 @@ def main() -> None:
     setting = {"teacher": TEACHER, "student": STUDENT, "side": SIDE, "batch": BATCH, "threads": 1}
     timings = measure(contestants(), options.rounds)
     results = report(timings, {**setting, "rounds": options.rounds}, GOALS, RATIOS, memory, MEMORY_GOALS)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+    write_result(results, options.out)
 
 
 if __name__ == "__main__":

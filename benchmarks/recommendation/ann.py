@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks.result_file import write_result
 from libs.serving.folder import read_next_item_bundle
 from libs.serving.recommendation.ann import ItemIndex
 from libs.serving.recommendation.ranking import top_k
@@ -176,8 +177,7 @@ def main() -> None:
     best = max(enough, default=0.0)
     met = "met" if best >= GOAL_SPEED_UP else "MISSED"
     print(f"{best:.1f} x at recall >= {GOAL_RECALL}, goal {GOAL_SPEED_UP}: {met}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, arguments.out)
 
 
 if __name__ == "__main__":

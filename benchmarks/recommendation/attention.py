@@ -1,15 +1,27 @@
-"""What the learning scripts of RKSA and SASRec share: the models, and the settings tried for each of them."""
+"""What the learning scripts of RKSA and SASRec share: models, the settings tried for each, what is asked of both."""
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
+from benchmarks.recommendation.learning import study_parser
 from libs.data.events.store import EventStore
 from libs.models.rksa.build import build_rksa, build_sasrec
 from libs.models.rksa.config import RksaConfig, SasrecConfig
 
 CONFIGS = {"SASRec": SasrecConfig, "RKSA": RksaConfig}
+
+
+def attention_parser(description: str | None, variants: Iterable[str], epochs: int) -> argparse.ArgumentParser:
+    """What every study is asked for, how many settings to try, and of how many users."""
+    parser = study_parser(description, variants, epochs)
+    parser.add_argument(
+        "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
+    )
+    parser.add_argument("--users", type=int, help="only the first so many, to try the script")
+    return parser
 
 
 def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:

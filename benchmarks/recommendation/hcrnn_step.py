@@ -7,7 +7,6 @@ interleaved rounds. In prefix mode a row is one target; in causal mode every pos
 """
 
 import argparse
-import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.interleaved import Timing, measure
+from benchmarks.result_file import write_result
 from libs.models.hcrnn.network import HCRNN
 from libs.models.sequences.losses import softmax_loss
 
@@ -140,9 +140,7 @@ def main() -> None:
     second = steps["prefix"]()
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)  # noise is drawn alike: the same loss
     results = report(measure(steps, options.rounds), options.rounds)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+    write_result(results, options.out)
 
 
 if __name__ == "__main__":

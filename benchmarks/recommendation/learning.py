@@ -5,10 +5,11 @@ interrupted; CPU time adds up. Where the budget ends first, the last weights are
 better ones are measured, and the run says so.
 """
 
+import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from benchmarks.result_file import write_result
 from libs.data.events.store import EventStore
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.sequences.config import SequenceTrainingConfig
@@ -34,6 +36,7 @@ from libs.training.run import Stopped, StopReason
 from libs.training.selection import Selection
 
 CHECKPOINT_EVERY_S = 120.0
+SHOWN = ("hr@10", "ndcg@10")
 FULL = ("test/hr@10", "test/ndcg@10")
 DEGENERATE_OMEGA = 0.05
 
@@ -131,7 +134,7 @@ def train(
     events: EventStore,
     runs: Path,
     cpu_minutes: float | None,
-    shown: Sequence[str] = ("hr@10", "ndcg@10"),
+    shown: Sequence[str] = SHOWN,
     split: Literal["val", "test"] = "test",
 ) -> Result:
     """Train, or take up again; with the ranks of the test split in the run's folder, for paired comparisons.
@@ -233,6 +236,50 @@ def in_words(result: Result, shown: Sequence[str], split: str = "test") -> str:
     )
 
 
+def study_parser(description: str | None, variants: Iterable[str], epochs: int) -> argparse.ArgumentParser:
+    """What every study is asked for on the command line; epochs is how many at most."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--variants", default=",".join(variants))
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--cpu-minutes", type=float, help="of each run")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser
+
+
+def study(
+    asked: argparse.Namespace,
+    events: EventStore,
+    trial: Callable[[str, str, int, int], Trial],
+    settings_of: Callable[[str], Sequence[str]],
+    shown: Sequence[str] = SHOWN,
+) -> tuple[list[Result], list[Result]]:
+    """Every variant with every seed, in one thread, each in the setting that the first seed's validation split prefers.
+
+    Args:
+        asked: see `study_parser`.
+        trial: of a variant, a setting, a seed and the most epochs.
+        settings_of: a variant → the settings to try; with one there is nothing to try.
+        shown: as of `train`.
+
+    Returns:
+        What each run gave, and what each setting that was tried gave, without test figures.
+    """
+    torch.set_num_threads(1)
+    print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
+    seeds, variants = [int(seed) for seed in asked.seeds.split(",")], asked.variants.split(",")
+    trials = [trial(one, setting, seeds[0], asked.epochs) for one in variants for setting in settings_of(one)]
+    chosen, tried = choose(trials, events, asked.runs, asked.cpu_minutes)
+    results = [
+        train(trial(one, chosen[one], seed, asked.epochs), events, asked.runs, asked.cpu_minutes, shown)
+        for seed in seeds
+        for one in variants
+    ]
+    return results, tried
+
+
 def choose(
     trials: Sequence[Trial], events: EventStore, runs: Path, cpu_minutes: float | None
 ) -> tuple[dict[str, str], list[Result]]:
@@ -285,6 +332,4 @@ def folder_of(variant: str, setting: str, seed: int) -> str:
 
 def save(results: Sequence[Result], path: Path | None) -> None:
     """Write results as JSON."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    write_result([asdict(result) for result in results], path)

@@ -9,7 +9,6 @@ with the weights that validation chose. `--tune` tries the same three settings f
 goes on with the one that validation prefers. One thread; times are CPU times of this process, checkpoints in RUNS.
 """
 
-import argparse
 import csv
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, Result, Trial, choose, compare, save, train
+from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, Result, Trial, compare, save, study, study_parser
 from libs.data.events.store import EventStore
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.hcrnn.network import HCRNN
@@ -127,28 +125,11 @@ def summary(results: list[Result], runs: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser = study_parser(__doc__, VARIANTS, epochs=100)
     parser.add_argument("--tune", action="store_true", help="three settings for every variant, chosen by validation")
-    parser.add_argument("--cpu-minutes", type=float, help="of each run")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    events = load(options.data)
-    print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
-    seeds, variants = [int(seed) for seed in options.seeds.split(",")], options.variants.split(",")
     settings = [name for name in SETTINGS if (name != RECIPE) == options.tune]
-    trials = [trial(variant, setting, seeds[0], options.epochs) for variant in variants for setting in settings]
-    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
-    results = [
-        train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes, SHOWN)
-        for seed in seeds
-        for variant in variants
-    ]
+    results, tried = study(options, load(options.data), trial, lambda _: settings, SHOWN)
     summary(results, options.runs)
     save([*tried, *results], options.out)
 

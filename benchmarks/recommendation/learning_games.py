@@ -14,14 +14,12 @@ it goes on from there. One thread. `--trials 3` first tries three settings for e
 with the same CPU minutes for every trial, and goes on with those that the first seed's validation split prefers.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.recommendation.attention import CONFIGS, build, settings_of
-from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Trial, choose, compare, save, train
+from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of
+from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Trial, compare, save, study
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
 
@@ -60,36 +58,10 @@ def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--variants", default=",".join(CONFIGS))
-    parser.add_argument(
-        "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
-    )
-    parser.add_argument("--epochs", type=int, default=400)
-    parser.add_argument("--cpu-minutes", type=float, help="of each run")
-    parser.add_argument("--users", type=int, help="only the first so many, to try the script")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    events = load(options.data / "Video.txt", options.users)
-    print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
+    options = attention_parser(__doc__, CONFIGS, epochs=400).parse_args()
     print(PUBLISHED)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    variants = options.variants.split(",")
-    trials = [
-        trial(variant, setting, seeds[0], options.epochs)
-        for variant in variants
-        for setting in list(SETTINGS[variant])[: options.trials]
-    ]
-    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
-    results = [
-        train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes)
-        for seed in seeds
-        for variant in variants
-    ]
+    events = load(options.data / "Video.txt", options.users)
+    results, tried = study(options, events, trial, lambda variant: list(SETTINGS[variant])[: options.trials])
     compare(results, options.runs, "RKSA", "SASRec", (*FULL, *SAMPLED))
     save([*tried, *results], options.out)
 

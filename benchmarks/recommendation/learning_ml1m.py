@@ -15,23 +15,13 @@ tries three settings for each of them (`attention.settings_of`), with the same C
 with those that the first seed's validation split prefers.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.recommendation.attention import CONFIGS, build, settings_of
-from benchmarks.recommendation.learning import (
-    CHECKPOINT_EVERY_S,
-    FULL,
-    Result,
-    Trial,
-    choose,
-    compare,
-    save,
-    train,
-)
+from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of
+from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Result, Trial, compare, save, study
 from libs.data.events.store import EventStore
 
 PUBLISHED = "published, gSASRec's repository, 6,040 users: SASRec with BCE .2392 / .1259, gSASRec .3003 / .1726"
@@ -101,36 +91,10 @@ def of_whole_histories(results: list[Result], whole: np.ndarray, runs: Path) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints and results")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument(
-        "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
-    )
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--cpu-minutes", type=float, help="of each run")
-    parser.add_argument("--users", type=int, help="only the first so many, to try the script")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    events, whole = load(options.data, options.users)
-    print(f"{events.num_users} users, {events.num_items} items, {len(events.items)} events, torch {torch.__version__}")
+    options = attention_parser(__doc__, VARIANTS, epochs=200).parse_args()
     print(PUBLISHED)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    variants = options.variants.split(",")
-    trials = [
-        trial(variant, setting, seeds[0], options.epochs)
-        for variant in variants
-        for setting in list(SETTINGS[variant.split()[0]])[: options.trials]
-    ]
-    chosen, tried = choose(trials, events, options.runs, options.cpu_minutes)
-    results = [
-        train(trial(variant, chosen[variant], seed, options.epochs), events, options.runs, options.cpu_minutes)
-        for seed in seeds
-        for variant in variants
-    ]
+    events, whole = load(options.data, options.users)
+    results, tried = study(options, events, trial, lambda one: list(SETTINGS[one.split()[0]])[: options.trials])
     of_whole_histories(results, whole, options.runs)
     for objective in ("softmax", "BCE"):
         compare(results, options.runs, f"RKSA {objective}", f"SASRec {objective}", FULL)

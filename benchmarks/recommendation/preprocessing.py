@@ -14,10 +14,7 @@ import argparse
 import json
 import multiprocessing
 import resource
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.quiet_run import QuietRun
-from benchmarks.recommendation.training_memory import AnonymousPeak
+from benchmarks.recommendation.training_memory import AnonymousPeak, scratch_folder
+from benchmarks.result_file import write_result
 from libs.data.config import EventOptions, ValidationConfig
 from libs.data.validate import run as validate
 from libs.training.run import Inputs
@@ -87,12 +85,6 @@ def measure(folder: Path, min_events: int, answer: Any) -> None:
     )
 
 
-@contextmanager
-def _scratch(given: Path | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=given) as folder:
-        yield Path(folder)
-
-
 def main() -> None:
     """Generate, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,7 +96,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="for about 90 bytes an event; else the system's")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with _scratch(options.folder) as folder:
+    with scratch_folder(options.folder) as folder:
         generate(folder / "upload", options.events, options.users, options.items, options.bad_line)
         (folder / "upload.name").write_text("events.csv", encoding="utf-8")
         context = multiprocessing.get_context("spawn")
@@ -121,8 +113,7 @@ def main() -> None:
         named = f"Line {options.bad_line} of 'events.csv' has a time that cannot be read."
         assert result["bad_rows"] == {"unreadable-time": 1}, result["bad_rows"]
         assert named in result["problems"], result["problems"]
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from benchmarks.result_file import write_result
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
 from libs.data.events.windows import windows_of
@@ -392,8 +393,7 @@ def main() -> None:
     shared = {"width": WIDTH, "blocks": BLOCKS, "max_length": LENGTH, "lr": LR, "batch_rows": options.batch_rows}
     shared["fit_rows"] = options.fit_rows or options.batch_rows
     result = {"settings": shared, "dropout": DROPOUT, "goals": GOALS, "rounds": options.rounds, "models": models}
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

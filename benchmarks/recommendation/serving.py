@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from benchmarks.result_file import write_result
 from libs.serving.recommendation.engine import recommend
 from libs.serving.recommendation.model import LoadedRecommender, load
 from libs.serving.recommendation.request import RecommendationRequest
@@ -107,8 +108,7 @@ def main() -> None:
         "limit": LIMIT,
     }
     print(json.dumps(result, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, arguments.out)
     if result["wall_p50_ratio"] > LIMIT:
         raise SystemExit(f"p50 is {result['wall_p50_ratio']:.2f} times raw, the limit is {LIMIT}")
 

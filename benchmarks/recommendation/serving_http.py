@@ -37,6 +37,7 @@ from torch import nn
 
 from benchmarks.recommendation.generated import generate_event_data
 from benchmarks.recommendation.serving import raw
+from benchmarks.result_file import write_result
 from benchmarks.serving_overhead import Asker
 from libs.data.events.dataset import EventData
 from libs.database.engine import make_engine, transaction
@@ -313,8 +314,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     for name, goal in GOALS.items():
         print(f"{name:20} {result[name]:6.2f}  goal <= {goal:4}  {'met' if result[name] <= goal else 'MISSED'}")
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

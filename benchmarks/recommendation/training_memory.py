@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recommendation.generated import generate_event_data
+from benchmarks.result_file import write_result
 
 GOAL_BYTES = 8 * 10**9
 
@@ -156,7 +157,8 @@ def in_process(name: str, folder: Path, options: argparse.Namespace) -> dict[str
 
 
 @contextmanager
-def _scratch(given: Path | None) -> Iterator[Path]:
+def scratch_folder(given: Path | None) -> Iterator[Path]:
+    """A folder that is gone afterwards, in `given` or where the system keeps such."""
     with tempfile.TemporaryDirectory(dir=given) as folder:
         yield Path(folder)
 
@@ -175,7 +177,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for 12 bytes an event; else the system's")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with _scratch(options.folder) as folder:
+    with scratch_folder(options.folder) as folder:
         data = generate_event_data(folder / "events", options.events, options.items, options.events_per_user)
         manifest = data.manifest
         result: dict[str, Any] = {"events": manifest.events, "users": manifest.users, "items": manifest.items}
@@ -184,8 +186,7 @@ def main() -> None:
             result[name] = in_process(name, folder, options)
             print(name, json.dumps(result[name]), flush=True)
     print(json.dumps(result, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":
