@@ -1,8 +1,9 @@
 """Recommendations: the next items for users, sessions, or a history at hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from libs.client.records import Record
 from libs.client.transport import Transport
@@ -39,7 +40,7 @@ class Recommendation(Record):
 
 
 class Recommendations:
-    """`/v1/recommendations`, `/v1/similar`, `/v1/score`, `/v1/events`."""
+    """`/v1/recommendations`, `/v1/similar`, `/v1/score`, `/v1/events`, `/v1/feedback`, histories."""
 
     def __init__(self, transport: Transport) -> None:
         self._http = transport
@@ -106,6 +107,44 @@ class Recommendations:
         kept: dict[str, int] = self._http.json("POST", "/v1/events", json=list(events))
         return kept
 
+    def history(self, *, user_id: str | None = None, session_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """The events of a user or of a session, newest first; none of one that was never seen, or was erased."""
+        yield from self._http.pages(_address(user_id, session_id))
+
+    def erase(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
+        """Delete all that is stored of a user or of a session, for good; again changes nothing."""
+        self._http.json("DELETE", _address(user_id, session_id))
+
+    def feedback(
+        self,
+        request_id: str,
+        *,
+        impressions: Sequence[str] = (),
+        clicks: Sequence[str] = (),
+        conversions: Sequence[str] = (),
+    ) -> dict[str, int]:
+        """Tell what became of the items of an answer; sent again, nothing is counted twice.
+
+        Returns:
+            How many were `recorded`, and how many were `duplicates`.
+
+        Raises:
+            NotFoundError: nothing is written down of such an answer.
+            InvalidRequestError: an item was not in it; nothing is kept.
+        """
+        told = {"impressions": list(impressions), "clicks": list(clicks), "conversions": list(conversions)}
+        taken: dict[str, int] = self._http.json("POST", "/v1/feedback", json={"request_id": request_id, **told})
+        return taken
+
+    def explanation(self, request_id: str) -> dict[str, Any]:
+        """What was recommended in answer to an earlier request, by which version, and why.
+
+        Raises:
+            NotFoundError: nothing is written down of it.
+        """
+        found: dict[str, Any] = self._http.json("GET", f"/v1/recommendations/{quote(request_id, safe='')}/explanation")
+        return found
+
     def summary(self, *, model: str | None = None, deployment: str | None = None, days: int = 30, k: int = 10) -> Any:
         """How the answers of a model, or those that a deployment was asked for, were taken: `versions`, `variants`.
 
@@ -121,3 +160,11 @@ class Recommendations:
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _address(user_id: str | None, session_id: str | None) -> str:
+    """Where the history of one of the two is."""
+    if (user_id is None) == (session_id is None):
+        raise ValueError("give user_id or session_id")
+    kind, name = ("users", user_id) if user_id is not None else ("sessions", session_id)
+    return f"/v1/{kind}/{quote(str(name), safe='')}/history"

@@ -7,8 +7,9 @@ import typer
 from libs.client.cli import datasets, jobs, keys, local, methods, models, schedules, serving, storage
 from libs.client.cli.convert import convert
 from libs.client.cli.output import AsJson, connect, print_json
-from libs.client.cli.recommend import recommend
+from libs.client.cli.recommend import recommend, similar
 from libs.client.cli.traffic import traffic
+from libs.client.cli.users import events, feedback, history
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +31,10 @@ for _command in (
     traffic,
     serving.predict,
     recommend,
+    similar,
+    events,
+    history,
+    feedback,
     serving.evaluate,
     convert,
 ):

@@ -29,6 +29,7 @@ _HINTS = {
     "job_not_found": "`octavo jobs ls` lists them.",
     "deployment_not_found": "`octavo deployments` lists them.",
     "key_not_found": "`octavo keys ls` lists them.",
+    "recommendation_not_found": "`octavo recommend` prints the request id of each answer.",
     "group_not_found": "`octavo jobs ls --json` shows the group of each job.",
     "version_not_found": "`octavo models versions NAME` lists them.",
     "unauthorized": "Set OCTAVO_API_KEY to a valid key; the local stack's is found by itself.",

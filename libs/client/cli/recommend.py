@@ -1,4 +1,4 @@
-"""`octavo recommend`."""
+"""`octavo recommend` and `octavo similar`."""
 
 import math
 import re
@@ -11,7 +11,7 @@ import typer
 from libs.client.cli.output import AsJson, connect, console, print_json, print_table
 
 if TYPE_CHECKING:
-    from libs.client.recommendations import RecommendedItem
+    from libs.client.recommendations import Recommendation, RecommendedItem
 
 
 class Explain(StrEnum):
@@ -22,6 +22,24 @@ class Explain(StrEnum):
     FULL = "full"
 
 
+class Fallback(StrEnum):
+    """What answers when the model knows nothing of the history."""
+
+    POPULAR = "popular"
+    ERROR = "error"
+
+
+K = Annotated[int, typer.Option("-k", min=1, max=200, help="How many items.")]
+Filter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help='genre=comedy,drama · genre!=horror · price<=10 · shelf="17" for a category of digits · '
+        "genres~comedy,drama: any of several joined by bars · genres!~horror: none of them.",
+    ),
+]
+
+
 def recommend(
     deployment: Annotated[str, typer.Argument(help="A deployment of a model that recommends.")],
     items: Annotated[str | None, typer.Option(help="A history: item ids, oldest first, as a,b,c.")] = None,
@@ -30,15 +48,17 @@ def recommend(
     append: Annotated[
         str | None, typer.Option(help="With --session: items that it has just seen, as a,b,c; stored first.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many items.")] = 10,
-    filters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter",
-            help='genre=comedy,drama · genre!=horror · price<=10 · shelf="17" for a category of digits · '
-            "genres~comedy,drama: any of several joined by bars · genres!~horror: none of them.",
-        ),
+    k: K = 10,
+    filters: Filter = None,
+    exclude: Annotated[str | None, typer.Option(help="Items to leave out, as a,b,c.")] = None,
+    seen: Annotated[
+        bool | None,
+        typer.Option("--seen/--no-seen", help="Whether items of the history come too; else as it was made."),
     ] = None,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="0 ranks by score alone, 1 by unlikeness.")] = 0.0,
+    fallback: Annotated[Fallback, typer.Option(help="What answers when nothing of the history is known.")] = (
+        Fallback.POPULAR
+    ),
     explain: Annotated[Explain, typer.Option(help="Say why.")] = Explain.NONE,
     as_json: AsJson = False,
 ) -> None:
@@ -47,13 +67,38 @@ def recommend(
         raise typer.BadParameter("Give one of --items, --user and --session.")
     if append is not None and session is None:
         raise typer.BadParameter("--append needs --session.")
-    history = _listed(items) if items is not None else None
+    history = listed(items) if items is not None else None
     wanted = parse_filters(filters or []) or None
-    options = {"append": _events(_listed(append))} if append is not None else {}
+    options: dict[str, Any] = {"append": events_of(listed(append))} if append is not None else {}
+    if exclude is not None:
+        options["exclude_items"] = listed(exclude)
+    if seen is not None:
+        options["exclude_seen"] = not seen
+    if diversity:
+        options["diversity"] = diversity
+    if fallback is not Fallback.POPULAR:
+        options["fallback"] = fallback.value
     with connect() as octavo:
         answer = octavo.recommendations.recommend(
             deployment, history, user_id=user, session_id=session, k=k, filters=wanted, explain=explain.value, **options
         )
+    _show(answer, deployment, as_json, why=explain is not Explain.NONE)
+
+
+def similar(
+    deployment: Annotated[str, typer.Argument(help="A deployment of a model that recommends.")],
+    item: Annotated[str, typer.Argument(help="The item that others should be like.")],
+    k: K = 10,
+    filters: Filter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Items that a model holds for alike."""
+    with connect() as octavo:
+        answer = octavo.recommendations.similar(deployment, item, k=k, filters=parse_filters(filters or []) or None)
+    _show(answer, deployment, as_json)
+
+
+def _show(answer: "Recommendation", deployment: str, as_json: bool, *, why: bool = False) -> None:
     if as_json:
         print_json(answer.raw)
         return
@@ -61,15 +106,20 @@ def recommend(
     unknown = f", {count} unknown item{'s' if count > 1 else ''} left out" if count else ""
     by = f" · {answer.arm} in its place" if answer.arm not in (None, deployment) else ""
     console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}{by}", markup=False)
-    columns = ("rank", "item", "score", *(["because of"] if explain is not Explain.NONE else []))
+    columns = ("rank", "item", "score", *(["because of"] if why else []))
     print_table(columns, (_row(one)[: len(columns)] for one in answer.items), "No item passes.")
+    if told := answer.raw.get("explanation"):
+        console().print(f"The model tells more, with --json: {', '.join(told['tensors'])}", markup=False)
+    if answer.request_id:
+        console().print(f"What becomes of it: octavo feedback {answer.request_id} --clicked ITEM", markup=False)
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """Ids written as a,b,c."""
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
-def _events(items: list[str]) -> list[dict[str, str]]:
+def events_of(items: list[str]) -> list[dict[str, str]]:
     """Events with names of their own: a request that is sent again after a lost answer adds none twice."""
     return [{"item_id": item, "event_id": uuid.uuid4().hex} for item in items]
 

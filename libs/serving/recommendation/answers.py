@@ -69,7 +69,7 @@ def nothing_to_go_by(asked: Sequence[str], history: History, otherwise: str) -> 
     if not asked:
         told = "it is empty"
     elif not history:
-        told = f"the model knows {'none of its items' if len(asked) > 1 else 'not its item'}"
+        told = "the model knows none of its items"
     else:
         told = "none of its items that the model reads had events in training"
     message = f"There is no history to go by: {told}. Give one with items of the model, or {otherwise}."

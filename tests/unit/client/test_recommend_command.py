@@ -36,7 +36,8 @@ def test_a_history_is_sent_and_the_answer_shown(octavo, films):
         }
     ]  # fmt: skip
     assert ended.lines[0] == "films-hcrnn@3 · answered by: model, 1 unknown item left out"
-    assert [line.split() for line in ended.lines[1:]] == [
+    assert ended.lines[-1] == "What becomes of it: octavo feedback r --clicked ITEM"
+    assert [line.split() for line in ended.lines[1:-1]] == [
         ["rank", "item", "score", "because", "of"],
         ["1", "f9", "7.312", "f4", "(12", "users", "had", "both)"],
         ["2", "f2", "6.9"],
@@ -58,6 +59,32 @@ def test_what_a_session_has_just_seen_is_brought_along(octavo, films):
     assert sent["session_id"] == "s1"
     assert [event["item_id"] for event in sent["append"]] == ["f17", "f4"]
     assert len({event["event_id"] for event in sent["append"]}) == 2
+
+
+def test_what_else_a_request_may_say(octavo, films):
+    films.answers["POST /v1/recommendations"] = {
+        **ANSWER,
+        "explanation": {"history": ["f4"], "tensors": {"drift": [1]}},
+    }
+    options = ("--exclude", "a,b", "--seen", "--diversity", "0.5", "--fallback", "error", "--explain", "full")
+    ended = octavo("recommend", "films", "--items", "f4", *options)
+    assert films.sent("POST", "/v1/recommendations") == [
+        {
+            "model": "films", "items": ["f4"], "k": 10, "explain": "full", "exclude_items": ["a", "b"],
+            "exclude_seen": False, "diversity": 0.5, "fallback": "error",
+        }
+    ]  # fmt: skip
+    assert "The model tells more, with --json: drift" in ended.lines
+
+
+def test_items_like_one(octavo, gateway):
+    gateway.answers["POST /v1/similar"] = {"model": "films-hcrnn", "version": 3, "strategy": "similar", "items": ITEMS}
+    ended = octavo("similar", "films", "f17", "-k", "2", "--filter", "price<=10")
+    assert gateway.sent("POST", "/v1/similar") == [
+        {"model": "films", "item_id": "f17", "k": 2, "filters": {"price": {"<=": 10.0}}}
+    ]
+    assert ended.lines[0] == "films-hcrnn@3 · answered by: similar"
+    assert len(ended.lines) == 4
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,7 @@ def test_nothing_known_is_answered_by_what_is_popular(model, history):
     assert answer.unknown_items == len(history)
 
 
-@pytest.mark.parametrize(
-    ("history", "why"), [([], "it is empty"), (["?"], "knows not its item"), (["?", "!"], "knows none of its items")]
-)
+@pytest.mark.parametrize(("history", "why"), [([], "it is empty"), (["?"], "knows none of its items")])
 def test_an_error_is_answered_where_it_is_wanted_and_says_why(model, history, why):
     with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*choose the fallback 'popular'"):
         recommend(model, RecommendationRequest(history, fallback="error"))
