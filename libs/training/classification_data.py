@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from libs.data.errors import DataError
@@ -75,6 +77,17 @@ class ClassificationData:
             raise DataError(f"The unlabelled pictures are {found}, those with labels {wanted}.")
         return replace(self, unlabelled=Unlabelled(split, ratio))
 
+    def held_out_among_unlabelled(self) -> dict[str, int]:
+        """How many pictures of `val` and `test` are also among the unlabelled ones, where some are.
+
+        Told by the digests of files or arrays: a picture that was saved anew is another one.
+        """
+        if self.unlabelled is None:
+            return {}
+        trained_on = _digests(self.unlabelled.split)
+        counts = {s.name: int(np.isin(_digests(s), trained_on).sum()) for s in (self.val, self.test) if s is not None}
+        return {name: count for name, count in counts.items() if count}
+
 
 def open_classification_data(folder: Path, config: ImageTrainingConfig) -> ClassificationData:
     """Open a validated data set for training.
@@ -88,6 +101,12 @@ def open_classification_data(folder: Path, config: ImageTrainingConfig) -> Class
         raise DataError(f"A classifier needs at least 2 classes, the data set has {len(classes)}.")
     recipe = default_recipe(data.manifest, config.image_size)
     return ClassificationData(recipe, data.split("train"), _labelled(data, "val"), _labelled(data, "test"))
+
+
+def _digests(split: ImageSplit) -> NDArray[np.bytes_]:
+    """SHA-256 of every picture, `S32` [N]."""
+    rows = np.ascontiguousarray(split.data.index.sha256[split.ids])
+    return rows.view("S32")[:, 0]
 
 
 def _labelled(data: ImageData, name: Split) -> ImageSplit | None:

@@ -76,6 +76,9 @@ def open_data(config: AfdConfig, inputs: Inputs, run: Run) -> ClassificationData
     data = open_classification_data(inputs.datasets["train"], config)
     if "unlabelled" in inputs.datasets:
         data = data.with_unlabelled(inputs.datasets["unlabelled"], config.unlabelled_ratio)
+    for name, count in data.held_out_among_unlabelled().items():
+        message = "of its pictures are among the unlabelled ones too: its figures flatter the student"
+        run.log(f"split {name}: {count} {message}", "warning")
     world = join_processes(run.device).count
     labelled = plan_epoch(data.train, config, seed=run.seed, world=world).batch_size // world
     smallest = labelled % -(-labelled // config.accumulate) or -(-labelled // config.accumulate)

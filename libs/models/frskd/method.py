@@ -24,6 +24,12 @@ from libs.training.tap_search import find_taps
 from libs.training.taps import Tap, forward_with_taps, taps_at
 
 
+class LevelError(ValueError):
+    """Pictures or stage features that FRSKD cannot work on; the message names them."""
+
+    user_error = True
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What classifier and self-teacher made of one batch.
@@ -81,7 +87,9 @@ class FRSKD(nn.Module):
 
     Raises:
         UnknownTapError: a tap that matches no module, or no map.
-        ValueError: fewer than two usable levels, levels that grow, or a number out of range.
+        NoFeatureMapsError: the classifier makes no map of more than one position.
+        LevelError: fewer than two usable levels, levels that grow, or pictures that are not square with `sla`.
+        ValueError: a number out of range.
 
     Example:
         >>> model = FRSKD(build_classifier("wrn-16-2", 10), [], 10, example=torch.zeros(1, 3, 32, 32))
@@ -116,7 +124,7 @@ class FRSKD(nn.Module):
         if temperature <= 0 or min(alpha, beta or 0.0, sla_weight) < 0:
             raise ValueError("temperature is above 0; alpha, beta and sla_weight are at least 0")
         if sla and example.shape[2] != example.shape[3]:
-            raise ValueError(f"label augmentation turns pictures: they must be square, not {tuple(example.shape[2:])}")
+            raise LevelError(f"label augmentation turns pictures: they must be square, not {tuple(example.shape[2:])}")
         self.classifier = classifier
         self.taps = usable_levels(classifier, taps, example, num_features)
         self.alpha = alpha
@@ -239,17 +247,18 @@ def usable_levels(
 
     Raises:
         UnknownTapError: a path that matches no module or no map.
-        ValueError: fewer than two are left, or a map is larger than the one before.
+        NoFeatureMapsError: none was named, and the classifier makes none of more than one position.
+        LevelError: fewer than two are left, or a map is larger than the one before.
     """
     taps = taps_at(classifier, paths, example) if paths else find_taps(classifier, example)
     for finer, coarser in pairwise(taps):
         if coarser.height > finer.height or coarser.width > finer.width:
-            raise ValueError(
+            raise LevelError(
                 f"levels go from fine to coarse, but {coarser.path} is {coarser.size} after {finer.path} {finer.size}"
             )
     used = taps if num_features is None else taps[-num_features:]
     if len(used) < 2:
-        raise ValueError(
+        raise LevelError(
             f"FRSKD needs features of at least 2 levels, found {[tap.path for tap in used]} for pictures of "
             f"{tuple(example.shape[2:])}; name others as taps, or use larger pictures"
         )

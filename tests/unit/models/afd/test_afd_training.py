@@ -19,7 +19,7 @@ from libs.data.recipe import Recipe
 from libs.data.write import write_arrays_dataset
 from libs.models.afd.config import AfdConfig
 from libs.models.afd.network import AFDLoss
-from libs.models.afd.train import share_statistics, train
+from libs.models.afd.train import open_data, share_statistics, train
 from libs.models.backbones.build import build_classifier
 from libs.models.teacher import TeacherError
 from libs.training.checkpoint import newest_checkpoint, read_checkpoint
@@ -163,6 +163,18 @@ def test_entropy_and_teacher_are_curves(done):
     for prefix in ("train", "train/weighted", "val"):
         assert f"{prefix}/feature" in history
         assert f"{prefix}/kd" in history
+
+
+def test_pictures_of_the_test_split_among_the_unlabelled_ones_are_warned_about(done, digits, tmp_path):
+    """The teacher's answers about them are trained on, so the test figures are no longer of unseen pictures."""
+    with np.load(digits / "train" / "arrays.npz") as arrays:
+        pictures = arrays["x"]
+    write_arrays_dataset(tmp_path / "pool", pictures[77:83], None, [], ["train"] * 6)  # 3 of val, 3 of test
+    run = Talking(tmp_path / "run")
+    open_data(AfdConfig(batch_size=16), Inputs({"train": digits / "train", "unlabelled": tmp_path / "pool"}), run)
+    said = "of its pictures are among the unlabelled ones too: its figures flatter the student"
+    assert run.lines == [(f"split {name}: 3 {said}", "warning", {}) for name in ("val", "test")]
+    assert not [message for message, _, _ in done.run.lines if said in message]
 
 
 def test_unlabelled_pictures_count_as_part_of_the_models_origin(done):

@@ -5,7 +5,7 @@ import torch
 
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.augmentation_label import aggregate, joint_targets, rotate_all
-from libs.models.frskd.method import FRSKD
+from libs.models.frskd.method import FRSKD, LevelError
 from libs.models.frskd.objective import attention_distance
 from libs.training.distillation import kd_loss
 from libs.training.mixing import MixedTargets
@@ -91,5 +91,5 @@ def test_every_parameter_learns():
 
 
 def test_pictures_that_are_not_square_are_refused():
-    with pytest.raises(ValueError, match="square"):
+    with pytest.raises(LevelError, match="square"):
         FRSKD(build_classifier("wrn-10-1", 3), [], 3, example=torch.zeros(1, 3, 16, 32), sla=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from libs.models.backbones.build import build_classifier
 from libs.models.frskd.config import FrskdConfig
-from libs.models.frskd.method import FRSKD
+from libs.models.frskd.method import FRSKD, LevelError
 from libs.training.classification import classifier_session
 from libs.training.distillation import kd_loss
 from libs.training.mixing import MixedTargets
@@ -215,13 +215,14 @@ def test_neighbours_of_equal_resolution_are_allowed():
 
 
 def test_levels_that_grow_are_refused():
-    with pytest.raises(ValueError, match=r"from fine to coarse, but stages\.0\.0"):
+    with pytest.raises(LevelError, match=r"from fine to coarse, but stages\.0\.0"):
         model_of("resnet8", taps=["stages.1.0", "stages.0.0"])
 
 
 def test_one_level_is_refused():
-    with pytest.raises(ValueError, match="at least 2 levels"):
+    with pytest.raises(LevelError, match="at least 2 levels") as error:
         model_of("resnet8", taps=["stages.1.0"])
+    assert error.value.user_error  # the same again would end the same way: no retry
 
 
 def test_unknown_tap_names_the_nearest():
