@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from libs.data.errors import PictureError
 from libs.data.images import ImageSplit
 from libs.serving.bundle import ClassifierBundle
-from libs.serving.scores import Scores
+from libs.serving.scores import Scores, confusion_matrix
 
 THUMBNAIL_PX = 128
 _MAX_CONFUSION_CLASSES = 40
@@ -73,7 +73,7 @@ def _facts(
         "figures": dict(figures),
         "labels": scores.labels,
         "classes": [asdict(score) for score in scores.by_class()],
-        "confusion": scores.confusion.tolist() if len(scores.labels) <= _MAX_CONFUSION_CLASSES else None,
+        "confusion": _confusion(scores) if len(scores.labels) <= _MAX_CONFUSION_CLASSES else None,
         "confused": _most_confused(scores),
         "reliability": scores.reliability(),
         "worst": [asdict(one) for one in worst],
@@ -81,14 +81,18 @@ def _facts(
     }
 
 
+def _confusion(scores: Scores) -> list[list[int]]:
+    matrix: list[list[int]] = confusion_matrix(scores.pairs(), len(scores.labels)).tolist()
+    return matrix
+
+
 def _most_confused(scores: Scores, count: int = 20) -> list[dict[str, Any]]:
     """Pairs of classes taken for each other, the most frequent first."""
-    pairs = [
-        {"truth": scores.labels[i], "predicted": scores.labels[j], "pictures": int(scores.confusion[i, j])}
-        for i, j in zip(*scores.confusion.nonzero(), strict=True)
-        if i != j
+    mistakes = sorted((pair for pair in scores.pairs() if pair[0] != pair[1]), key=lambda pair: -pair[2])
+    return [
+        {"truth": scores.labels[true], "predicted": scores.labels[predicted], "pictures": pictures}
+        for true, predicted, pictures in mistakes[:count]
     ]
-    return sorted(pairs, key=lambda pair: -int(pair["pictures"]))[:count]
 
 
 def _data_uri(split: ImageSplit, position: int) -> str:

@@ -1,5 +1,6 @@
 """Figures of a classifier from its probabilities, in numpy: what training reports by torch, for evaluation jobs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,27 +24,27 @@ class ClassScore:
 class Scores:
     """Sums over the pictures seen so far, for `labels` in the model's order.
 
+    Memory grows with pictures and classes, not with pairs of classes: there may be 100,000 of those.
+
     Attributes:
-        confusion: int64 [K, K], true class by predicted class.
         brier_sum: of the squared distances of probabilities and one-hot labels.
         nll: float64 [n] for each picture, in nats.
     """
 
     labels: list[str]
-    confusion: NDArray[np.int64] = field(init=False)
     brier_sum: float = 0.0
+    _truth: list[NDArray[np.int64]] = field(default_factory=list)
+    _predicted: list[NDArray[np.int64]] = field(default_factory=list)
     _nll: list[NDArray[np.float64]] = field(default_factory=list)
     _bins: NDArray[np.float64] = field(default_factory=lambda: np.zeros((3, BINS)))
-
-    def __post_init__(self) -> None:
-        self.confusion = np.zeros((len(self.labels), len(self.labels)), np.int64)
 
     def add(self, log_probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> None:
         """Count pictures: logarithms of probabilities [n, K], true classes [n]."""
         rows = np.arange(len(truth))
         probabilities = np.exp(log_probabilities)
         predicted = probabilities.argmax(axis=1)
-        np.add.at(self.confusion, (truth, predicted), 1)
+        self._truth.append(np.asarray(truth, np.int64))
+        self._predicted.append(predicted)
         self._nll.append(-log_probabilities[rows, truth])
         squares = np.square(probabilities).sum(axis=1)
         self.brier_sum += float((squares - 2 * probabilities[rows, truth] + 1).sum())
@@ -55,7 +56,7 @@ class Scores:
     @property
     def pictures(self) -> int:
         """How many were counted."""
-        return int(self.confusion.sum())
+        return sum(map(len, self._truth))
 
     @property
     def nll(self) -> NDArray[np.float64]:
@@ -64,21 +65,47 @@ class Scores:
 
     def figures(self) -> dict[str, float]:
         """Accuracy, balanced accuracy (mean recall of the classes seen), NLL, ECE (15 bins) and Brier score."""
-        seen = self.confusion.sum(axis=1)
-        recall = np.diag(self.confusion)[seen > 0] / seen[seen > 0]
-        pictures, confidence, right = self._bins
+        seen, _, right = self._by_class()
+        recall = right[seen > 0] / seen[seen > 0]
+        pictures, confidence, right_in_bin = self._bins
         total = self.pictures
         return {
-            "accuracy": float(np.trace(self.confusion) / total),
+            "accuracy": float(right.sum() / total),
             "balanced_accuracy": float(recall.mean()),
             "nll": float(self.nll.mean()),
-            "ece": float(np.abs(right - confidence)[pictures > 0].sum() / total),
+            "ece": float(np.abs(right_in_bin - confidence)[pictures > 0].sum() / total),
             "brier": self.brier_sum / total,
         }
 
     def by_class(self) -> list[ClassScore]:
         """Precision and recall of every class, in the model's order."""
-        return [self._of_class(index, label) for index, label in enumerate(self.labels)]
+        columns = (counts.tolist() for counts in self._by_class())
+        return [
+            ClassScore(
+                label=label,
+                pictures=seen,
+                predicted=predicted,
+                precision=right / predicted if predicted else None,
+                recall=right / seen if seen else None,
+            )
+            for label, seen, predicted, right in zip(self.labels, *columns, strict=True)
+        ]
+
+    def pairs(self) -> list[tuple[int, int, int]]:
+        """(true class, predicted class, pictures) of every pair that came, in the order of the classes."""
+        return count_pairs(*self._all(), len(self.labels))
+
+    def _by_class(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """How often each class was there, was predicted, and was predicted rightly: [K] each."""
+        truth, predicted = self._all()
+        seen, called, right = (
+            np.bincount(some, minlength=len(self.labels)) for some in (truth, predicted, truth[truth == predicted])
+        )
+        return seen, called, right
+
+    def _all(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        empty = np.empty(0, np.int64)
+        return np.concatenate([empty, *self._truth]), np.concatenate([empty, *self._predicted])
 
     def reliability(self) -> list[dict[str, float | int]]:
         """Mean confidence and accuracy in each bin of confidence that holds pictures."""
@@ -88,13 +115,16 @@ class Scores:
             if n
         ]
 
-    def _of_class(self, index: int, label: str) -> ClassScore:
-        right = int(self.confusion[index, index])
-        seen, predicted = int(self.confusion[index].sum()), int(self.confusion[:, index].sum())
-        return ClassScore(
-            label=label,
-            pictures=seen,
-            predicted=predicted,
-            precision=right / predicted if predicted else None,
-            recall=right / seen if seen else None,
-        )
+
+def count_pairs(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[tuple[int, int, int]]:
+    """(true class, predicted class, pictures) of every pair in two rows [n] of classes, in the order of the classes."""
+    codes, counts = np.unique(truth * classes + predicted, return_counts=True)
+    return [(*divmod(int(code), classes), int(count)) for code, count in zip(codes, counts, strict=True)]
+
+
+def confusion_matrix(pairs: Iterable[tuple[int, int, int]], classes: int) -> NDArray[np.int64]:
+    """The pairs as a matrix int64 [K, K], true class by predicted class: for few classes."""
+    matrix = np.zeros((classes, classes), np.int64)
+    for true, predicted, count in pairs:
+        matrix[true, predicted] = count
+    return matrix

@@ -4,13 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from libs.training.calibration import brier_score, expected_calibration_error, negative_log_likelihood
 from libs.training.evaluation import Measured
@@ -34,26 +28,24 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
     """Mean over the classes that occur of the share found."""
-    confusion = confusion_matrix(logits, labels).double()
-    support = confusion.sum(1)
-    present = support > 0
-    return float((confusion.diagonal()[present] / support[present]).mean())
-
-
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """Counts [K, K]: row true class, column predicted class."""
-    matrix: Tensor = multiclass_confusion_matrix(logits, labels, logits.shape[1])
-    return matrix
+    figures = per_class_figures(logits, labels)
+    return float(figures["recall"][figures["pictures"] > 0].mean())
 
 
 def per_class_figures(logits: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-    """Precision, recall, F1 and the number of pictures of every class, each [K]; 0 where undefined."""
-    classes = logits.shape[1]
+    """Precision, recall, F1 (float64) and the number of pictures of every class, each [K]; 0 where undefined.
+
+    By counts of classes: torchmetrics counts pairs of classes, of which there may be 10^10.
+    """
+    predicted = logits.argmax(1)
+    seen, called, right = (
+        torch.bincount(some, minlength=logits.shape[1]) for some in (labels, predicted, labels[labels == predicted])
+    )
     return {
-        "precision": multiclass_precision(logits, labels, classes, average="none"),
-        "recall": multiclass_recall(logits, labels, classes, average="none"),
-        "f1": multiclass_f1_score(logits, labels, classes, average="none"),
-        "pictures": torch.bincount(labels, minlength=classes),
+        "precision": right / called.clamp(min=1).double(),
+        "recall": right / seen.clamp(min=1).double(),
+        "f1": 2 * right / (seen + called).clamp(min=1).double(),
+        "pictures": seen,
     }
 
 

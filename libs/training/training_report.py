@@ -15,12 +15,13 @@ from libs.data.augmentation_preview import augmentation_preview
 from libs.data.contact_sheet import picture_grid
 from libs.data.images import ImageSplit
 from libs.serving.bundle import ClassifierBundle
+from libs.serving.scores import confusion_matrix
 from libs.training.calibration import ReliabilityBins, reliability_bins
 from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
 from libs.training.evaluation import Measured
-from libs.training.metrics import confusion_matrix, per_class_figures
+from libs.training.metrics import per_class_figures
 from libs.training.report.classification import Bins, ClassifierResult, classifier_sections, worst_positions
 from libs.training.report.files import write_json, write_metrics_csv, write_tensorboard
 from libs.training.report.page import Gallery, Section, Thumbnail, Tile, render_page
@@ -28,6 +29,7 @@ from libs.training.report.pictures import picture_uri
 from libs.training.report.training import accuracy_chart, bundle_tiles, course_section, history_json, settings_section
 
 WORST_IN_JSON = 50
+CONFUSION_CLASSES_IN_JSON = 1000
 PREVIEW_COLUMNS = 4
 
 
@@ -102,7 +104,6 @@ def _result(content: ReportContent) -> ClassifierResult | None:
         classes=content.data.classes,
         labels=measured.labels.numpy(),
         probabilities=calibrated.double().softmax(1).numpy(),
-        confusion=confusion_matrix(measured.logits, measured.labels).numpy(),
         per_class={name: v.numpy() for name, v in per_class_figures(measured.logits, measured.labels).items()},
         raw=_bins(reliability_bins(measured.logits, measured.labels)),
         calibrated=_bins(reliability_bins(calibrated, measured.labels)),
@@ -161,7 +162,7 @@ def _result_json(result: ClassifierResult) -> dict[str, Any]:
     return {
         "split": result.split,
         "classes": list(result.classes),
-        "confusion": result.confusion.tolist(),
+        "confusion": _confusion_json(result),
         "per_class": {name: values.tolist() for name, values in result.per_class.items()},
         "reliability": {name: _bins_json(bins) for name, bins in (("raw", result.raw), ("after", result.calibrated))},
         "worst": [
@@ -174,6 +175,14 @@ def _result_json(result: ClassifierResult) -> dict[str, Any]:
             for position in worst
         ],
     }
+
+
+def _confusion_json(result: ClassifierResult) -> list[list[int]] | None:
+    """Counts by true class and predicted class; None for so many classes that most of them would be zeros."""
+    if len(result.classes) > CONFUSION_CLASSES_IN_JSON:
+        return None
+    matrix: list[list[int]] = confusion_matrix(result.pairs(), len(result.classes)).tolist()
+    return matrix
 
 
 def _bins_json(bins: Bins) -> dict[str, list[float]]:

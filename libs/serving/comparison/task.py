@@ -21,7 +21,7 @@ from libs.training.run import Inputs, Outcome, Run
 
 TEACHER = "teacher"
 MOST_STORED = 20_000_000
-"""Predictions that are kept, of all runs together; two bytes each."""
+"""Predictions that are kept, of all runs together; two bytes each, or four where there are many classes."""
 
 
 def run(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
@@ -96,14 +96,16 @@ def _predictions(run: Run, split: ImageSplit, found: Mapping[str, Measured]) -> 
     if len(found) * len(positions) > MOST_STORED:
         run.log(f"{len(found)} runs of {len(positions)} pictures are too many predictions to keep", "warning")
         return {}
+    classes = split.manifest.classes
+    kind = np.int16 if len(classes) <= np.iinfo(np.int16).max else np.int32
     path = run.folder / "predictions.npz"
     np.savez_compressed(
         path,
         ids=split.ids[positions],
-        truth=split.labels[positions].astype(np.int16),
-        classes=np.array(split.manifest.classes),
+        truth=split.labels[positions].astype(kind),
+        classes=np.array(classes),
         runs=np.array(list(found)),
-        predicted=np.stack([one.predicted for one in found.values()]).astype(np.int16),
+        predicted=np.stack([one.predicted for one in found.values()]).astype(kind),
     )
     return {path.name: path}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from libs.serving.scores import confusion_matrix, count_pairs
 from libs.training.report.charts import reliability_chart
 from libs.training.report.page import Block, Chart, Gallery, Matrix, Section, Table, Thumbnail
 from libs.training.report.pictures import picture_uri
@@ -33,7 +34,6 @@ class ClassifierResult:
         classes: label names, K.
         labels: [N].
         probabilities: [N, K], with the temperature applied.
-        confusion: counts [K, K], row true class, column predicted class.
         per_class: `precision`, `recall`, `f1`, `pictures`, each [K].
         raw: reliability before the temperature.
         calibrated: and after.
@@ -45,12 +45,15 @@ class ClassifierResult:
     classes: Sequence[str]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    confusion: NDArray[np.int64]
     per_class: Mapping[str, NDArray[np.float64]]
     raw: Bins
     calibrated: Bins
     picture: Callable[[int], NDArray[np.uint8]]
     name: Callable[[int], str]
+
+    def pairs(self) -> list[tuple[int, int, int]]:
+        """(true class, predicted class, pictures) of every pair that came, in the order of the classes."""
+        return count_pairs(self.labels, self.probabilities.argmax(1), len(self.classes))
 
 
 def classifier_sections(result: ClassifierResult, temperature: float) -> list[Section]:
@@ -73,32 +76,28 @@ def classifier_sections(result: ClassifierResult, temperature: float) -> list[Se
 
 
 def _confusion_text(result: ClassifierResult) -> str:
-    wrong = int(result.confusion.sum() - np.trace(result.confusion))
-    return (
-        f"{wrong:,} of {int(result.confusion.sum()):,} pictures are wrong. Rows are true classes, columns predictions."
-    )
+    wrong = int((result.probabilities.argmax(1) != result.labels).sum())
+    return f"{wrong:,} of {len(result.labels):,} pictures are wrong. Rows are true classes, columns predictions."
 
 
 def _confusion(result: ClassifierResult) -> Block:
     if len(result.classes) > MATRIX_CLASSES:
         return _confused_pairs(result)
-    shares = result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
+    confusion = confusion_matrix(result.pairs(), len(result.classes))
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     cells = [
         [(int(count), float(share)) for count, share in zip(counts, row, strict=True)]
-        for counts, row in zip(result.confusion, shares, strict=True)
+        for counts, row in zip(confusion, shares, strict=True)
     ]
     return Matrix(list(result.classes), cells)
 
 
 def _confused_pairs(result: ClassifierResult) -> Table:
     """The commonest confusions, where a matrix would be too large to read."""
-    mistakes = result.confusion - np.diag(np.diag(result.confusion))
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:CONFUSED_PAIRS]
-    pairs = [divmod(int(flat), len(result.classes)) for flat in order]
+    mistakes = sorted((pair for pair in result.pairs() if pair[0] != pair[1]), key=lambda pair: -pair[2])
     rows = [
-        [result.classes[true], result.classes[predicted], f"{mistakes[true, predicted]:,}"]
-        for true, predicted in pairs
-        if mistakes[true, predicted]
+        [result.classes[true], result.classes[predicted], f"{pictures:,}"]
+        for true, predicted, pictures in mistakes[:CONFUSED_PAIRS]
     ]
     return Table(["true class", "taken for", "pictures"], rows, frozenset({2}), "The commonest mistakes")
 

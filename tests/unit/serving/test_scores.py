@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, precision_score
 
+from libs.serving import scores as scores_module
 from libs.serving.probabilities import log_softmax, softmax
 from libs.serving.scores import BINS, Scores
 
@@ -32,11 +33,23 @@ def test_figures_are_those_of_scikit_learn(seed: int, pictures: int, classes: in
     assert figures["nll"] == pytest.approx(log_loss(truth, probabilities, labels=labels))
     assert figures["brier"] == pytest.approx(np.square(probabilities - np.eye(classes)[truth]).sum(axis=1).mean())
     assert figures["ece"] == pytest.approx(_ece(probabilities, truth))
-    assert (scores.confusion == confusion_matrix(truth, predicted, labels=labels)).all()
+    of_pairs = scores_module.confusion_matrix(scores.pairs(), classes)
+    assert (of_pairs == confusion_matrix(truth, predicted, labels=labels)).all()
     precision = precision_score(truth, predicted, labels=labels, average=None, zero_division=np.nan)
     found = [np.nan if row.precision is None else row.precision for row in scores.by_class()]
     assert found == pytest.approx(precision, nan_ok=True)
     assert sum(bin_["pictures"] for bin_ in scores.reliability()) == pictures
+
+
+def test_many_classes_cost_no_memory_for_every_pair_of_them() -> None:
+    classes = 50_000  # a matrix would have 20 GB
+    scores = Scores([str(index) for index in range(classes)])
+    logits = np.zeros((2, classes))
+    logits[0, 7], logits[1, 9] = 1, 1
+    scores.add(log_softmax(logits), np.array([7, 8]))
+    assert scores.figures()["balanced_accuracy"] == 0.5
+    assert scores.pairs() == [(7, 7, 1), (8, 9, 1)]
+    assert scores.by_class()[9].precision == 0
 
 
 def test_a_certain_mistake_has_a_finite_likelihood() -> None:

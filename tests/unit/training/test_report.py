@@ -27,15 +27,12 @@ def result(classes: int, **changes: Any) -> ClassifierResult:
     rng = np.random.default_rng(0)
     labels = np.arange(4 * classes) % classes
     probabilities = rng.dirichlet(np.ones(classes), len(labels))
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
     bins = Bins(np.linspace(0, 1, 15), np.linspace(0, 1, 15), np.arange(15))
     values = {
         "split": "test",
         "classes": [f"<class {k}>" for k in range(classes)],
         "labels": labels,
         "probabilities": probabilities,
-        "confusion": confusion,
         "per_class": {name: np.ones(classes) for name in ("precision", "recall", "f1", "pictures")},
         "raw": bins,
         "calibrated": bins,
