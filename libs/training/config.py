@@ -82,7 +82,11 @@ class TrainingConfig(BaseModel):
         "on a GPU, off on a CPU [ours].",
     )
     compile: bool = Field(default=False, description="torch.compile the training step. [ours]")
-    deterministic: bool = Field(default=True, description="Bitwise repeatable on one machine and build. [ours]")
+    deterministic: bool = Field(
+        default=True,
+        description="Bitwise repeatable on one machine and build. Some networks have parts that no GPU computes "
+        "repeatably (an adaptive pooling to more than one position, say): the job then says so. [ours]",
+    )
 
     # bookkeeping
     evaluate_every_epochs: int = Field(

@@ -2,11 +2,18 @@
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+
+class NotRepeatableError(RuntimeError):
+    """Repeatable arithmetic was asked for, and a part of the network has none on this device."""
+
+    user_error = True
 
 
 def seed_everything(seed: int) -> None:
@@ -40,6 +47,24 @@ def make_deterministic(enabled: bool) -> None:
     # Or torch writes NaN into every tensor before a kernel writes its result there: a pass over memory that makes
     # nothing repeatable which was not.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def repeatable_or_refused() -> Iterator[None]:
+    """Where a kernel that is not repeatable is met, say which setting allows it; torch names a function of its own.
+
+    Raises:
+        NotRepeatableError: such a kernel was met, in deterministic mode.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error)
+        if "deterministic implementation" not in said:
+            raise
+        raise NotRepeatableError(
+            f"{said.split(', but', 1)[0]} on this device. Set `deterministic` to false, or train another network."
+        ) from error
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

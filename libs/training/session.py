@@ -21,7 +21,7 @@ from libs.training.objective import StepLosses
 from libs.training.optimisers import optimiser_of, set_learning_rate
 from libs.training.precision import precision_for
 from libs.training.processes import Processes
-from libs.training.randomness import random_state, restore_random_state
+from libs.training.randomness import random_state, repeatable_or_refused, restore_random_state
 from libs.training.run import CheckpointError
 from libs.training.schedules import schedule_of
 from libs.training.selection import Selection
@@ -112,11 +112,15 @@ class TrainingSession:
 
         Args:
             inputs: what the module takes, each [B, ...]: pictures and targets, say.
+
+        Raises:
+            NotRepeatableError: `deterministic` is on, and the network has a part that is not repeatable here.
         """
         rate = self.config.lr * self.learning_rate(self.step)
         set_learning_rate(self.optimiser, rate)
         self.module.train()
-        outputs, *_ = [self._step(phase, inputs) for phase in self._phases]
+        with repeatable_or_refused():
+            outputs, *_ = [self._step(phase, inputs) for phase in self._phases]
         if self._after_step is not None:
             self._after_step()
         if self.average is not None:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from libs.training.checkpoint import publish_checkpoint, read_checkpoint
 from libs.training.randomness import (
+    NotRepeatableError,
     derived_seed,
     prepare_randomness,
     random_state,
+    repeatable_or_refused,
     restore_random_state,
     seed_everything,
 )
@@ -56,6 +58,15 @@ def test_deterministic_mode_is_switched_on_and_off() -> None:
     assert torch.are_deterministic_algorithms_enabled()
     prepare_randomness(0, deterministic=False)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_kernel_that_is_not_repeatable_is_refused_with_the_setting_that_allows_it() -> None:
+    prepare_randomness(0, deterministic=True)
+    wanted = r"^put_ .*on this device\. Set `deterministic` to false"
+    with pytest.raises(NotRepeatableError, match=wanted), repeatable_or_refused():
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+    with pytest.raises(RuntimeError, match="invalid for input of size"), repeatable_or_refused():
+        torch.zeros(2).reshape(3)
 
 
 @given(st.lists(st.integers(0, 2**31), min_size=1, max_size=4))
