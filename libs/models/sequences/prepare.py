@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from libs.data.errors import DataError
 from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.ids import IdMap
+from libs.data.events.relations import open_tables
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.rows import ItemRows, rows_by_id
 from libs.training.bundles import BundleError, read_bundle, read_bundle_weights
@@ -40,7 +41,8 @@ def warm_started(
     """The model with the weights of `inputs.models["init"]`, if there is one.
 
     Rows of items and users are taken over by id, however either side numbers them. Items that model does not know start
-    as `libs.models.sequences.rows` says, users as the unknown user. With `freeze: backbone` only new items are trained.
+    as `libs.models.sequences.rows` says; users it does not know, or had no training events of, as the unknown user.
+    With `freeze: backbone` only new items are trained.
 
     Raises:
         BundleError: that is a model of another task or architecture, of other items altogether, or of another shape.
@@ -90,7 +92,8 @@ def _carried(state: Mapping[str, Tensor], folder: Path, data: EventData, rows: I
         )
     for name in (key for key in state if _is_table(key, (_USER_TABLE,))):
         users = rows_by_id(data.users.all_ids(), IdMap(folder / "users.parquet", 1).all_ids())
-        found[name] = state[name][torch.from_numpy(np.maximum(users, 0))]
+        learnt = open_tables(folder).known(np.maximum(users, 0))  # rows that nothing taught are as they were drawn
+        found[name] = state[name][torch.from_numpy(learnt)]
     return found
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import safetensors.torch
 import torch
@@ -10,8 +11,12 @@ from pydantic import ValidationError
 
 from libs.data.errors import DataError
 from libs.data.events.dataset import EventData, open_event_data
+from libs.data.events.relations import save_tables
 from libs.data.events.windows import read, windows_of
 from libs.models.gru4rec.config import Gru4recConfig
+from libs.models.rksa.build import build_rksa
+from libs.models.rksa.config import RksaConfig
+from libs.models.rksa.model import RksaModel
 from libs.models.sequences.prepare import warm_started
 from libs.models.sequences.recurrent import GRU4Rec
 from libs.models.sequences.task import fit_sequences
@@ -42,7 +47,7 @@ def test_single_targets_are_the_targets_of_all_windows(events: EventData, split:
         assert targets[length - 2] == history[-1]
 
 
-def bundle_of(folder: Path, model: GRU4Rec, events: EventData, architecture: str = "gru4rec") -> Path:
+def bundle_of(folder: Path, model: torch.nn.Module, events: EventData, architecture: str = "gru4rec") -> Path:
     folder.mkdir()
     (folder / "items.parquet").write_bytes(events.items.path.read_bytes())
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -114,6 +119,35 @@ def test_rows_go_on_by_id(events: EventData, newer: EventData, tmp_path: Path, t
         assert started[table][after.index("new") + 1].abs().sum() > 0
         assert not started[table][0].any()
     assert torch.equal(started["recurrent.weight_hh_l0"], trained.state_dict()["recurrent.weight_hh_l0"])
+
+
+def test_users_go_on_by_id_and_those_that_nothing_taught_as_the_unknown_one(tmp_path: Path) -> None:
+    """Of "short" one event was for training, which is nobody's target: the row is as it was drawn."""
+    walk = [("long", f"i{step}", 10**9 + step) for step in range(4)] + [
+        ("both", f"i{step}", 10**9) for step in range(4)
+    ]
+    short = [("short", f"i{step}", 10**9 + step) for step in range(3)]
+    earlier = open_event_data(events_folder(tmp_path / "earlier", [*walk, *short], cold_items="keep"))
+    more = [("short", "i3", 10**9 + 9), *(("a new one", f"i{step}", 10**9 + step) for step in range(4))]
+    later = open_event_data(events_folder(tmp_path / "later", [*walk, *short, *more], cold_items="keep"))
+    config = RksaConfig(width=8, rank=2, cooccurrence_rank=2, max_length=5, blocks=1)
+    trained, fresh = (build_rksa(config, data.events, seed=1) for data in (earlier, later))
+    assert isinstance(trained, RksaModel)
+    folder = bundle_of(tmp_path / "init", trained, earlier, "rksa")
+    save_tables(trained.tables, pl.Series(earlier.users.all_ids()), folder)
+    run = LocalRun(tmp_path / "run", quiet=True)
+    started = warm_started(fresh, "rksa", later, Inputs(models={"init": folder}), config, run).state_dict()
+    name = "network.kernels.users.weight"
+    found, table = started[name], trained.state_dict()[name]
+    before, after = earlier.users.all_ids(), later.users.all_ids()
+    for user, row in {
+        "long": before.index("long") + 1,
+        "both": before.index("both") + 1,
+        "short": 0,
+        "a new one": 0,
+    }.items():
+        assert torch.equal(found[after.index(user) + 1], table[row]), user
+    assert torch.equal(found[0], table[0])
 
 
 def test_frozen_backbone_trains_new_items_alone(events: EventData, newer: EventData, tmp_path: Path) -> None:
