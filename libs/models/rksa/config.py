@@ -4,9 +4,9 @@ Sources of defaults: [SASRec] Kang & McAuley 2018; [paper] Ji et al. 2020, "Sequ
 relation-aware kernelized self-attention", as far as it could be read; [ours] chosen here (docs/methods/rksa.md).
 """
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from libs.models.sequences.config import SequenceTrainingConfig
 
@@ -119,6 +119,12 @@ class RksaConfig(SasrecConfig):
         le=256,
         description="Outside training, average the attention over so many fixed draws. 0: use the mean logits. [ours]",
     )
+
+    @field_validator("relations")
+    @classmethod
+    def _in_one_order(cls, relations: tuple[Relation, ...]) -> tuple[Relation, ...]:
+        """Weights of a mixture have no names: models with the same relations must have them in the same places."""
+        return tuple(sorted(relations, key=get_args(Relation).index))
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

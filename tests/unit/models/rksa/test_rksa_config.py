@@ -26,6 +26,10 @@ def test_what_does_not_go_together_is_refused(fields, message):
         RksaConfig(**fields)
 
 
+def test_relations_have_one_order_whatever_they_are_named_in():
+    assert RksaConfig(relations=["user", "cooccurrence"]).relations == ("cooccurrence", "user")
+
+
 def test_every_field_says_where_its_default_comes_from():
     for config in (RksaConfig, SasrecConfig):
         for name in set(config.model_fields) - set(config.__mro__[1].model_fields):
