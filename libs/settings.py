@@ -138,7 +138,9 @@ class PlatformSettings(EnvironmentSettings):
     )
 
     lease_s: float = Field(default=30.0, gt=0, description="How long a claim lasts without a heartbeat.")
-    heartbeat_s: float = Field(default=5.0, gt=0, description="Time between two heartbeats of a running attempt.")
+    heartbeat_s: float = Field(
+        default=5.0, gt=0, validate_default=True, description="Time between two heartbeats of a running attempt."
+    )
     reap_every_s: float = Field(default=5.0, gt=0, description="Time between two looks for expired leases.")
     ring_again_s: float = Field(
         default=15.0, gt=0, description="A queued job nobody claimed for this long is published again."
@@ -176,6 +178,17 @@ class PlatformSettings(EnvironmentSettings):
         if text and text.partition("://")[0] not in known:  # the value is not repeated: it may hold a password
             raise ValueError(f"the address has to begin with {' or '.join(f'{scheme}://' for scheme in known)}")
         return url
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _is_in_time(cls, heartbeat_s: float, info: ValidationInfo) -> float:
+        lease_s = info.data.get("lease_s", heartbeat_s * 2)
+        if 2 * heartbeat_s > lease_s:
+            raise ValueError(
+                f"every {heartbeat_s:g} s is too seldom for leases of {lease_s:g} s: one has to last two heartbeats, "
+                "or jobs that run are taken for lost"
+            )
+        return heartbeat_s
 
     @property
     def artifact_root(self) -> str:

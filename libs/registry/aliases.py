@@ -1,4 +1,7 @@
-"""Movable names for versions. `revision` grows with every move and is the alias's ETag. Never commits."""
+"""Movable names for versions. `revision` grows with every move and is the alias's ETag. Never commits.
+
+The model is locked first: two moves of its aliases happen one after the other.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
 from libs.registry.errors import AliasConflict, AliasNotFound, InUse, NotReady
-from libs.registry.models import find_model, resolve_parsed
+from libs.registry.models import find_model, lock_model, resolve_parsed
 from libs.registry.notify import notify_aliases
 from libs.registry.references import Reference, check_alias
 
@@ -35,7 +38,7 @@ def set_alias(
         ModelNotFound, VersionNotFound: there is none.
         NotReady: the version was rejected or archived.
     """
-    model = _locked(session, project_id, model_name)
+    model = lock_model(session, project_id, model_name)
     target = resolve_parsed(session, model, Reference(model.name, version=version))
     if target.status != "ready":
         raise NotReady(f"{model.name}@{version} is {target.status}; an alias needs a ready version.")
@@ -63,7 +66,7 @@ def promote(session: Session, version: ModelVersion, alias: str, parent_digest: 
     model = session.get_one(Model, version.model_id)
     if version.status != "ready":
         return f"the version is {version.status}: {version.status_reason}"
-    _locked(session, version.project_id, model.name)
+    lock_model(session, version.project_id, model.name)
     row = session.get(ModelAlias, (model.id, alias), populate_existing=True)
     if row is not None:
         current = session.get_one(ModelVersion, row.version_id)
@@ -105,7 +108,7 @@ def delete_alias(
         AliasNotFound: there is none.
         InUse: a deployment follows it.
     """
-    model = _locked(session, project_id, model_name)
+    model = lock_model(session, project_id, model_name)
     row = session.get(ModelAlias, (model.id, alias), populate_existing=True)
     if row is None:
         raise AliasNotFound(f"Model {model_name!r} has no alias {alias[:64]!r}.")
@@ -116,13 +119,6 @@ def delete_alias(
         raise InUse(f"Alias {alias!r} is followed by deployment {', '.join(deployments)}. Point it elsewhere first.")
     session.delete(row)
     session.flush()
-
-
-def _locked(session: Session, project_id: UUID, model_name: str) -> Model:
-    """The model, its row locked: two moves of its aliases happen one after the other."""
-    model = find_model(session, project_id, model_name)
-    session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
-    return model
 
 
 def _check_revision(alias: str, row: ModelAlias | None, expected: int | None) -> None:

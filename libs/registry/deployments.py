@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import Deployment, Model, ModelAlias, ModelVersion
 from libs.registry.errors import MOST_NAMES, DeploymentNotFound, NameTaken, nearest_names
-from libs.registry.models import find_model, resolve
+from libs.registry.models import lock_model, resolve
 from libs.registry.notify import notify_deployments
 from libs.registry.references import check_name, parse_reference
 from libs.registry.traffic import check_is_no_arm, check_stays_an_arm, check_traffic, lock_traffic
@@ -243,8 +243,8 @@ def _of_project(project_id: UUID) -> Select[Deployment]:
 
 def _set_target(session: Session, row: Deployment, reference: str) -> None:
     parsed = parse_reference(reference)
+    row.model_id = lock_model(session, row.project_id, parsed.name, shared=True).id
     version = resolve(session, row.project_id, reference)
-    row.model_id = find_model(session, row.project_id, parsed.name).id
     row.alias = parsed.alias
     row.version_id = None if parsed.alias else version.id
 

@@ -9,7 +9,8 @@ from libs.registry.errors import ImportRefused
 MAX_ONNX_BYTES = 2**31 - 1
 """A protobuf message cannot be larger."""
 MAX_WEIGHTS_BYTES = 20 * 2**30
-_MAX_HEADER_BYTES = 100 * 2**20
+_MAX_HEADER_BYTES = 4 * 2**20
+"""Some 40,000 tensors; what is parsed takes twenty times its length of memory, in the process that takes uploads."""
 
 FileKind = Literal["onnx", "safetensors"]
 

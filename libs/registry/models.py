@@ -97,6 +97,20 @@ def find_model(session: Session, project_id: UUID, name: str) -> Model:
     return model
 
 
+def lock_model(session: Session, project_id: UUID, name: str, *, shared: bool = False) -> Model:
+    """The model called `name`, its row locked until the transaction ends, so that nothing of it goes meanwhile.
+
+    Args:
+        shared: others may lock it so, too; but nobody deletes it, or a version or an alias of it.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    wanted = _models(project_id).where(Model.name == name).with_for_update(read=shared)
+    model = session.scalar(wanted.execution_options(populate_existing=True))
+    return find_model(session, project_id, name) if model is None else model
+
+
 def resolve(session: Session, project_id: UUID, reference: str, *, ready: bool = True) -> ModelVersion:
     """The version that `name`, `name@3` or `name@alias` means now; `name` and `name@latest`: the newest ready one.
 
@@ -141,7 +155,7 @@ def delete_model(session: Session, project_id: UUID, name: str) -> None:
         ModelNotFound: there is none.
         InUse: a deployment serves it.
     """
-    model = find_model(session, project_id, name)
+    model = lock_model(session, project_id, name)
     deployments = session.scalars(select(Deployment.name).where(Deployment.model_id == model.id)).all()
     if deployments:
         raise InUse(f"Model {name!r} is deployed as {', '.join(sorted(deployments))}. Delete the deployment first.")
@@ -157,8 +171,7 @@ def delete_version(session: Session, project_id: UUID, name: str, number: int) -
         ModelNotFound, VersionNotFound: there is none.
         InUse: a deployment serves it, or an alias points at it.
     """
-    model = find_model(session, project_id, name)
-    session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
+    model = lock_model(session, project_id, name)
     version = _numbered(session, model, number)
     aliases = session.scalars(select(ModelAlias.alias).where(ModelAlias.version_id == version.id)).all()
     deployments = session.scalars(

@@ -14,14 +14,15 @@ from libs.serving.bundle import TensorSpec
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operators ONNX Runtime brings itself; any other domain needs a library of the graph's author."""
 MAX_NODES = 200_000
+_DEEPEST_CALLS = 50
 
 
 def read_graph(file: Path) -> onnx.ModelProto:
     """Read and check a graph.
 
     Raises:
-        ImportRefused: it is no valid ONNX model, keeps data outside itself, needs custom operators, or has
-            loops.
+        ImportRefused: it is no valid ONNX model, keeps data outside itself, needs custom operators, has loops, or
+            is too large.
     """
     try:
         model = onnx.load(str(file), load_external_data=False)
@@ -29,6 +30,7 @@ def read_graph(file: Path) -> onnx.ModelProto:
         raise ImportRefused(f"The file is no ONNX model: {error}.") from error
     _refuse_foreign_parts(model)
     _refuse_repetition(model)
+    _Expansion(model).check()
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
@@ -121,6 +123,39 @@ def _refuse_repetition(model: onnx.ModelProto) -> None:
             f"The graph repeats a part of itself by {', '.join(sorted(repeating))}, which could keep a server busy for "
             "ever. Export it without loops: fixed repetitions are unrolled by torch.onnx.export(..., dynamo=True)."
         )
+
+
+class _Expansion:
+    """How many nodes a graph has once every call of a function of its own stands for what the function holds.
+
+    ONNX Runtime unfolds it so when it loads it: ten functions of ten calls each are ten thousand million nodes.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self._functions = {(function.domain, function.name): function for function in model.functions}
+        self._sizes: dict[tuple[str, str], int] = {}
+
+    def check(self) -> None:
+        """Raises: ImportRefused: it has more than `MAX_NODES`, or functions call each other in a circle."""
+        self._size(self._graph.node, ())
+
+    def _size(self, nodes: Any, above: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            name = (node.domain, node.op_type)
+            total += 1 if name not in self._functions else self._size_of(name, above)
+            total += sum(self._size(graph.node, above) for graph in _subgraphs([node]))
+            if total > MAX_NODES:
+                raise ImportRefused(f"The graph has more than {MAX_NODES:,} nodes when its functions are unfolded.")
+        return total
+
+    def _size_of(self, name: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
+        if name in above or len(above) >= _DEEPEST_CALLS:
+            raise ImportRefused(f"The function {name[1][:80]!r} of the graph calls itself, or calls go too deep.")
+        if name not in self._sizes:
+            self._sizes[name] = self._size(self._functions[name].node, (*above, name))
+        return self._sizes[name]
 
 
 def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

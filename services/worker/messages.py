@@ -26,7 +26,7 @@ class MetricReported(_Message):
     kind: Literal["metric"] = "metric"
     name: str = Field(max_length=200)
     value: float
-    step: int
+    step: int = Field(ge=-(2**63), lt=2**63)
 
 
 class ProgressReported(_Message):

@@ -7,7 +7,7 @@ when the lease is lost it says so and writes nothing more.
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Lock
 
 import structlog
@@ -46,6 +46,8 @@ log = structlog.get_logger()
 _WISH_EVERY_S = 1.0
 _MOST_TOLD = 1000
 """Lines of one child's own log, and as many parts of its run, that are passed on; both are meant to be a handful."""
+_MOST_HELD = 200_000
+"""Values of metrics that wait for Postgres; beyond them, of each metric every second one is kept."""
 _SUMMARY_SHARE = 0.005
 """Progress and metric events come at most every 0.5 % of the time a job has run: some 1,500 in ten hours."""
 
@@ -141,6 +143,8 @@ class AttemptReporter:
         with self._lock:
             match message:
                 case MetricReported():
+                    if len(self._metrics) >= _MOST_HELD:
+                        self._thin_out()
                     self._metrics.append(MetricPoint(storable(message.name), message.step, message.value))
                     self._latest[storable(message.name)] = (message.step, message.value)
                 case ProgressReported():
@@ -154,6 +158,13 @@ class AttemptReporter:
                     self._on_checkpoint(message)
                 case Finished() | StoppedEarly() | Failed():
                     self.ending = self.ending or message
+
+    def _thin_out(self) -> None:
+        """Hold fewer values: Postgres has been away for long."""
+        held = len(self._metrics)
+        self._metrics = thinned(self._metrics)
+        dropped = held - len(self._metrics)
+        self._entries += self._budget.admit("warning", f"{dropped} values of metrics were dropped: Postgres is away")
 
     def _tell(self, message: ProcessLogged | PhaseEnded) -> None:
         """Whoever runs the platform, by its log and its traces."""
@@ -191,7 +202,8 @@ class AttemptReporter:
         """Write the batch; while Postgres is away it stays for the next time."""
         with self._lock:
             self._summarise(last)
-            entries, metrics = list(self._entries), list(self._metrics)
+            entries, metrics = list(self._entries), self._metrics
+            self._metrics = []
             progress, started = self._progress, self._started
         if not (entries or metrics or progress or started):
             return
@@ -199,11 +211,12 @@ class AttemptReporter:
             self._store(entries, metrics, progress, started)
         except StatementError as error:
             if isinstance(error, DBAPIError) and is_transient(error):
+                with self._lock:
+                    self._metrics = metrics + self._metrics
                 raise
             log.exception("batch_dropped", entries=len(entries), metrics=len(metrics), error=str(error))
         with self._lock:
             del self._entries[: len(entries)]
-            del self._metrics[: len(metrics)]
             self._progress = None if self._progress is progress else self._progress
             self._started = None
 
@@ -254,3 +267,14 @@ class AttemptReporter:
             with transaction(self._engine) as session:
                 self.wish = queue.wish(session, self._job_id, self._epoch) or self.wish
             self._next_wish = now + _WISH_EVERY_S
+
+
+def thinned(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    """Of each metric every second value, the newest among them, in their order."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for point in reversed(points):
+        if seen[point.name] % 2 == 0:
+            kept.append(point)
+        seen[point.name] += 1
+    return kept[::-1]

@@ -45,6 +45,7 @@ def test_the_session_cache_has_a_password_of_its_own(password: Path, monkeypatch
     [
         (GatewaySettings, "OCTAVO_GATEWAY_PORT", "http", "OCTAVO_GATEWAY_PORT: Input should be a valid integer"),
         (GatewaySettings, "OCTAVO_LEASE_S", "-1", "OCTAVO_LEASE_S: Input should be greater than 0"),
+        (PlatformSettings, "OCTAVO_LEASE_S", "8", "OCTAVO_HEARTBEAT_S: every 5 s is too seldom for leases of 8 s"),
         (PlatformSettings, "OCTAVO_DATABASE_URL", f"mysql://{QUOTED}@db", "OCTAVO_DATABASE_URL: the address has to"),
         (PlatformSettings, "OCTAVO_ARTIFACTS_URL", "/var/artifacts", "OCTAVO_ARTIFACTS_URL: the address has to"),
         (WorkerSettings, "OCTAVO_BROKER_PASSWORD_FILE", "/nowhere", "OCTAVO_BROKER_PASSWORD_FILE: /nowhere cannot"),

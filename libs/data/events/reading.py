@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from libs.data.archives import ArchiveLimits
+from libs.data.archives.limits import Meter
 from libs.data.config import EventOptions
 from libs.data.errors import DataError
 from libs.data.events.columns import Role, assign_roles
@@ -15,6 +16,7 @@ from libs.data.events.times import TimeReader
 
 _PARQUET = b"PAR1"
 _PARQUET_ROWS = 1 << 18
+_VALUE_BYTES = 16  # of a value in memory: a text is at least its length and its place
 _LONGEST_ID = 512
 
 
@@ -39,7 +41,7 @@ class Table:
         path: the file.
         name: in the upload.
         options: separator, header and the columns' names.
-        limits: of what gzip may unpack to.
+        limits: of what it may unpack to.
         block_bytes: read at a time.
 
     Attributes:
@@ -56,6 +58,7 @@ class Table:
         self.path = path
         self.name = name
         self._options = options
+        self._limits = limits
         self._text: DelimitedFile | None = None
         self._first_line: int | None = None
         if is_parquet(path):
@@ -91,12 +94,14 @@ class Table:
         """Some columns, block by block: number of the block's first row (from 0), and its rows.
 
         Raises:
-            DataError: the file is broken.
+            DataError: the file is broken, or unpacks to more than its limits allow.
         """
         if self._text is not None:
             yield from self._text.blocks(columns, tick)
             return
         done, rows = 0, _parquet_rows(self.path, self.name)
+        # A few bytes can stand for billions of equal rows, and a group of rows is unpacked as a whole.
+        Meter(self._limits, self.path.stat().st_size).check(rows * len(columns) * _VALUE_BYTES, self.name)
         try:
             for block in (
                 pl.scan_parquet(self.path, glob=False).select(columns).collect_batches(chunk_size=_PARQUET_ROWS)

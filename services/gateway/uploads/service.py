@@ -1,6 +1,8 @@
 """Model files on their way in: looked at before they are kept, never opened."""
 
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from uuid import UUID, uuid4
 
@@ -16,6 +18,7 @@ from services.gateway.uploads.schemas import UploadedFile
 
 _PICKLE_ENDINGS = (".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 _BLOCK_BYTES = 1 << 20
+_LEFT_AFTER_S = 86_400.0
 
 
 def refuse_pickle(name: str) -> None:
@@ -36,9 +39,10 @@ def refuse_pickle(name: str) -> None:
 async def receive(chunks: AsyncIterator[bytes], folder: Path) -> Path:
     """Write what arrives to a temporary file in `folder`; the caller deletes it.
 
-    Whatever goes wrong, no file stays behind.
+    Whatever goes wrong, no file stays behind; those of processes that were killed are removed here a day later.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_left(folder)
     path = folder / f"incoming-{uuid4().hex}"
     try:
         with path.open("xb") as file:
@@ -53,6 +57,13 @@ async def receive(chunks: AsyncIterator[bytes], folder: Path) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def _remove_left(folder: Path) -> None:
+    for left in folder.glob("incoming-*"):
+        with suppress(FileNotFoundError):  # another request has just done it
+            if time.time() - left.stat().st_mtime > _LEFT_AFTER_S:
+                left.unlink()
 
 
 def kind_of(path: Path) -> FileKind:

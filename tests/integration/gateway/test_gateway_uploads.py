@@ -1,6 +1,7 @@
 """Model files on their way in: kept when they are ONNX or safetensors, refused when they may hold a pickle."""
 
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -37,6 +38,10 @@ def leftovers(settings: GatewaySettings) -> list[Path]:
 def test_a_model_file_is_kept_under_its_kind(
     client: TestClient, files: dict[str, bytes], settings: GatewaySettings, kind: str
 ) -> None:
+    left = settings.platform.home / "incoming" / "incoming-of-a-gateway-that-was-killed"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
+    os.utime(left, (1e9, 1e9))
     answer = upload(client, "whatever.dat", files[kind])
     assert (answer.status_code, answer.json()["kind"]) == (201, kind)
     assert answer.json()["size_bytes"] == len(files[kind])

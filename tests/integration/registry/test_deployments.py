@@ -21,6 +21,7 @@ from libs.registry.deployments import (
     wanted_models,
 )
 from libs.registry.errors import DeploymentNotFound, InUse, ModelNotFound, NameTaken, NotReady, TrafficRefused
+from libs.registry.models import delete_model
 from libs.registry.notify import DEPLOYMENTS_CHANNEL
 from tests.support.registry import add_version, bundle, next_item_bundle
 from tests.support.waiting import until
@@ -224,8 +225,24 @@ def test_an_arm_that_is_being_deleted_is_not_shared_with_meanwhile(engine: Engin
         assert waiting.result(20).startswith("There is no deployment 'new'.")
 
 
+def test_a_model_that_is_being_deleted_is_not_deployed_meanwhile(engine: Engine) -> None:
+    with transaction(engine) as session:
+        add_version(session, "cats")
+    with ThreadPoolExecutor(1) as pool:
+
+        def deploy() -> None:
+            with transaction(engine) as session, pytest.raises(ModelNotFound):
+                create_deployment(session, P, "live", "cats@1")
+
+        with transaction(engine) as session:
+            delete_model(session, P, "cats")
+            waiting = pool.submit(deploy)
+            until(lambda: locks_waited_for(engine) == 1, "the other transaction waits")
+        waiting.result(20)
+
+
 def locks_waited_for(engine: Engine) -> int:
     with engine.connect() as connection:
-        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        query = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"
+        here = "wait_event_type = 'Lock' AND datname = current_database()"
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {here}"
         return int(connection.scalar(text(query)) or 0)

@@ -211,6 +211,7 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
         (b"", "neither"),
         (b"\xff\xff\xff\xff\xff\xff\xff\x7f{", "neither"),
         (b"\x05\x00\x00\x00\x00\x00\x00\x00{oops", "neither"),
+        ((6 << 20).to_bytes(8, "little") + b'{"a":[' + b"[]," * (2 << 20) + b"[]]}", "neither"),
     ):
         file.write_bytes(content)
         with pytest.raises(ImportRefused, match=message):
@@ -254,3 +255,32 @@ def test_the_task_reads_the_upload(tmp_path: Path) -> None:
 def test_what_is_said_must_fit_together(changes: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ImportOnnxConfig.model_validate({**CONFIG.model_dump(), **changes})
+
+
+def calling(*calls: tuple[str, str]) -> onnx.ModelProto:
+    """A graph that calls the function f9; each function `name` calls another one ten times."""
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("own", 1)]
+    functions = []
+    for name, called in calls:
+        domain = "own" if called != "Relu" else ""
+        nodes = [onnx.helper.make_node(called, [f"x{n}"], [f"x{n + 1}"], domain=domain) for n in range(10)]
+        functions.append(onnx.helper.make_function("own", name, ["x0"], ["x10"], nodes, opsets))
+    model = shade_graph()
+    model.functions.extend(functions)
+    model.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    model.graph.node.insert(0, onnx.helper.make_node("f9", ["unused"], ["never"], domain="own"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("calls", "message"),
+    [
+        ([("f0", "Relu"), *((f"f{n}", f"f{n - 1}") for n in range(1, 10))], "200,000 nodes when its functions"),
+        ([("f9", "f8"), ("f8", "f9")], "calls itself"),
+    ],
+)
+def test_functions_that_unfold_without_end_are_refused(
+    tmp_path: Path, calls: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(ImportRefused, match=message):
+        import_onnx(saved(calling(*calls), tmp_path), CONFIG, tmp_path / "bundle")

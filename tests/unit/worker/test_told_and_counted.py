@@ -14,7 +14,7 @@ from libs.jobs.reaper import Reaped
 from libs.settings import platform_settings
 from services.worker import relay, reporter
 from services.worker.celery_app import make_app
-from services.worker.messages import PhaseEnded, ProcessLogged, ProgressReported
+from services.worker.messages import MetricReported, PhaseEnded, ProcessLogged, ProgressReported
 from services.worker.metrics import RelayMetrics
 from services.worker.settings import WorkerSettings
 
@@ -61,3 +61,18 @@ def test_progress_goes_on_from_where_what_a_job_gathers_has_brought_it(method: s
     one.on_message(ProgressReported(fraction=0.5).model_dump_json().encode())
     one._summarise(last=True)
     assert [data["fraction"] for kind, data in one._entries if kind == "progress"] == [pytest.approx(shown)]
+
+
+def test_of_metrics_that_wait_for_long_fewer_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter, "_MOST_HELD", 8)
+    engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    one = reporter.AttemptReporter(engine, Job(id=uuid4(), epoch=1, method="frskd"), WorkerSettings(), lambda _: None)
+    for step in range(5):
+        for name in ("loss", "rate"):
+            one.on_message(MetricReported(name=name, value=0.0, step=step).model_dump_json().encode())
+    with pytest.raises(OperationalError):
+        one._flush(last=False)
+    assert [(point.name, point.step) for point in one._metrics] == [
+        ("loss", 1), ("rate", 1), ("loss", 3), ("rate", 3), ("loss", 4), ("rate", 4),
+    ]  # fmt: skip
+    assert one._entries[0][1]["message"] == "4 values of metrics were dropped: Postgres is away"

@@ -438,3 +438,11 @@ def test_a_wish_to_stop_is_obeyed_and_leaves_no_scratch(upload, validated, recor
     with pytest.raises(Stopped):
         validated(upload(table().encode(), "events.csv"))
     assert not (recording_run.folder / "unpacked").exists()
+
+
+def test_a_parquet_bomb_is_refused(problems_of):
+    columns = {name: pl.repeat("x", 1_500_000, dtype=pl.String) for name in ("user", "item", "timestamp")}
+    content = io.BytesIO()
+    pl.select(**columns).write_parquet(content)
+    (problem,) = problems_of(content.getvalue(), "events.parquet").values()
+    assert "decompression bomb" in problem["message"]
