@@ -45,6 +45,11 @@ class SequenceTask:
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
         self._val = self._measurer("val")
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to choose weights by."""
+        return self._val is not None
+
     def batches(self, epoch: int, start_batch: int) -> Iterator[tuple[Tensor, ...]]:
         """Inputs [B, n], targets [B, n], lengths [B], users [B] of this process."""
         chosen = batches(self.windows, self.config.batch_size, seed=derived_seed(self.seed, epoch))
@@ -119,6 +124,10 @@ def fit_sequences(
     """
     processes = join_processes(run.device)
     task = SequenceTask(events, config, run, processes)
+    if not task.validates and processes.main:
+        run.log(
+            "no event is held out for validation: the last weights are kept, and nothing ends this early", "warning"
+        )
     total_steps = config.total_steps(task.steps_per_epoch)
     session = TrainingSession(
         NextItemStep(model, config),

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from libs.training.local_run import LocalRun
 from libs.training.precision import precision_for
 from libs.training.processes import Processes
 from libs.training.randomness import prepare_randomness
-from libs.training.run import Stopped, StopReason
+from libs.training.run import LogLevel, Stopped, StopReason
 from libs.training.session import TrainingSession
 
 ITEMS = 9
@@ -189,6 +190,29 @@ def test_figures_say_what_they_are_of(tmp_path: Path) -> None:
     assert {"hr@10", "ndcg@10", "mrr@20", "coverage@10", "novelty_bits@10", "popular/hr@10"} <= figures.keys()
     assert not any(name.startswith("cold_users") for name in figures)
     assert task.measure("test", torch.nn.ModuleDict({"model": model()})) is not None
+
+
+class Listening(LocalRun):
+    """Keeps what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, quiet=True)
+        self.said: list[str] = []
+
+    def log(self, message: str, level: LogLevel = "info", **fields: Any) -> None:
+        self.said.append(message)
+
+
+def test_a_training_without_validation_says_what_it_does_without(tmp_path: Path) -> None:
+    events = cycles(8)
+    everything = replace(events, ends=np.stack([events.offsets[1:], events.offsets[1:]], axis=1))
+    run = Listening(tmp_path / "all")
+    fitted = fit_sequences(model(), everything, config(epochs=1), run)
+    assert (fitted.val, fitted.test) == (None, None)
+    assert any("no event is held out for validation" in message for message in run.said)
+    run = Listening(tmp_path / "some")
+    fit_sequences(model(), events, config(epochs=1), run)
+    assert not any("held out" in message for message in run.said)
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
