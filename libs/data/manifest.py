@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from libs.data.errors import DataError
 
+DataKind = Literal["images", "events"]
 Split = Literal["train", "val", "test"]
 
 

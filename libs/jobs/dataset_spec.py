@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from libs.data.config import ValidationConfig
 from libs.data.errors import PublicDatasetError
+from libs.data.manifest import DataKind
 from libs.jobs.names import Name, Reference
-from libs.models.catalog import DataKind
 
 _FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
 _ARCHIVES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")

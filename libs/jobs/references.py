@@ -7,10 +7,11 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from libs.data.manifest import DataKind
 from libs.database.tables import ModelVersion
 from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.spec import JobSpec
-from libs.models.catalog import METHODS, DataKind, Task, UnknownMethodError
+from libs.models.catalog import METHODS, Task, UnknownMethodError
 from libs.models.estimate_config import EstimateConfig
 from libs.models.update_config import UpdateConfig
 from libs.registry import datasets, models

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from libs.data.manifest import DataKind
 from libs.models.afd.config import AfdConfig
 from libs.models.bpr_mf.config import BprMfConfig
 from libs.models.frskd.config import FrskdConfig
@@ -19,7 +20,6 @@ from libs.models.supervised.config import SupervisedConfig
 from libs.training.run import Inputs, Outcome, Run
 
 Task = Literal["image-classification", "next-item"]
-DataKind = Literal["images", "events"]
 
 
 class UnknownMethodError(LookupError):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from libs.data.manifest import DataKind
 from libs.data.write import write_arrays_dataset
-from libs.models.catalog import DataKind, Method
+from libs.models.catalog import Method
 from tests.support.events import events_folder, walks
 
 

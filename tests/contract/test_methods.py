@@ -22,9 +22,10 @@ from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.relations import open_tables
 from libs.data.events.windows import read, windows_of
 from libs.data.images import open_images
+from libs.data.manifest import DataKind
 from libs.data.preprocess import apply_batch
 from libs.jobs.tasks import TASKS
-from libs.models.catalog import METHODS, DataKind, Method, Task
+from libs.models.catalog import METHODS, Method, Task
 from libs.models.compare_config import CompareConfig
 from libs.models.estimate_config import EstimateConfig
 from libs.models.update_config import UpdateConfig

@@ -4,12 +4,13 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.data.errors import PublicDatasetError
+from libs.data.manifest import DataKind
 from libs.data.public.formats import cifar10, cifar100, digits, idx_set
 from libs.data.public.movielens import movielens_100k
 
@@ -54,7 +55,7 @@ class PublicDataset:
     licence: str
     files: tuple[RemoteFile, ...]
     convert: Callable[[Sequence[Path]], Arrays | Tables]
-    kind: Literal["images", "events"] = "images"
+    kind: DataKind = "images"
 
     @property
     def upload_name(self) -> str:

@@ -1,7 +1,6 @@
 """Telling an upload of pictures from one of events."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 from libs.data.archives import ArchiveLimits, member_names, scan_folder
 from libs.data.config import ValidationConfig
@@ -9,13 +8,12 @@ from libs.data.errors import ArchiveError
 from libs.data.events.reading import is_parquet
 from libs.data.events.upload import SURE_SUFFIXES, is_table_name
 from libs.data.images.decode import SUFFIXES as PICTURE_SUFFIXES
+from libs.data.manifest import DataKind
 from libs.data.public.catalog import public_dataset
 from libs.data.validation.upload import Upload
 
-Kind = Literal["images", "events"]
 
-
-def kind_of(upload: Upload, config: ValidationConfig) -> Kind:
+def kind_of(upload: Upload, config: ValidationConfig) -> DataKind:
     """As the config says, else events if the upload is a table, or holds tables and neither pictures nor arrays.
 
     What cannot be opened counts as pictures, whose validation says what is wrong.
@@ -44,8 +42,8 @@ def _names(upload: Upload, limits: ArchiveLimits) -> Iterator[str]:
         yield from (file.name for file in scan_folder(upload.path, limits.max_files).files)
 
 
-def _kind_of_names(names: Iterable[str]) -> Kind:
-    found: Kind = "images"
+def _kind_of_names(names: Iterable[str]) -> DataKind:
+    found: DataKind = "images"
     for name in names:
         if name.casefold().endswith((*PICTURE_SUFFIXES, ".npy")):
             return "images"
