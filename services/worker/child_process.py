@@ -32,7 +32,6 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[Thread] = []
         self.exited = Event()
-        self.was_killed = False
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. Call from a thread that outlives it: the kernel ties it to the calling thread."""
@@ -79,7 +78,6 @@ class ChildProcess:
 
     def kill(self) -> None:
         """SIGKILL to the process and all it started, sessions of their own included."""
-        self.was_killed = True
         below = self._descendants()
         self._signal_group(signal.SIGKILL)
         for process in below:
