@@ -13,7 +13,7 @@ from libs.serving.bundle import ClassifierBundle, NextItemBundle
 from libs.serving.errors import MismatchError
 from libs.serving.evaluation_report import WorstPicture, write_report
 from libs.serving.folder import read_bundle
-from libs.serving.pictures import batches
+from libs.serving.pictures import answer, batches
 from libs.serving.probabilities import log_softmax
 from libs.serving.scores import Scores
 from libs.serving.session import ModelSession
@@ -30,7 +30,7 @@ class Measured:
         positions: int64 [n], of the pictures counted, in the split.
         predicted: int64 [n], the model's classes.
         confidence: float64 [n], their probabilities.
-        errors: position → why a picture could not be read.
+        errors: position → why a picture could not be read or answered for.
     """
 
     scores: Scores
@@ -72,7 +72,7 @@ def _evaluate_classifier(config: EvaluateConfig, inputs: Inputs, run: Run) -> Ou
     for name, value in figures.items():
         run.metric(name, value, 0)
     if measured.errors:
-        run.log(f"{len(measured.errors)} pictures could not be read and were left out", "warning")
+        run.log(f"{len(measured.errors)} pictures could not be read or answered for and were left out", "warning")
     run.progress(1.0, "writing the report")
     worst = _worst(measured, split, to_model, config.worst)
     report = run.folder / "report"
@@ -110,7 +110,7 @@ def measure(
     """One pass over the labelled pictures of a split.
 
     Raises:
-        MismatchError: no picture has a label and can be read.
+        MismatchError: no picture has a label, can be read and is given a finite answer.
         Stopped: the run was asked to stop.
     """
     scores = Scores(list(bundle.labels))
@@ -118,20 +118,21 @@ def measure(
     predicted: list[NDArray[np.int64]] = []
     confidence: list[NDArray[np.float64]] = []
     errors: dict[int, str] = {}
-    for batch in batches(split, bundle.recipe, batch_size):
+    for read in batches(split, bundle.recipe, batch_size):
         check_stop(run)
+        batch, logits = answer(read, session)
         errors |= batch.errors
         labelled = split.labels[batch.positions] >= 0
         positions = batch.positions[labelled]
         if len(positions):
-            said = log_softmax(session.run(batch.rows[labelled]), bundle.temperature)
+            said = log_softmax(logits[labelled], bundle.temperature)
             scores.add(said, to_model[split.labels[positions]])
             kept.append(positions)
             predicted.append(said.argmax(axis=1))
             confidence.append(np.exp(said.max(axis=1)))
         run.progress((batch.start + batch.looked_at) / len(split), "measuring")
     if not kept:
-        raise MismatchError(f"None of the {len(split)} pictures has a label and can be read.")
+        raise MismatchError(f"None of the {len(split)} pictures has a label, can be read and answered for.")
     return Measured(scores, np.concatenate(kept), np.concatenate(predicted), np.concatenate(confidence), errors)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from libs.data.images import ImageSplit
 from libs.data.images.decode import to_array
 from libs.data.preprocess import apply
 from libs.data.recipe import Recipe
+from libs.serving.session import ModelSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Batch:
         looked_at: how many were.
         positions: int64 [n], of those that could be read.
         rows: float32 [n, C, H, W].
-        errors: position → why it could not be read.
+        errors: position → why it could not be read, or answered for.
     """
 
     start: int
@@ -44,6 +45,21 @@ def batches(split: ImageSplit, recipe: Recipe, batch_size: int) -> Iterator[Batc
             current = pending
             pending = _read(pool, split, recipe, start + batch_size, batch_size)
             yield _collect(start, current, recipe)
+
+
+def answer(batch: Batch, session: ModelSession) -> tuple[Batch, NDArray[np.float32]]:
+    """Logits [n, K] of a batch's pictures; those whose logits are not finite are set aside, as broken ones are."""
+    if not len(batch.positions):
+        return batch, np.empty((0, 0), np.float32)
+    logits: NDArray[np.float32] = session.run(batch.rows)
+    sound = np.isfinite(logits).all(axis=1)
+    if sound.all():
+        return batch, logits
+    errors = {
+        int(position): "the model's output for this picture is not finite" for position in batch.positions[~sound]
+    }
+    kept = replace(batch, positions=batch.positions[sound], rows=batch.rows[sound], errors=batch.errors | errors)
+    return kept, logits[sound]
 
 
 def readable_picture(split: ImageSplit, position: int, channels: int) -> NDArray[np.uint8]:

@@ -49,6 +49,14 @@ def make_bundle(
     )
 
 
+def make_overflowing_bundle(folder: Path) -> None:
+    """Write a bundle whose logits are infinite for white pictures, and finite for others."""
+    bundle = make_bundle(folder)
+    weight = np.array([[0], [3e38]], np.float32)
+    onnx.save(graph(weight, weight[:, 0]), str(folder / MODEL_FILE))
+    write_bundle(folder, bundle)
+
+
 def recipe(channels: int = 1, size: int = 8) -> Recipe:
     return Recipe(
         channels=1 if channels == 1 else 3, height=size, width=size, mean=[0.0] * channels, std=[1.0] * channels

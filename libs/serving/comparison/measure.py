@@ -13,7 +13,7 @@ from libs.serving.bundle import MODEL_FILE, ClassifierBundle
 from libs.serving.comparison.macs import multiply_adds
 from libs.serving.evaluate import map_labels
 from libs.serving.folder import read_classifier_bundle
-from libs.serving.pictures import batches
+from libs.serving.pictures import answer, batches
 from libs.serving.probabilities import log_softmax
 from libs.serving.scores import Scores
 from libs.serving.session import ModelSession
@@ -36,7 +36,7 @@ class Measured:
             model of other classes.
         positions: int64 [n], of the labelled pictures that could be read.
         predicted: int64 [n], classes of the data set; -1: a class it has not.
-        unreadable: position → why the model's recipe cannot read that picture.
+        unreadable: position → why the model's recipe cannot read that picture, or that its answer is not finite.
     """
 
     figures: Mapping[str, float] | None
@@ -74,14 +74,15 @@ def measure(folder: Path, split: ImageSplit, threads: int, run: Run) -> Measured
     positions: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
     unreadable: dict[int, str] = {}
-    for batch in batches(split, bundle.recipe, BATCH_SIZE):
+    for read in batches(split, bundle.recipe, BATCH_SIZE):
         check_stop(run)
+        batch, answers = answer(read, session)
         unreadable |= batch.errors
         labelled = split.labels[batch.positions] >= 0
         kept = batch.positions[labelled]
         if not len(kept):
             continue
-        logits = session.run(batch.rows[labelled])
+        logits = answers[labelled]
         positions.append(kept)
         predicted.append(to_data[logits.argmax(axis=1)])
         if order is not None:

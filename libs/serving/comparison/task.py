@@ -53,7 +53,9 @@ def run(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
             raise MismatchError(f"Run {name} could not be measured: no labelled picture, or other classes.")
         if unreadable := found[name].unreadable:
             some = next(iter(unreadable.values()))
-            run.log(f"{name} cannot read {len(unreadable)} of {len(split)} pictures: {some}", "warning")
+            run.log(f"{name} has no answer for {len(unreadable)} of {len(split)} pictures: {some}", "warning")
+        if name != TEACHER and not np.array_equal(found[name].positions, found[names[0]].positions):
+            raise MismatchError(f"The runs {names[0]} and {name} did not answer for the same pictures.")
     if TEACHER in found:  # it has a recipe of its own, which may want another size than the data has
         found[TEACHER] = found[TEACHER].on(found[names[0]].positions)
     run.progress(0.9, "measuring latency")

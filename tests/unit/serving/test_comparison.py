@@ -92,7 +92,9 @@ def test_a_teacher_that_cannot_read_the_pictures_has_no_figures(
     outcome = TASKS["compare"].load()(CONFIG, inputs, remembering_run)
     assert outcome.metrics["frskd/accuracy"] == 1.0
     assert not [name for name in outcome.metrics if name.endswith("agreement") or name.startswith("teacher")]
-    assert "teacher cannot read 6 of 6 pictures: the picture is 8 x 8 px, must be 16 x 16" in remembering_run.logged
+    assert (
+        "teacher has no answer for 6 of 6 pictures: the picture is 8 x 8 px, must be 16 x 16" in remembering_run.logged
+    )
     with np.load(outcome.files["predictions.npz"]) as stored:
         assert set(stored["predicted"][list(stored["runs"]).index("teacher")].tolist()) == {-1}
 

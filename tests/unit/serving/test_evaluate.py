@@ -11,7 +11,7 @@ from libs.jobs.tasks import TASKS, EvaluateConfig
 from libs.serving.errors import MismatchError
 from libs.serving.evaluate import map_labels
 from libs.training.run import Inputs, Stopped
-from tests.support.bundles import make_bundle
+from tests.support.bundles import make_bundle, make_overflowing_bundle
 
 CONFIG = EvaluateConfig(split="test", batch_size=4, worst=3)
 
@@ -40,6 +40,18 @@ def test_figures_and_the_worst_pictures(model: Path, shades: Callable[..., Path]
     assert "http" not in page.replace("http-equiv", "")
     assert "prefers-color-scheme" in page
     assert "test/accuracy," in (outcome.report / "metrics.csv").read_text()
+
+
+def test_answers_that_are_not_finite_are_left_out_and_told(
+    tmp_path: Path, shades: Callable[..., Path], remembering_run
+) -> None:
+    make_overflowing_bundle(tmp_path / "model")
+    data = shades([0, 255, 10], [0, 1, 1], ["dark", "bright"])
+    outcome = TASKS["evaluate"].load()(CONFIG, Inputs({"d": data}, {"m": tmp_path / "model"}), remembering_run)
+    assert outcome.details == {"pictures": 2, "unreadable": 1, "split": "test"}
+    assert outcome.metrics["test/accuracy"] == 0.5
+    report = json.loads((outcome.report / "report.json").read_text())
+    assert report["unreadable"] == [{"name": "x[1]", "error": "the model's output for this picture is not finite"}]
 
 
 def test_labels_are_matched_by_name(model: Path, shades: Callable[..., Path], remembering_run) -> None:

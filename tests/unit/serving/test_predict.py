@@ -16,7 +16,7 @@ from libs.data.write import write_manifest
 from libs.jobs.tasks import TASKS, PredictConfig
 from libs.serving.predict import COLUMNS
 from libs.training.run import Inputs
-from tests.support.bundles import make_bundle
+from tests.support.bundles import make_bundle, make_overflowing_bundle
 
 
 @pytest.fixture
@@ -60,6 +60,16 @@ def test_a_bad_picture_does_not_stop_it(model: Path, tmp_path: Path, remembering
     assert rows["a.png"]["label"] == ""
     assert (outcome.details["pictures"], outcome.details["unreadable"]) == (1, 2)
     assert "2 pictures could not be read" in remembering_run.logged[0]
+
+
+def test_an_answer_that_is_not_finite_is_an_error_of_its_picture(
+    tmp_path: Path, shades: Callable[..., Path], remembering_run
+) -> None:
+    make_overflowing_bundle(tmp_path / "model")
+    inputs = Inputs({"data": shades([0, 255, 10], None, [])}, {"model": tmp_path / "model"})
+    outcome = TASKS["predict"].load()(PredictConfig(), inputs, remembering_run)
+    found = [(row["label"], row["error"]) for row in rows_of(outcome.files["predictions.csv"])]
+    assert found == [("bright", ""), ("", "the model's output for this picture is not finite"), ("bright", "")]
 
 
 def _picture_folder(folder: Path, pictures: dict[str, int]) -> Path:
