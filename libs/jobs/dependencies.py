@@ -175,10 +175,12 @@ def cancel_needless(session: Session, limit: int = 100) -> int:
     live = waiters.where(JobDependency.depends_on == Job.id, waiter.status.not_in(TERMINAL))
     open_ones = select(Job).where(Job.status.not_in((*TERMINAL, JobStatus.CANCELLING)))
     jobs = lock_free(session, open_ones.where(for_others.exists(), ~live.exists()), limit)
-    for job in jobs:
-        if job.status not in TERMINAL:
+
+    def end_alone(job: Job) -> None:
+        if job.status not in TERMINAL:  # one before it may have ended it
             cancel(session, job, "nothing waits for it any more")
-    return len(jobs)
+
+    return moves.each(session, jobs, end_alone)
 
 
 def settle_all(session: Session, limit: int = 100) -> int:
@@ -189,8 +191,15 @@ def settle_all(session: Session, limit: int = 100) -> int:
     open_ones = of_job.where(needed.status.not_in(TERMINAL)).exists()
     broken = of_job.where(needed.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))).exists()
     due = select(Job).where(Job.status == JobStatus.WAITING, broken | ~open_ones)
-    jobs = lock_free(session, due, limit)
-    return sum(settle(session, job) for job in jobs if job.status == JobStatus.WAITING)
+    jobs = [job for job in lock_free(session, due, limit) if job.status == JobStatus.WAITING]
+    moved = 0
+
+    def move_on(job: Job) -> None:
+        nonlocal moved
+        moved += job.status == JobStatus.WAITING and settle(session, job)  # one before it may have moved it
+
+    moves.each(session, jobs, move_on)
+    return moved
 
 
 def lock_free(session: Session, jobs: Select[Job], limit: int) -> list[Job]:

@@ -1,17 +1,21 @@
 """The one way a job changes its state: lock the row, check the table of moves, write the event."""
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Select, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from libs.database.engine import is_transient
 from libs.database.tables import Job, JobAttempt, Json
 from libs.jobs import counts, events, outbox
 from libs.jobs.errors import InvalidMove, JobNotFound, LeaseLost
 from libs.jobs.states import ACTIVE, ALLOWED_MOVES, TERMINAL, ExitReason, JobStatus
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -57,6 +61,28 @@ def lock_free(session: Session, job_ids: Collection[UUID], beside: Mapping[UUID,
 def _oldest_first(job_ids: Collection[UUID], *, skip: bool = False) -> Select[Job]:
     found = locked(select(Job).where(Job.id.in_(job_ids)).order_by(Job.created_at, Job.id), skip=skip)
     return found.execution_options(populate_existing=True)
+
+
+def each(session: Session, jobs: Iterable[Job], change: Callable[[Job], object]) -> int:
+    """Change locked jobs, each by itself; how many that were.
+
+    One that cannot be changed is logged and left as it is: it must not keep the others from being put right.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: Postgres is away.
+    """
+    changed = 0
+    for job in jobs:
+        job_id = job.id
+        try:
+            with session.begin_nested():
+                change(job)
+            changed += 1
+        except Exception as error:
+            if isinstance(error, DBAPIError) and is_transient(error):
+                raise
+            log.exception("job_not_put_right", job_id=str(job_id))
+    return changed
 
 
 def lock_attempt(session: Session, job_id: UUID, epoch: int) -> Job:

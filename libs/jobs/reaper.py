@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from libs.database.tables import Job, Outbox
 from libs.jobs import dependencies, outbox
-from libs.jobs.moves import close_attempt, locked, move, queue_up
+from libs.jobs.moves import close_attempt, each, locked, move, queue_up
 from libs.jobs.queue import failure_reason
 from libs.jobs.states import ACTIVE, ExitReason, JobStatus
 
@@ -40,9 +40,7 @@ def reap(session: Session, limit: int = 100) -> Reaped:
 def _reap_lost(session: Session, limit: int) -> int:
     expired = select(Job).where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.clock_timestamp())
     lost = dependencies.lock_free(session, expired, limit)
-    for job in lost:
-        _lose(session, job)
-    return len(lost)
+    return each(session, lost, lambda job: _lose(session, job))
 
 
 def _lose(session: Session, job: Job) -> None:
@@ -64,9 +62,7 @@ def _lose(session: Session, job: Job) -> None:
 def _queue_due(session: Session, limit: int) -> int:
     due = select(Job).where(Job.status == JobStatus.RETRY_WAIT, Job.not_before <= func.clock_timestamp())
     jobs = session.scalars(locked(due.order_by(Job.not_before).limit(limit), skip=True)).all()
-    for job in jobs:
-        queue_up(session, job)
-    return len(jobs)
+    return each(session, jobs, lambda job: queue_up(session, job))
 
 
 def backlog(session: Session) -> dict[str, int]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, tuple_, union, update
+from sqlalchemy import Text, cast, delete, exists, func, select, tuple_, union, update
 from sqlalchemy.orm import Session, aliased
 
 from libs.database.tables import (
@@ -26,6 +26,7 @@ from libs.database.tables import (
 from libs.jobs.states import TERMINAL
 from libs.registry.artifacts import ArtifactStore, StoredEntry
 from libs.registry.datasets import upload_folder
+from libs.registry.uploads import UPLOAD
 
 MIN_GRACE = timedelta(hours=1)
 
@@ -89,13 +90,13 @@ def usage(session: Session, project_id: UUID) -> list[Usage]:
 def purge(session: Session, policy: RetentionPolicy) -> Purged:
     """Remove rows that the policy no longer keeps, of all projects; their files become unreferenced.
 
-    Deleted data sets and models; raw uploads of validated data sets; checkpoints that a newer one of the same job
-    has replaced, and every checkpoint of a job that ended long ago.
+    Deleted data sets and models; raw uploads of validated data sets, and model files that no unfinished job imports;
+    checkpoints that a newer one of the same job has replaced, and every checkpoint of a job that ended long ago.
     """
     return Purged(
         datasets=_purge_datasets(session, policy.deleted_after),
         models=_purge_models(session, policy.deleted_after),
-        uploads=_purge_uploads(session, policy.uploads_after),
+        uploads=_purge_uploads(session, policy.uploads_after) + _purge_model_files(session, policy.uploads_after),
         checkpoints=_purge_checkpoints(session, policy.checkpoints_after),
     )
 
@@ -181,6 +182,18 @@ def _purge_uploads(session: Session, after: timedelta) -> int:
     )
     emptied = doomed.values(upload_uri=None, upload_size_bytes=0)
     return len(session.scalars(emptied.returning(DatasetVersion.id)).all())
+
+
+def _purge_model_files(session: Session, after: timedelta) -> int:
+    """What an import made is a model of its own; the file it was made of is needed no more."""
+    imports = exists().where(
+        Job.status.not_in([status.value for status in TERMINAL]),
+        Job.spec["config"]["artifact"].astext == cast(Artifact.id, Text),
+    )
+    doomed = delete(Artifact).where(
+        Artifact.kind == UPLOAD, Artifact.created_at < func.clock_timestamp() - after, ~imports
+    )
+    return len(session.scalars(doomed.returning(Artifact.id)).all())
 
 
 def _purge_checkpoints(session: Session, after: timedelta) -> int:

@@ -34,22 +34,31 @@ class ChildProcess:
         self.exited = Event()
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it. Call from a thread that outlives it: the kernel ties it to the calling thread."""
+        """Start it. Call from a thread that outlives it: the kernel ties it to the calling thread.
+
+        Raises:
+            OSError: this machine has no room for another process; nothing is left open.
+        """
         reading = os.open(self._folder.messages, os.O_RDONLY | os.O_NONBLOCK)
         self._messages_end = os.open(self._folder.messages, os.O_WRONLY)  # held: no end of file before we want it
         os.set_blocking(reading, True)
         alive_read = os.open(self._folder.alive, os.O_RDONLY | os.O_NONBLOCK)
         self._alive_end = os.open(self._folder.alive, os.O_WRONLY)
         os.close(alive_read)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=self._folder.files,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=self._folder.files,
+                start_new_session=True,
+            )
+        except OSError:
+            for descriptor in (reading, self._messages_end, self._alive_end):
+                os.close(descriptor)
+            raise
         assert self._process.stdout is not None  # as asked for above
         self._listen(os.fdopen(reading, "rb"), self._on_message)
         self._listen(self._process.stdout, self._on_output)

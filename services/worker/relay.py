@@ -99,7 +99,7 @@ class Relay:
                 with self._listen() as listening:
                     failures = 0
                     self._serve(listening)
-            except (DBAPIError, psycopg.OperationalError) as error:
+            except (DBAPIError, psycopg.Error) as error:
                 failures += 1
                 self._metrics.lost.labels("postgres").inc()
                 log.warning("database_lost", error=str(error).splitlines()[0], failures=failures)
@@ -117,12 +117,21 @@ class Relay:
     def _serve(self, listening: psycopg.Connection) -> None:
         log.info("relay_ready")
         while not self._stopping:
-            self._publish()
-            self._reap_when_due()
-            self._fire_when_due()
+            for step in (self._publish, self._reap_when_due, self._fire_when_due):
+                self._do(step)
             next_at = min(self._next_reap, self._next_firing, self._publish_due())
             self._sleep(max(0.0, next_at - time.monotonic()), listening)
         self._publish()
+
+    def _do(self, step: Callable[[], None]) -> None:
+        """Whatever goes wrong in one, the others go on; only what is said of Postgres ends the connection."""
+        try:
+            step()
+        except (DBAPIError, psycopg.Error):
+            raise
+        except Exception:
+            log.exception("step_failed", step=step.__name__)
+            self._next_firing = max(self._next_firing, time.monotonic() + _LOOK_AGAIN_S)
 
     def _publish_due(self) -> float:
         if self._has_more:

@@ -119,6 +119,8 @@ class Worker:
                 note_alive(self._settings.alive_file)
             except DBAPIError as error:
                 log.warning("database_lost", error=str(error).splitlines()[0])
+            except Exception:  # the next beat may do better
+                log.exception("not_reported")
             if self._beating.stopping.wait(self._settings.heartbeat_s):
                 break
         try:

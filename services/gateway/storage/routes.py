@@ -37,7 +37,8 @@ def collect_garbage(
 ) -> Collected:
     """Delete what nothing needs any more, of all projects.
 
-    Data sets and models that were deleted a week ago, raw uploads a week after their validation, checkpoints that a
+    Data sets and models that were deleted a week ago, raw uploads a week after their validation, model files a week
+    after they were sent unless a job that has not ended imports them, checkpoints that a
     newer one replaced or whose job ended a month ago, and files that no row names and that are older than an hour; an
     upload that was begun in the last week may yet go on, and stays.
     Jobs only with `jobs_older_than_s`: those that ended that long ago, that no live job waits for and that validated

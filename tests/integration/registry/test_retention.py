@@ -23,6 +23,7 @@ from libs.registry.retention import (
     unreferenced,
     usage,
 )
+from libs.registry.uploads import record_upload
 from tests.support.bundles import make_bundle
 from tests.support.registry import add_job, add_version, stored_folder
 
@@ -116,3 +117,16 @@ def test_an_upload_that_has_not_come_to_its_end_is_kept(db: Session, tmp_path: P
     assert list(unreferenced(referenced_uris(db, store), store)) == []
     long_ago = referenced_uris(db, store, RetentionPolicy(uploads_after=timedelta(0)))
     assert [entry.uri for entry in unreferenced(long_ago, store)] == [begun.uri]
+
+
+def test_a_model_file_goes_when_no_job_may_import_it_any_more(db: Session, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    stored = ArtifactStore((tmp_path / "store").as_uri()).put_file(tmp_path / "m.onnx")
+    wanted, done = (record_upload(db, P, "m.onnx", stored).id for _ in range(2))
+    for artifact, status in ((wanted, "queued"), (done, "failed")):
+        job = add_job(db)
+        job.status, job.spec = status, {"config": {"artifact": str(artifact)}}
+    db.flush()
+    assert purge(db, RetentionPolicy()).uploads == 0
+    assert purge(db, RetentionPolicy(uploads_after=timedelta(0))).uploads == 1
+    assert db.scalars(select(Artifact.id)).all() == [wanted]

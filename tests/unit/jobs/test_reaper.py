@@ -3,11 +3,11 @@
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
-from libs.database.tables import DEFAULT_PROJECT_ID, Job, Outbox
+from libs.database.tables import DEFAULT_PROJECT_ID, Job, JobAttempt, Outbox
 from libs.jobs import outbox, reaper, wishes
 from libs.jobs.reports import attempts
 from tests.support.specs import claimed, claimed_again, expire_lease, submitted
@@ -54,6 +54,17 @@ def test_wish_of_a_lost_attempt_is_granted(db: Session, ask, expected: str):
     reaper.reap(db)
     db.commit()
     assert job.status == expected
+
+
+def test_one_that_cannot_be_put_right_holds_up_no_other(db: Session):
+    broken, other = claimed(db), claimed(db)
+    for job in (broken, other):
+        expire_lease(db, job)
+    db.execute(delete(JobAttempt).where(JobAttempt.job_id == broken.id))
+    db.commit()
+    assert reaper.reap(db).lost == 1
+    db.commit()
+    assert (broken.status, other.status) == ("starting", "queued")
 
 
 def test_row_that_another_holds_is_passed_over(engine: Engine, db: Session):

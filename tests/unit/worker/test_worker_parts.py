@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ from libs.registry.errors import DatasetNotFound
 from libs.settings import WrongSettings
 from services.worker.attempt_folder import AttemptFolder, remove_abandoned
 from services.worker.child import describe_failure
+from services.worker.child_process import ChildProcess
 from services.worker.devices import Assignment, DevicePool, Gpu, NoLongerWanted, NoSuchDevice, _visible
 from services.worker.launch import child_environment, is_secret, python_child
 from services.worker.log_budget import LogBudget, storable
@@ -204,3 +206,13 @@ def test_what_a_killed_worker_left_is_removed_and_what_is_at_work_stays(tmp_path
     assert sorted(path.name for path in (tmp_path / "job").iterdir()) == ["2", "2.lock"]
     held.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_that_cannot_be_started_leaves_nothing_open(tmp_path: Path):
+    folder = AttemptFolder(tmp_path / "job" / "1")
+    folder.make()
+    before = psutil.Process().num_fds()
+    with pytest.raises(FileNotFoundError):
+        ChildProcess(folder, lambda line: None, lambda line: None).start([str(tmp_path / "nothing")], {})
+    assert psutil.Process().num_fds() <= before
+    folder.remove()
