@@ -12,7 +12,7 @@ _OURS = Path(__file__).parent / "static"
 
 
 def install(app: FastAPI) -> None:
-    """Add the page and its files to an application made with `docs_url=None`."""
+    """Add the page and its files to an application made by `libs.web.application`."""
 
     @app.get("/docs", include_in_schema=False, dependencies=[Public])
     async def page() -> FileResponse:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 
 import anyio.to_thread
 import httpx2
@@ -14,6 +13,7 @@ from libs.database.triggers import EVENTS_CHANNEL
 from libs.jobs.counts import show_counts
 from libs.registry.artifacts import ArtifactStore
 from libs.web import api_docs, problems
+from libs.web.application import bare_application
 from libs.web.body_limit import BodyLimit
 from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
@@ -66,15 +66,7 @@ _ROUTERS = (
 def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     """Build the application; connections are opened when it starts, so building it needs no database."""
     settings = settings or GatewaySettings()
-    app = FastAPI(
-        title="Octavo",
-        version=version("octavo"),
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan,
-    )
+    app = bare_application("Octavo", _lifespan, DESCRIPTION)
     app.state.settings = settings
     app.state.metrics = HttpMetrics("gateway")
     show_counts(app.state.metrics.registry)

@@ -1,8 +1,7 @@
 """The model server: v2 protocol and picture classification over ONNX Runtime. No torch."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import version
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI, Request
@@ -13,6 +12,7 @@ from libs.serving.deployments.problems import PROBLEMS
 from libs.serving.deployments.runtime import Runtime
 from libs.serving.deployments.sync import Kind
 from libs.web import api_docs, problems
+from libs.web.application import Lifespan, bare_application
 from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
 from libs.web.middleware import RequestContext
@@ -28,14 +28,7 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     """The application; its lifespan starts and stops the syncer."""
     settings = settings or model_server_settings()
     metrics = HttpMetrics("model_server")
-    app = FastAPI(
-        title="Octavo model server",
-        version=version("octavo"),
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan(settings, metrics),
-    )
+    app = bare_application("Octavo model server", _lifespan(settings, metrics))
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
     add_error_member(app)
@@ -48,9 +41,7 @@ def make_app(settings: ModelServerSettings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(
-    settings: ModelServerSettings, metrics: HttpMetrics
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: ModelServerSettings, metrics: HttpMetrics) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime = Runtime(settings, KIND, metrics.registry)

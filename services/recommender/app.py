@@ -1,8 +1,7 @@
 """The recommender: the next items for users and sessions, over ONNX Runtime. No torch."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from importlib.metadata import version
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request
@@ -12,6 +11,7 @@ from libs.serving.deployments.runtime import Runtime
 from libs.serving.deployments.sync import Kind
 from libs.serving.recommendation.model import load
 from libs.web import api_docs, problems
+from libs.web.application import Lifespan, bare_application
 from libs.web.body_limit import BodyLimit
 from libs.web.head import HeadAsGet
 from libs.web.metrics import HttpMetrics
@@ -32,14 +32,7 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
     """The application; its lifespan follows the deployments and opens what is remembered of users."""
     settings = settings or recommender_settings()
     metrics = HttpMetrics("recommender")
-    app = FastAPI(
-        title="Octavo recommender",
-        version=version("octavo"),
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan(settings, metrics),
-    )
+    app = bare_application("Octavo recommender", _lifespan(settings, metrics))
     app.state.metrics = metrics
     problems.install(app, PROBLEMS)
     app.add_middleware(HeadAsGet)
@@ -53,9 +46,7 @@ def make_app(settings: RecommenderSettings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(
-    settings: RecommenderSettings, metrics: HttpMetrics
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: RecommenderSettings, metrics: HttpMetrics) -> Lifespan:
     arms, shed = arms_counter(metrics.registry), shed_counter(metrics.registry)
 
     @asynccontextmanager
