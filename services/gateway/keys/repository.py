@@ -1,11 +1,14 @@
 """Rows of API keys."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
 from sqlalchemy import Engine, func, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from libs.database.engine import transaction
@@ -22,7 +25,8 @@ class PostgresKeys:
     """Finds the key of a request, and notes when it was last used, to the minute.
 
     A key that was found is remembered for `remember_s`, so that a burst of requests asks Postgres once; a revoked key
-    is refused everywhere after that time, and at once by the process that revoked it.
+    is refused everywhere after that time, and at once by the process that revoked it. While Postgres does not answer a
+    key goes on that was found before: what needs no Postgres, as inference, is served on.
     """
 
     def __init__(self, engine: Engine, remember_s: float = 1.0) -> None:
@@ -36,11 +40,21 @@ class PostgresKeys:
         return known is not None and known.use_is_noted
 
     def find(self, prefix: str) -> StoredKey | None:
-        """The key with this prefix."""
+        """The key with this prefix.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: it was never found here, and Postgres does not answer.
+        """
         known = self._recalled(prefix)
         if known is not None:
             return known
-        found = self._look_up(prefix)
+        _, before = self._found.get(prefix, (0.0, None))
+        try:
+            found = self._look_up(prefix)
+        except (OperationalError, PoolTimeoutError):
+            if before is None:
+                raise
+            found = replace(before, use_is_noted=True)  # it cannot be noted now
         if found is not None:
             self._remember(prefix, found)
         return found
@@ -72,7 +86,9 @@ class PostgresKeys:
         """Record that the key is used now."""
         with transaction(self._engine) as session:
             session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=func.now()))
-        self._found.clear()
+        for prefix, (expires_at, key) in list(self._found.items()):
+            if key.caller.key_id == key_id:
+                self._found[prefix] = (expires_at, replace(key, use_is_noted=True))
 
 
 def add(session: Session, key: ApiKey) -> ApiKey:

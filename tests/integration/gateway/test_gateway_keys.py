@@ -8,12 +8,14 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from libs.database.engine import transaction
 from libs.database.tables import ApiKey
-from libs.web.auth import Scope, authenticate, public
+from libs.web.auth import Scope, authenticate, identify, public
+from libs.web.problems import UnauthorizedError
 from services.gateway.app import create_app
 from services.gateway.dashboard.session.visit import visit
 from services.gateway.keys import repository
@@ -111,6 +113,20 @@ def test_a_key_revoked_by_another_process_is_refused_soon(client: TestClient, en
     with transaction(engine) as session:
         repository.revoke(session, session.get_one(ApiKey, UUID(made["id"])))
     until(lambda: client.get("/v1/jobs", headers=headers).status_code == 401, "the key to be refused", timeout_s=10)
+
+
+def test_a_key_that_was_found_before_goes_on_while_postgres_is_away(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [client.post("/v1/keys", json={"name": name, "scopes": ["infer"]}).json()["key"] for name in ("a", "b")]
+    keys = repository.PostgresKeys(engine, remember_s=0)
+    caller = identify(made[0], keys)
+    monkeypatch.setattr(keys, "_engine", create_engine("postgresql+psycopg://octavo@127.0.0.1:1/octavo"))
+    assert identify(made[0], keys) == caller
+    with pytest.raises(UnauthorizedError):
+        identify(f"{made[0][:-1]}-", keys)
+    with pytest.raises(OperationalError):
+        identify(made[1], keys)
 
 
 def test_keys_are_listed_without_their_secrets(client: TestClient) -> None:
