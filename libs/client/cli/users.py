@@ -52,11 +52,14 @@ def history(
     session: Session = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Newest events that are shown.")] = 20,
     erase: Annotated[bool, typer.Option("--erase", help="Delete all that is stored of them, for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --erase: do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a user or a session did, newest first, or erase it with all that was recommended to them."""
     if (user is None) == (session is None):
         raise typer.BadParameter("Give --user or --session.")
+    if erase and not yes:
+        typer.confirm(f"Erase all that is stored of {user or session}?", abort=True, err=True)
     with connect() as octavo:
         if erase:
             octavo.recommendations.erase(user_id=user, session_id=session)

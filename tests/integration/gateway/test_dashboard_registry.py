@@ -454,7 +454,14 @@ def test_of_a_deployment_that_shares_its_requests_the_page_says_who_may_answer_a
         create_deployment(session, DEFAULT_PROJECT_ID, "films", "films", settings=shared)
     set_serving(engine, "films", "other")
     said = {"model": "films", "version": 1, "strategy": "model", "unknown_items": 0, "items": []}
-    answers = iter([{"arm": "other"}, {"arm": "films", "stands_in_for": "other"}, {"arm": "films"}, {"arm": "other"}])
+    answers = iter(
+        [
+            {"arm": "other"},
+            {"arm": "films", "stands_in_for": "other"},
+            {"arm": "films", "strategy": "popular"},
+            {"arm": "other"},
+        ]
+    )
     client = httpx2.AsyncClient(
         transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json={**said, **next(answers)})),
         base_url="http://recommender",
@@ -466,6 +473,8 @@ def test_of_a_deployment_that_shares_its_requests_the_page_says_who_may_answer_a
     assert [re.findall(r"answered by[^<]*", page) for page in pages] == [
         ["answered by other"], ["answered by itself, as other is not loaded"], [], []
     ]  # fmt: skip
+    assert ["The model did not answer" in page for page in pages] == [False, False, True, False]
+    assert ["This model tells nothing" in page for page in pages] == [True, True, False, True]
 
 
 def test_what_a_model_saw_is_drawn_as_bars():

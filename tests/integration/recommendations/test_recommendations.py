@@ -1,5 +1,6 @@
 """Recommendations over HTTP, from a history sent along."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -120,47 +121,40 @@ def test_somebody_new_gets_what_is_popular_and_is_told(client: TestClient, films
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        ({"k": 0}, "/k"),
-        ({"k": 10_000}, "/k"),
-        ({"k": "5"}, "/k"),
-        ({"k": 1.5}, "/k"),
-        ({"diversity": 1.5}, "/diversity"),
-        ({"wat": 1}, "/wat"),
-        ({"items": [""]}, "/items/0"),
-        ({"items": ["i1"] * 10_001}, "/items"),
-        ({"events": [{"item_id": "i1"}, {"item_id": "i2", "timestamp": TOMORROW}]}, "/events/1/timestamp"),
-        ({"events": [{"item_id": "i1", "timestamp": "2026-01-01T00:00:00"}]}, "/events/0/timestamp"),
-        ({"session_id": "s", "append": [{"item_id": "i1", "timestamp": "1700000000000"}]}, "/append/0/timestamp"),
-        ({"user_id": "u", "items": ["i1"]}, ""),
-        ({"items": ["i1"], "exclude_seen": "no"}, "/exclude_seen"),
-        ({"items": ["i1"], "diversity": "0.5"}, "/diversity"),
-        ({"items": ["i1"], "filters": {"colour": {"in": ["red"]}}}, "/filters/colour"),
-        ({"items": ["i1"], "filters": {"price": {"<": "cheap"}}}, "/filters/price/<"),
-        ({"items": ["i1"], "filters": {"price": {"<": None}}}, "/filters/price/<"),
-        ({"items": ["i1"], "filters": {"price": {"<": {"than": 5}}}}, "/filters/price/<"),
-        ({"items": ["i1"], "filters": {"price": {"<": 10**400}}}, "/filters/price/<"),
-        ({"items": ["i1"], "filters": {"category": {"in": ["red", None]}}}, "/filters/category/in/1"),
-        ({"items": ["i1"], "filters": {"category": {"in": ["red"] * 1001}}}, "/filters/category/in"),
-        ({"items": ["i1"], "filters": {"category": {"has": ["red|blue"]}}}, "/filters/category/has/0"),
-    ],
-)
-def test_a_wrong_request_is_told_where(
-    client: TestClient, films: ModelVersion, body: dict[str, Any], pointer: str
-) -> None:
-    answer = client.post("/v1/recommendations", json={"model": "films", **body})
-    assert answer.status_code == 422, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["errors"][0]["pointer"] == pointer, answer.text
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"k": 0}, "/k"),
+    ({"k": 10_000}, "/k"),
+    ({"k": "5"}, "/k"),
+    ({"k": 1.5}, "/k"),
+    ({"diversity": 1.5}, "/diversity"),
+    ({"wat": 1}, "/wat"),
+    ({"items": [""]}, "/items/0"),
+    ({"items": ["i1"] * 10_001}, "/items"),
+    ({"events": [{"item_id": "i1"}, {"item_id": "i2", "timestamp": TOMORROW}]}, "/events/1/timestamp"),
+    ({"events": [{"item_id": "i1", "timestamp": "2026-01-01T00:00:00"}]}, "/events/0/timestamp"),
+    ({"session_id": "s", "append": [{"item_id": "i1", "timestamp": "1700000000000"}]}, "/append/0/timestamp"),
+    ({"user_id": "u", "items": ["i1"]}, ""),
+    ({"items": ["i1"], "exclude_seen": "no"}, "/exclude_seen"),
+    ({"items": ["i1"], "diversity": "0.5"}, "/diversity"),
+    ({"items": ["i1"], "filters": {"colour": {"in": ["red"]}}}, "/filters/colour"),
+    ({"items": ["i1"], "filters": {"price": {"<": "cheap"}}}, "/filters/price/<"),
+    ({"items": ["i1"], "filters": {"price": {"<": None}}}, "/filters/price/<"),
+    ({"items": ["i1"], "filters": {"price": {"<": {"than": 5}}}}, "/filters/price/<"),
+    ({"items": ["i1"], "filters": {"price": {"<": 10**400}}}, "/filters/price/<"),
+    ({"items": ["i1"], "filters": {"category": {"in": ["red", None]}}}, "/filters/category/in/1"),
+    ({"items": ["i1"], "filters": {"category": {"in": ["red"] * 1001}}}, "/filters/category/in"),
+    ({"items": ["i1"], "filters": {"category": {"has": ["red|blue"]}}}, "/filters/category/has/0"),
+    ({"items": ["i1"], "filters": {"price": {"<": float("nan")}}}, "/filters/price/<"),
+]
 
 
-def test_a_price_that_is_no_number_is_refused(client: TestClient, films: ModelVersion) -> None:
-    body = '{"model": "films", "items": ["i1"], "filters": {"price": {"<": NaN}}}'
-    answer = client.post("/v1/recommendations", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert [one["pointer"] for one in answer.json()["errors"]] == ["/filters/price/<"]
+def test_a_wrong_request_is_told_where(client: TestClient, films: ModelVersion) -> None:
+    for body, pointer in WRONG:
+        text = json.dumps({"model": "films", **body})
+        answer = client.post("/v1/recommendations", content=text, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert [one["pointer"] for one in answer.json()["errors"]] == [pointer], answer.text
 
 
 def test_a_batch_answers_each_request_by_itself(client: TestClient, films: ModelVersion) -> None:

@@ -63,7 +63,7 @@ def test_a_history_is_shown_and_erased_whatever_is_in_the_id(octavo, gateway):
         httpx2.Response(204) if one.method == "DELETE" else httpx2.Response(200, json={"items": [PAST, PAST]})
     )
     shown = octavo("history", "--user", "a/b?%", "--limit", "1")
-    erased = octavo("history", "--user", "a/b?%", "--erase")
+    erased = octavo("history", "--user", "a/b?%", "--erase", "--yes")
     assert [(one.method, one.url.raw_path.decode()) for one in gateway.asked] == [
         ("GET", address), ("DELETE", address)
     ]  # fmt: skip
