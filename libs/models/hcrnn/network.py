@@ -49,6 +49,12 @@ class HCRNN(nn.Module):
         item_dim: d. hidden_dim: H. num_topics: K.
         input_dropout: of the bag and, with a mask of its own, of the inputs. output_dropout: of the feature.
         drift_constraint: how the drift matrix stays positive, see `HierarchicalCell`.
+
+    Example:
+        >>> network = HCRNN(1000)
+        >>> read = network.encode_prefixes(torch.tensor([[3, 7, 0], [5, 1, 2]]), torch.tensor([2, 3]))
+        >>> network.scores(read.features).shape  # [B, 1, num_items + 1]
+        torch.Size([2, 1, 1001])
     """
 
     def __init__(

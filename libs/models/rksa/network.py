@@ -268,6 +268,13 @@ class RKSA(nn.Module):
     Args:
         num_items: items without padding. num_users: users without the unknown one.
         max_length: most items of a sequence.
+
+    Example:
+        >>> network = RKSA(1000, 50)
+        >>> pairs = PairData(factors=torch.zeros(1, 3, 64), shape=torch.zeros(1, 3, 3))
+        >>> features = network(torch.tensor([[3, 7, 2]]), torch.tensor([0]), pairs)  # [B, n, d]
+        >>> (features @ network.items.weight.T).shape  # scores of the next item
+        torch.Size([1, 3, 1001])
     """
 
     def __init__(
