@@ -36,8 +36,8 @@ def run(config: Any, inputs: Inputs, run: Run) -> Outcome:
     """
     recipe: Recipe = config.recipe
     try:
-        size = recipe.height if recipe.height == recipe.width else None
-        classifier = build_classifier(config.architecture, len(config.labels), recipe.channels, image_size=size)
+        side = max(recipe.height, recipe.width)  # as `libs.models.classifier` builds it again
+        classifier = build_classifier(config.architecture, len(config.labels), recipe.channels, image_size=side)
     except UnknownClassifierError as error:
         raise WeightsRefused(str(error)) from None
     load_weights(classifier, _read(inputs))

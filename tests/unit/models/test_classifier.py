@@ -84,6 +84,31 @@ def test_a_bundle_for_pictures_of_other_channels_is_refused_with_both_figures(
         )
 
 
+def test_pictures_of_another_size_do_not_matter_to_a_convolutional_network(
+    data: ClassificationData, tmp_path: Path
+) -> None:
+    trained = write_bundle(tmp_path / "bundle", data)
+    larger = dataset(tmp_path / "larger", side=12)
+    _, classifier = initial_classifier(CONFIG, larger, Inputs(models={"init": tmp_path / "bundle"}))
+    torch.testing.assert_close(dict(classifier.state_dict()), dict(trained.state_dict()))
+
+
+def test_a_network_bound_to_a_picture_size_is_refused_for_another(
+    data: ClassificationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As vision transformers are, by the codes of their positions."""
+
+    def bound(name: str, classes: int, channels: int, *, image_size: int) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * image_size**2, classes))
+
+    monkeypatch.setitem(globals(), "build_classifier", lambda *given: bound(*given, image_size=8))
+    monkeypatch.setattr("libs.models.classifier.build_classifier", bound)
+    write_bundle(tmp_path / "bundle", data, "bound")
+    larger = dataset(tmp_path / "larger", side=12)
+    with pytest.raises(WarmStartError, match=r"is a bound for pictures of 8 px.*at 12 px\. Set image_size to 8"):
+        initial_classifier(CONFIG, larger, Inputs(models={"init": tmp_path / "bundle"}))
+
+
 def test_a_bundle_of_another_architecture_is_refused(data: ClassificationData, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", data)
     with pytest.raises(WarmStartError, match="is a resnet8, the config asks for resnet14"):
