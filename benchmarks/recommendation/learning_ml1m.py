@@ -1,12 +1,16 @@
-"""What RKSA learns on MovieLens-1M next to SASRec, in a given split, by full ranking.
+"""What RKSA learns on MovieLens-1M next to SASRec, by full ranking.
 
     python -m benchmarks.recommendation.learning_ml1m --data FOLDER --runs FOLDER --seeds 0,1,2 --cpu-minutes 60
 
 FOLDER of the data holds `train_input.txt`, `val_input.txt`, `val_output.txt`, `test_output.txt`, a user a line, in the
 layout of gSASRec's public code: the last event of each of 6,040 users is for testing, of 512 of them the last but one
-for validation. The file of test histories is not there, so that of the other 5,528 users the event just before the held
-out one is missing: their figures are of the item after next, and lower than published ones. Those of the 512 users,
-whose histories are whole, are printed apart; published protocols compare with these alone, and 512 are few.
+for validation. The file of test histories is not there, so that of the other 5,528 users the event just before the last
+is missing. Two splits (`--split`):
+
+    leave-last-out: of what is known of each user without a gap, the last event is for testing, the last but one for
+        validation. Of the 5,528 users the last event but two is then the last one.
+    given: that of the files. Figures of the 5,528 users are of the item after next, and far lower than published ones;
+        those of the 512, whose histories are whole, are printed apart, and are few.
 
 SASRec and RKSA, length 200, width 64, 2 blocks, dropout 0.2, Adam 1e-3, batches of 128 bucketed by length; softmax over
 all items, or BCE against one sampled item. Weights are those with the best validation NDCG@10. Each run stops when its
@@ -22,6 +26,7 @@ import torch
 
 from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of
 from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Result, Trial, compare, save, study
+from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
 
 PUBLISHED = "published, gSASRec's repository, 6,040 users: SASRec with BCE .2392 / .1259, gSASRec .3003 / .1726"
@@ -35,29 +40,32 @@ def read_lines(path: Path) -> list[list[int]]:
     return [[int(item) for item in line.split()] for line in path.read_text().splitlines()]
 
 
-def load(folder: Path, users: int | None = None) -> tuple[EventStore, np.ndarray]:
+def load(folder: Path, users: int | None = None, split: str = "leave-last-out") -> tuple[EventStore, np.ndarray]:
     """Events, and which users' histories are whole up to the held-out event.
 
-    The event between the training part and the validation event, given as history only, is put into training.
+    In the given split the event between the training part and the validation event, given as history only, is put into
+    training.
     """
     names = ("train_input", "val_input", "val_output", "test_output")
     training, histories, validation, testing = (read_lines(folder / f"{name}.txt") for name in names)
     known = {tuple(history[:-1]): (history[-1], held[0]) for history, held in zip(histories, validation, strict=True)}
-    sequences, ends, whole = [], [], []
+    sequences, ends, gapless = [], [], []
     rows = 0
     for items, (held,) in list(zip(training, testing, strict=True))[:users]:
         before = known.get(tuple(items))
         middle, held_val = ([before[0]], [before[1]]) if before is not None else ([], [])
         trained = [*items, *middle]
-        sequences.append([*trained, *held_val, held])
+        last = [] if before is None and split == "leave-last-out" else [held]
+        sequences.append([*trained, *held_val, *last])
         ends.append((rows + len(trained), rows + len(trained) + len(held_val)))
-        whole.append(before is not None)
+        gapless.append(before is not None)
         rows += len(sequences[-1])
     offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])]).astype(np.int64)
     items = np.concatenate([np.array(sequence, np.int32) for sequence in sequences])
-    num_items = max(max(sequence) for sequence in training)
-    store = EventStore(offsets, items, np.arange(rows, dtype=np.int64), np.array(ends, np.int64), num_items)
-    return store, np.array(whole)
+    times, num_items = np.arange(rows, dtype=np.int64), max(max(sequence) for sequence in training)
+    if split == "leave-last-out":
+        return EventStore(offsets, items, times, leave_last_out(offsets), num_items), np.ones(len(sequences), bool)
+    return EventStore(offsets, items, times, np.array(ends, np.int64), num_items), np.array(gapless)
 
 
 def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
@@ -91,11 +99,14 @@ def of_whole_histories(results: list[Result], whole: np.ndarray, runs: Path) -> 
 
 
 def main() -> None:
-    options = attention_parser(__doc__, VARIANTS, epochs=200).parse_args()
+    parser = attention_parser(__doc__, VARIANTS, epochs=200)
+    parser.add_argument("--split", choices=("leave-last-out", "given"), default="leave-last-out")
+    options = parser.parse_args()
     print(PUBLISHED)
-    events, whole = load(options.data, options.users)
+    events, whole = load(options.data, options.users, options.split)
     results, tried = study(options, events, trial, lambda one: list(SETTINGS[one.split()[0]])[: options.trials])
-    of_whole_histories(results, whole, options.runs)
+    if options.split == "given":
+        of_whole_histories(results, whole, options.runs)
     for objective in ("softmax", "BCE"):
         compare(results, options.runs, f"RKSA {objective}", f"SASRec {objective}", FULL)
     save([*tried, *results], options.out)
