@@ -391,7 +391,7 @@ class DatasetVersion(_Owned, Base):
 
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     version: Mapped[int]
-    kind: Mapped[str] = mapped_column(default="images")
+    kind: Mapped[str] = mapped_column(default="images")  # known, and written, when the version is ready
     status: Mapped[str] = mapped_column(default="uploading")
     source: Mapped[Json]  # how it came: {"upload": filename} | {"path": url} | {"public": name}; split options
     upload_uri: Mapped[str | None]

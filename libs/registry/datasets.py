@@ -38,7 +38,6 @@ def create_version(
     name: str,
     source: Mapping[str, Any],
     *,
-    kind: str = "images",
     description: str = "",
 ) -> DatasetVersion:
     """Begin a version of a data set, which is made if it does not exist; it starts as `uploading`.
@@ -56,7 +55,6 @@ def create_version(
         project_id=project_id,
         dataset_id=dataset.id,
         version=session.scalars(newest).one() + 1,
-        kind=kind,
         status="uploading",
         source=dict(source),
     )
