@@ -37,6 +37,9 @@ from services.recommender.recommendations.service import (
 )
 
 _EXPECTED = (ServingError, OperationalError, PoolTimeoutError)
+_EVENTS_AT_ONCE = 200_000
+"""With more events together, histories are answered before further ones are read: what a batch holds is bounded."""
+
 Answers = dict[int, BatchAnswer]
 
 
@@ -103,6 +106,16 @@ def _of_one_model(
             delivery = Delivery(placed.request_id, way, placed.asked, read.wanted.history)
             answers[placed.place] = BatchAnswer(result=delivered(recommender, project_id, model, delivery, found))
 
+    def compute() -> None:
+        began = monotonic()
+        with span("compute"):
+            found = engine.recommend_many(model, [read.wanted for read in together])
+        if len(together) > 1:  # one alone goes through the model's queue, which is watched
+            recommender.runtime.metrics.batch(project_id, way.answers, len(together), (), monotonic() - began)
+        for read, one in zip(together, found, strict=True):
+            answer(read, one)
+        together.clear()
+
     for placed in requests:
         try:
             if monotonic() > deadline:
@@ -116,13 +129,9 @@ def _of_one_model(
         except _EXPECTED as error:
             tally.failed(error)
             answers[placed.place] = _refused(as_problem(error, PROBLEMS))
-    began = monotonic()
-    with span("compute"):
-        found = engine.recommend_many(model, [read.wanted for read in together])
-    if len(together) > 1:  # one alone goes through the model's queue, which is watched
-        recommender.runtime.metrics.batch(project_id, way.answers, len(together), (), monotonic() - began)
-    for read, one in zip(together, found, strict=True):
-        answer(read, one)
+        if sum(len(read.wanted.history) for read in together) > _EVENTS_AT_ONCE:
+            compute()
+    compute()
     return answers
 
 

@@ -197,6 +197,11 @@ def test_a_batch_is_computed_together_and_stops_reading_when_it_takes_too_long(
     answers = client.post("/v1/recommendations/batch", json={"requests": requests}).json()["answers"]
     assert [ids(one["result"]) for one in answers] == alone
     assert runs == [3]
+    with monkeypatch.context() as bounded:
+        bounded.setattr(batch, "_EVENTS_AT_ONCE", 1)
+        answers = client.post("/v1/recommendations/batch", json={"requests": requests}).json()["answers"]
+    assert [ids(one["result"]) for one in answers] == alone
+    assert runs == [3, 2, 1]
     ticks = iter([0.0, 1.0])
     monkeypatch.setattr(batch, "monotonic", lambda: next(ticks, 1e9))
     answers = client.post("/v1/recommendations/batch", json={"requests": requests}).json()["answers"]
