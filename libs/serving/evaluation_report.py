@@ -16,7 +16,8 @@ from pydantic_core import to_json
 from libs.data.errors import PictureError
 from libs.data.images import ImageSplit
 from libs.serving.bundle import ClassifierBundle
-from libs.serving.scores import Scores, confusion_matrix
+from libs.serving.scores import Scores
+from libs.training.confusion import confusion_matrix
 
 THUMBNAIL_PX = 128
 _MAX_CONFUSION_CLASSES = 40

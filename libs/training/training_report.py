@@ -15,11 +15,11 @@ from libs.data.augmentation_preview import augmentation_preview
 from libs.data.contact_sheet import picture_grid
 from libs.data.images import ImageSplit
 from libs.serving.bundle import ClassifierBundle
-from libs.serving.scores import confusion_matrix
 from libs.training.calibration import ReliabilityBins, reliability_bins
 from libs.training.classification import FittedClassifier
 from libs.training.classification_data import ClassificationData
 from libs.training.config import ImageTrainingConfig
+from libs.training.confusion import confusion_matrix
 from libs.training.evaluation import Measured
 from libs.training.metrics import per_class_figures
 from libs.training.report.classification import Bins, ClassifierResult, classifier_sections, worst_positions

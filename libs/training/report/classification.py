@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.serving.scores import confusion_matrix, count_pairs
+from libs.training.confusion import confusion_matrix, count_pairs
 from libs.training.report.charts import reliability_chart
 from libs.training.report.page import Block, Chart, Gallery, Matrix, Section, Table, Thumbnail
 from libs.training.report.pictures import picture_uri

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, precision_score
 
-from libs.serving import scores as scores_module
 from libs.serving.probabilities import log_softmax, softmax
 from libs.serving.scores import BINS, Scores
+from libs.training import confusion
 
 
 @settings(max_examples=50)
@@ -33,7 +33,7 @@ def test_figures_are_those_of_scikit_learn(seed: int, pictures: int, classes: in
     assert figures["nll"] == pytest.approx(log_loss(truth, probabilities, labels=labels))
     assert figures["brier"] == pytest.approx(np.square(probabilities - np.eye(classes)[truth]).sum(axis=1).mean())
     assert figures["ece"] == pytest.approx(_ece(probabilities, truth))
-    of_pairs = scores_module.confusion_matrix(scores.pairs(), classes)
+    of_pairs = confusion.confusion_matrix(scores.pairs(), classes)
     assert (of_pairs == confusion_matrix(truth, predicted, labels=labels)).all()
     precision = precision_score(truth, predicted, labels=labels, average=None, zero_division=np.nan)
     found = [np.nan if row.precision is None else row.precision for row in scores.by_class()]
