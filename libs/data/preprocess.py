@@ -89,7 +89,8 @@ def normalise(recipe: Recipe, pictures: NDArray[np.uint8]) -> NDArray[np.float32
 
 def _centre(recipe: Recipe, width: int, height: int) -> tuple[float, float, float, float]:
     """The largest centred box with the recipe's aspect ratio, in px: left, top, right, bottom."""
-    scale = min(width / recipe.width, height / recipe.height)
-    box_width, box_height = recipe.width * scale, recipe.height * scale
+    # One side of the box is the picture's own, exactly: a side too long by one rounding would begin left of the picture.
+    box_width = min(width, height * recipe.width / recipe.height)
+    box_height = min(height, width * recipe.height / recipe.width)
     left, top = (width - box_width) / 2, (height - box_height) / 2
     return left, top, min(left + box_width, width), min(top + box_height, height)

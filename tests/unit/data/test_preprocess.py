@@ -75,6 +75,13 @@ def test_cover_crops_the_centre() -> None:
     assert fit(recipe(1, 5, 5, resize="stretch"), picture).min() < 50
 
 
+def test_no_side_is_cropped_to_more_than_the_picture_has() -> None:
+    """224 * (225 / 224) is above 225: such a box began left of the picture, and Pillow refused it."""
+    for side in range(1, 2000):
+        assert fit(recipe(1, 1, 224), np.zeros((10, side, 1), np.uint8)).shape == (1, 224, 1)
+        assert fit(recipe(1, 224, 1), np.zeros((side, 10, 1), np.uint8)).shape == (224, 1, 1)
+
+
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 def test_a_flat_picture_stays_flat(interpolation: str) -> None:
     picture = np.full((13, 7, 3), 99, np.uint8)
