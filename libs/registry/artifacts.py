@@ -72,6 +72,14 @@ class StoredEntry:
     modified_at: datetime
 
 
+Tick = Callable[[], None]
+"""Called many times while something is copied; may raise to stop."""
+
+
+def go_on() -> None:
+    """The tick of whoever waits to the end."""
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -199,8 +207,8 @@ class ArtifactStore:
         return self._kind(self._path(uri)) == "file"
 
     @_by_name
-    def fetch_file(self, uri: str, destination: Path, digest: str | None = None) -> Path:
-        """Copy a stored file to `destination`; checked against `digest` when given.
+    def fetch_file(self, uri: str, destination: Path, digest: str | None = None, tick: Tick = go_on) -> Path:
+        """Copy a stored file to `destination`; checked against `digest` when given. What `tick` raises stops it.
 
         Raises:
             ArtifactNotFound: there is none.
@@ -209,7 +217,7 @@ class ArtifactStore:
         temporary = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
         try:
             with self.open(uri) as source, temporary.open("wb") as sink:
-                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                _copy(source, sink, tick)
             found = file_digest(temporary)[0]
             if digest is not None and found != digest:
                 raise DigestMismatch(f"{uri} has SHA-256 {found}, recorded was {digest}")
@@ -219,8 +227,8 @@ class ArtifactStore:
         return destination
 
     @_by_name
-    def fetch_folder(self, uri: str, destination: Path, digest: str | None = None) -> FolderContent:
-        """Copy a stored folder to `destination`, which must not exist or be empty.
+    def fetch_folder(self, uri: str, destination: Path, digest: str | None = None, tick: Tick = go_on) -> FolderContent:
+        """Copy a stored folder to `destination`, which must not exist or be empty. What `tick` raises stops it.
 
         Raises:
             ArtifactNotFound: there is none.
@@ -232,7 +240,7 @@ class ArtifactStore:
             target = destination / _safe_relative(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             with self.open(f"{uri.rstrip('/')}/{name}") as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                _copy(source, sink, tick)
         content = folder_content(destination)
         if digest is not None and content.digest != digest:
             shutil.rmtree(destination)
@@ -333,6 +341,13 @@ class ArtifactStore:
         folder = self._folder / _INCOMING
         folder.mkdir(parents=True, exist_ok=True)
         return folder / uuid.uuid4().hex
+
+
+def _copy(source: BinaryIO, sink: BinaryIO, tick: Tick) -> None:
+    tick()
+    while block := source.read(CHUNK_BYTES):
+        sink.write(block)
+        tick()
 
 
 def _publish(temporary: Path, target: Path) -> None:

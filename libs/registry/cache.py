@@ -21,7 +21,7 @@ from pathlib import Path
 from time import time
 from typing import IO
 
-from libs.registry.artifacts import ArtifactError, ArtifactStore
+from libs.registry.artifacts import ArtifactError, ArtifactStore, Tick, go_on
 from libs.registry.digests import FolderContent, folder_content, plain_files
 
 _LEFT_AFTER_S = 86_400.0
@@ -56,12 +56,15 @@ class FolderCache:
             return folder
 
     @contextmanager
-    def lease(self, digest: str, source: Source) -> Iterator[Path]:
-        """As `fetch`; the folder is not evicted, by any process, while the context lasts. Any number may hold one."""
+    def lease(self, digest: str, source: Source, tick: Tick = go_on) -> Iterator[Path]:
+        """As `fetch`; the folder is not evicted, by any process, while the context lasts. Any number may hold one.
+
+        What `tick` raises stops it while it fetches from the store.
+        """
         with self._open_lock(digest) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if not self._intact(digest):
-                self._fill(digest, source)
+                self._fill(digest, source, tick)
             with suppress(FileNotFoundError):  # somebody may be replacing a copy damaged this instant
                 os.utime(self._record(digest))
             self.evict(keep=digest)
@@ -90,7 +93,7 @@ class FolderCache:
             if digest != keep and self._evict_one(digest):
                 excess -= size
 
-    def _fill(self, digest: str, source: Source) -> None:
+    def _fill(self, digest: str, source: Source, tick: Tick) -> None:
         """Fetch the folder, one process at a time. Others may hold a lease: a damaged copy is replaced under them."""
         with self._open_lock(digest, "fill") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -98,7 +101,10 @@ class FolderCache:
                 return
             temporary = self.folder / f".incoming-{uuid.uuid4().hex}"
             try:
-                fetched = source(temporary) if callable(source) else self._store.fetch_folder(source, temporary, digest)
+                if callable(source):
+                    fetched = source(temporary)
+                else:
+                    fetched = self._store.fetch_folder(source, temporary, digest, tick)
                 self._remove(digest)
                 temporary.rename(self.folder / digest)
             finally:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from libs.registry.datasets import ReadyVersion
 from libs.registry.import_config import ImportConfig
 from libs.registry.uploads import find_upload
 from services.worker.attempt_folder import AttemptFolder
+from services.worker.patience import Patience
 from services.worker.places import with_pictures
 from services.worker.recorded import write_recorded
 from services.worker.repository import validated_version
@@ -58,36 +60,42 @@ class InputStore:
         self._cache = cache
 
     @contextmanager
-    def prepared(self, job: Job, folder: AttemptFolder) -> Iterator[Prepared]:
+    def prepared(self, job: Job, folder: AttemptFolder, patience: Patience) -> Iterator[Prepared]:
         """The job's inputs as local folders, kept from eviction while the context lasts.
 
         Raises:
             RegistryError: a reference leads nowhere.
             ArtifactError: the store cannot give what the registry promises.
+            NoLongerWanted: the job was told to stop before all is here.
             LeaseLost: the attempt is not the job's any more.
         """
         wanted = self._resolve(job)
         ready = Prepared()
         with ExitStack() as leases:
             for role, dataset in wanted.datasets.items():
-                stored = leases.enter_context(self._cache.lease(dataset.digest, dataset.uri))
-                ready.datasets[role] = leases.enter_context(with_pictures(stored, self._cache, folder.path))
+                lease = partial(self._cache.lease, dataset.digest, dataset.uri, patience.check)
+                stored = patience.until_entered(leases, lease)
+                whole = partial(with_pictures, stored, self._cache, folder.path)
+                ready.datasets[role] = patience.until_entered(leases, whole)
                 ready.dataset_digests[role] = dataset.digest
             for role, model in (wanted.models | wanted.runs).items():
-                ready.models[role] = leases.enter_context(self._cache.lease(model.digest, model.uri))
+                lease = partial(self._cache.lease, model.digest, model.uri, patience.check)
+                ready.models[role] = patience.until_entered(leases, lease)
                 ready.model_digests[role] = model.digest
             if wanted.upload is not None:
-                ready.datasets["upload"] = self._upload(wanted.upload, ready.datasets, folder.path / "upload")
+                ready.datasets["upload"] = self._upload(wanted.upload, ready.datasets, folder.path / "upload", patience)
             if wanted.model_file is not None:
-                ready.datasets["upload"] = fetch_model_file(wanted.model_file, folder.path / "upload", self._store)
+                file, here = wanted.model_file, folder.path / "upload"
+                fetch = partial(fetch_model_file, file, here, self._store, patience.check)
+                ready.datasets["upload"] = patience.until_done(fetch)
             if wanted.checkpoint is not None:
-                ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder)
+                ready.resume_from = self._fetch_checkpoint(wanted.checkpoint, folder, patience)
             yield ready
 
-    def _upload(self, version: DatasetVersion, others: dict[str, Path], folder: Path) -> Path:
+    def _upload(self, version: DatasetVersion, others: dict[str, Path], folder: Path, patience: Patience) -> Path:
         if version.upload_uri == datasets.RECORDED:
-            return write_recorded(self._engine, version, others.get("base"), folder)
-        return fetch_upload(version, folder, self._store)
+            return write_recorded(self._engine, version, others.get("base"), folder, patience.check)
+        return patience.until_done(partial(fetch_upload, version, folder, self._store, patience.check))
 
     def _resolve(self, job: Job) -> _Wanted:
         """Look the references up; from the first attempt on they name exact versions, so that all see the same."""
@@ -112,11 +120,12 @@ class InputStore:
             }
         return found
 
-    def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder) -> Path:
+    def _fetch_checkpoint(self, checkpoint: Checkpoint, folder: AttemptFolder, patience: Patience) -> Path:
         target = folder.path / "resume"
         target.mkdir()
         artifact = checkpoint.artifact
-        return self._store.fetch_file(artifact.uri, target / artifact.name, artifact.digest)
+        place = target / artifact.name
+        return patience.until_done(lambda: self._store.fetch_file(artifact.uri, place, artifact.digest, patience.check))
 
 
 def _runs(session: Session, job: Job) -> dict[str, ModelVersion]:

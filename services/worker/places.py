@@ -10,6 +10,7 @@ import fsspec
 from libs.data.errors import DataError
 from libs.data.images.index import Index
 from libs.data.manifest import read_manifest
+from libs.registry.artifacts import said_by_name
 from libs.registry.cache import FolderCache
 from libs.registry.digests import FolderContent, folder_content, folder_digest
 
@@ -22,6 +23,7 @@ def with_pictures(stored: Path, cache: FolderCache, scratch: Path) -> Iterator[P
 
     Raises:
         DataError: a picture is gone or has changed since validation.
+        ArtifactError: the place does not answer as it should.
     """
     manifest = read_manifest(stored)
     if manifest.kind != "images" or manifest.in_place is None or manifest.in_place.root.startswith("file://"):
@@ -43,7 +45,8 @@ def _fetch(root: str, files: Mapping[str, str], target: Path) -> FolderContent:
     fs, base = fsspec.core.url_to_fs(root, use_listings_cache=False)
     names = list(files)
     try:
-        fs.get([f"{base}/{name}" for name in names], [str(target / name) for name in names])
+        with said_by_name(root):
+            fs.get([f"{base}/{name}" for name in names], [str(target / name) for name in names])
     except FileNotFoundError as error:
         gone = next((name for name in names if not fs.isfile(f"{base}/{name}")), "")
         raise _changed(root, gone, "is not there any more") from error

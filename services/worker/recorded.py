@@ -18,17 +18,21 @@ from libs.data.errors import DataError
 from libs.data.events.chunks import user_chunks
 from libs.data.events.dataset import EventData, open_event_data
 from libs.database.tables import DatasetVersion
+from libs.registry.artifacts import Tick, go_on
 from services.worker.repository import copy_events
 
 MOST_EVENTS = 500_000_000
 _TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-def write_recorded(engine: Engine, version: DatasetVersion, base: Path | None, folder: Path) -> Path:
+def write_recorded(
+    engine: Engine, version: DatasetVersion, base: Path | None, folder: Path, tick: Tick = go_on
+) -> Path:
     """The folder validation reads.
 
     Args:
         base: a validated data set of events.
+        tick: called many times meanwhile; may raise to stop.
 
     Raises:
         DataError: nothing was recorded in that time, or too much for one data set.
@@ -38,7 +42,7 @@ def write_recorded(engine: Engine, version: DatasetVersion, base: Path | None, f
     since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     folder.mkdir()
     file = folder / "recorded.csv"
-    count = copy_events(engine, version.project_id, since, wanted.get("types"), MOST_EVENTS + 1, file)
+    count = copy_events(engine, version.project_id, since, wanted.get("types"), MOST_EVENTS + 1, file, tick)
     if count > MOST_EVENTS:
         raise DataError(f"More than {MOST_EVENTS:,} events were recorded; take fewer by since_days or types.")
     if count == 0:

@@ -1,6 +1,6 @@
 """SQL of the worker and the relay that belongs to neither the queue nor the registry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -41,9 +41,19 @@ _EVENTS = sql.SQL(
 
 
 def copy_events(
-    engine: Engine, project_id: UUID, since: datetime | None, types: Sequence[str] | None, limit: int, file: Path
+    engine: Engine,
+    project_id: UUID,
+    since: datetime | None,
+    types: Sequence[str] | None,
+    limit: int,
+    file: Path,
+    tick: Callable[[], None],
 ) -> int:
-    """Write the oldest `limit` recorded events of a project as CSV, a block at a time; how many there were."""
+    """Write the oldest `limit` recorded events of a project as CSV, a block at a time; how many there were.
+
+    Args:
+        tick: called with each block; may raise to stop.
+    """
     values = {"project": project_id, "since": since, "types": None if types is None else list(types), "limit": limit}
     statement = _EVENTS.format(**{name: sql.Literal(value) for name, value in values.items()})
     with engine.connect() as connection, file.open("wb") as out:
@@ -52,5 +62,6 @@ def copy_events(
         with driver.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for block in copy:
+                    tick()
                     out.write(block)
             return cursor.rowcount

@@ -36,8 +36,8 @@ from services.worker.launch import Launcher, child_environment, python_child
 from services.worker.messages import AttemptOrder, Failed, Finished, StoppedEarly
 from services.worker.metrics import WorkerMetrics
 from services.worker.oom import OutOfMemoryWatch
-from services.worker.outcomes import OutcomeRecorder, Stored
-from services.worker.patience import is_worth_waiting, waits
+from services.worker.outcomes import OutcomeRecorder
+from services.worker.patience import Patience
 from services.worker.reporter import AttemptReporter
 from services.worker.settings import WorkerSettings, code_version
 from services.worker.usage import UsageMeter
@@ -154,7 +154,7 @@ class Supervisor:
             spec = JobSpec.model_validate(attempt.job.spec)
             began_ns = time.time_ns()
             with (
-                self._inputs.prepared(attempt.job, attempt.folder) as inputs,
+                self._inputs.prepared(attempt.job, attempt.folder, self._patience(attempt)) as inputs,
                 self._devices.assigned(wanted_resources(spec), lambda: self._is_unwanted(attempt)) as assignment,
             ):
                 record("prepare", began_ns, time.time_ns())
@@ -176,6 +176,16 @@ class Supervisor:
                 user_error=is_users_error(error),
             )
             self._fail(attempt, ExitReason.ERROR, failure, retryable=not failure.user_error)
+
+    def _patience(self, attempt: _Attempt) -> Patience:
+        """What the attempt reads and what it has made waits for a store that fails: neither is at fault."""
+
+        def tell(error: OSError) -> None:
+            log.warning("store_fails", error=str(error))
+            attempt.reporter.on_log("warning", f"the artifact store or the disk fails, and is waited for: {error}")
+
+        wait_s = self._settings.worker_store_wait_s
+        return Patience(wait_s, lambda: self._is_unwanted(attempt), self.shutting_down.wait, tell)
 
     def _is_unwanted(self, attempt: _Attempt) -> bool:
         reporter = attempt.reporter
@@ -247,7 +257,9 @@ class Supervisor:
     def _record(self, attempt: _Attempt, inputs: Prepared, memory: OutOfMemoryWatch) -> None:
         ending = attempt.reporter.ending
         if isinstance(ending, Finished):
-            stored = self._stored(attempt, ending, inputs)
+            stored = self._patience(attempt).until_done(
+                lambda: self._recorder.store(attempt.job, ending, inputs, attempt.folder)
+            )
             attempt.reason = ExitReason.OK
             self._persist(attempt, lambda: self._recorder.succeed(attempt.job, ending, stored))
         elif attempt.stop_reason == "timeout":
@@ -261,28 +273,6 @@ class Supervisor:
         else:
             reason, failure = death(attempt.exit_code, memory_ran_out=memory.happened())
             self._fail(attempt, reason, failure)
-
-    def _stored(self, attempt: _Attempt, outcome: Finished, inputs: Prepared) -> Stored:
-        """Put what the run made into the artifact store; while that fails, again and again: the run is whole.
-
-        Raises:
-            NoLongerWanted: the job was told to stop while it waited.
-            OutcomeError: the outcome breaks its contract.
-            OSError: the store failed for `worker_store_wait_s`, or the files themselves are at fault.
-        """
-        gives_up_at, further = time.monotonic() + self._settings.worker_store_wait_s, waits()
-        while True:
-            try:
-                return self._recorder.store(attempt.job, outcome, inputs, attempt.folder)
-            except OSError as error:
-                wait_s = next(further)
-                if not is_worth_waiting(error) or time.monotonic() + wait_s > gives_up_at:
-                    raise
-                log.warning("outcome_not_stored", error=str(error))
-                attempt.reporter.on_log("warning", f"what the run made is not stored yet: {error}")
-            if self._is_unwanted(attempt):
-                raise NoLongerWanted
-            self.shutting_down.wait(wait_s)
 
     def _stop(self, attempt: _Attempt) -> None:
         attempt.reason = _STOPPED.get(attempt.reporter.wish or "", ExitReason.SHUTDOWN)

@@ -5,24 +5,29 @@
 <folder>/content + upload.root   pictures used in place: where they are here, and the URL of the place
 """
 
+import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from libs.data.errors import DataError
 from libs.database.tables import Artifact, DatasetVersion
-from libs.registry.artifacts import ArtifactStore
+from libs.registry.artifacts import ArtifactStore, Tick, go_on
 
 _PUBLIC = "public:"
 
 
-def fetch_upload(version: DatasetVersion, folder: Path, store: ArtifactStore) -> Path:
-    """The folder validation reads; content on this machine is linked to, never copied.
+def fetch_upload(version: DatasetVersion, folder: Path, store: ArtifactStore, tick: Tick = go_on) -> Path:
+    """The folder validation reads; content on this machine is linked to, never copied. It may be called again.
+
+    Args:
+        tick: called many times meanwhile; may raise to stop.
 
     Raises:
         DataError: the place it should come from cannot be read in.
         ArtifactError: there is nothing there.
     """
     uri = str(version.upload_uri)
+    shutil.rmtree(folder, ignore_errors=True)
     if uri.startswith(_PUBLIC):
         folder.mkdir()
         (folder / "upload.public").write_text(uri.removeprefix(_PUBLIC), "utf-8")
@@ -31,20 +36,20 @@ def fetch_upload(version: DatasetVersion, folder: Path, store: ArtifactStore) ->
         return _local(Path(unquote(urlsplit(uri).path)), folder, version)
     if uri.startswith(store.root_url + "/"):
         folder.mkdir()
-        store.fetch_file(uri, folder / "upload")
+        store.fetch_file(uri, folder / "upload", tick=tick)
         _note_name(folder, version, uri)
         return folder
-    return _remote(uri, folder, version)
+    return _remote(uri, folder, version, tick)
 
 
-def fetch_model_file(artifact: Artifact, folder: Path, store: ArtifactStore) -> Path:
-    """The folder an import job reads: the uploaded model file, checked against its digest.
+def fetch_model_file(artifact: Artifact, folder: Path, store: ArtifactStore, tick: Tick = go_on) -> Path:
+    """The folder an import job reads: the uploaded model file, checked against its digest. It may be called again.
 
     Raises:
         ArtifactError: the store cannot give it.
     """
-    folder.mkdir()
-    store.fetch_file(artifact.uri, folder / "upload", artifact.digest)
+    folder.mkdir(exist_ok=True)
+    store.fetch_file(artifact.uri, folder / "upload", artifact.digest, tick)
     return folder
 
 
@@ -62,7 +67,7 @@ def _local(place: Path, folder: Path, version: DatasetVersion) -> Path:
     return folder
 
 
-def _remote(uri: str, folder: Path, version: DatasetVersion) -> Path:
+def _remote(uri: str, folder: Path, version: DatasetVersion, tick: Tick) -> Path:
     """A file or a prefix of a bucket beside the artifact store; names that climb out of it are refused."""
     parent, _, name = uri.rstrip("/").rpartition("/")
     if not name or parent.endswith("/"):
@@ -70,10 +75,10 @@ def _remote(uri: str, folder: Path, version: DatasetVersion) -> Path:
     place = ArtifactStore(parent)
     if place.is_file(uri):
         folder.mkdir()
-        place.fetch_file(uri, folder / "upload")
+        place.fetch_file(uri, folder / "upload", tick=tick)
         _note_name(folder, version, uri)
     else:
-        place.fetch_folder(uri, _placed(folder, uri) / "content")
+        place.fetch_folder(uri, _placed(folder, uri) / "content", tick=tick)
     return folder
 
 

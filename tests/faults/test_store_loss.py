@@ -32,10 +32,10 @@ def test_a_run_that_ends_while_the_store_fails_is_recorded_when_it_is_back(octav
     octavo.wait_for_step(job_id, 2)
     with unusable(octavo.home / "artifacts" / "folders"):
         octavo.allow(6)
-        until(lambda: "outcome_not_stored" in octavo.log("worker"), "the model could not be stored")
+        until(lambda: "store_fails" in octavo.log("worker"), "the model could not be stored")
     octavo.wait_for(job_id, "succeeded")
     assert [attempt.exit_reason for attempt in octavo.attempts(job_id)] == ["ok"]
-    assert any("is not stored yet" in str(event.data) for event in octavo.events(job_id))
+    assert any("is waited for" in str(event.data) for event in octavo.events(job_id))
     assert_ended_once(octavo, job_id)
 
 

@@ -142,6 +142,21 @@ def test_a_failed_fetch_leaves_the_cache_usable(cache: FolderCache, store: Artif
     assert not list(cache.folder.glob(".incoming-*"))
 
 
+def test_a_fetch_that_is_not_wanted_any_more_leaves_nothing(
+    cache: FolderCache, store: ArtifactStore, tmp_path: Path
+) -> None:
+    one = stored(store, tmp_path, "one")
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError), cache.lease(one.digest, one.uri, stop):
+        pass
+    assert not cache.holds(one.digest)
+    assert not list(cache.folder.glob(".incoming-*"))
+    assert cache.fetch(one.digest, one.uri).is_dir()
+
+
 def test_what_a_killed_process_left_is_swept(cache: FolderCache, store: ArtifactStore) -> None:
     old, young = cache.folder / ".incoming-old", cache.folder / ".incoming-young"
     for left in (old, young):

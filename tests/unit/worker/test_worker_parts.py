@@ -1,7 +1,9 @@
 """The worker's small parts: log budget, devices, environment, causes of death, queues."""
 
+import errno
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 
 from libs.jobs.spec import Resources, parse_spec
 from libs.jobs.states import ExitReason
+from libs.registry.artifacts import ArtifactError, ArtifactNotFound, ArtifactRefused, DigestMismatch
 from libs.registry.errors import DatasetNotFound
 from libs.settings import WrongSettings
 from services.worker.attempt_folder import AttemptFolder, remove_abandoned
@@ -21,6 +24,7 @@ from services.worker.launch import child_environment, is_secret, python_child
 from services.worker.log_budget import LogBudget, storable
 from services.worker.messages import message_adapter
 from services.worker.oom import OutOfMemoryWatch
+from services.worker.patience import Patience
 from services.worker.supervisor import death, is_users_error, wanted_resources
 from services.worker.worker import chosen_queues
 
@@ -216,3 +220,35 @@ def test_a_child_that_cannot_be_started_leaves_nothing_open(tmp_path: Path):
         ChildProcess(folder, lambda line: None, lambda line: None).start([str(tmp_path / "nothing")], {})
     assert psutil.Process().num_fds() <= before
     folder.remove()
+
+
+def failing(*errors: OSError) -> Callable[[], str]:
+    left = list(errors)
+
+    def work() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return work
+
+
+def test_a_store_that_fails_is_waited_for():
+    told: list[OSError] = []
+    paused: list[float] = []
+    patience = Patience(600.0, never, paused.append, told.append)
+    errors = [ArtifactError("away"), OSError(errno.ENOSPC, "full"), ArtifactError("away")]
+    assert patience.until_done(failing(*errors)) == "done"
+    assert (told, paused) == (errors, [0.5, 1.0, 2.0])
+    with pytest.raises(ArtifactError, match="away"):
+        Patience(0.0, never, paused.append, told.append).until_done(failing(*errors))
+    with pytest.raises(NoLongerWanted):
+        Patience(600.0, lambda: True, paused.append, told.append).until_done(failing(*errors))
+
+
+@pytest.mark.parametrize(
+    "error", [ArtifactNotFound("gone"), ArtifactRefused("no"), DigestMismatch("else"), OSError("a link")]
+)
+def test_what_no_waiting_helps_is_not_waited_for(error: OSError):
+    with pytest.raises(type(error)):
+        Patience(600.0, never, lambda _: None, lambda _: None).until_done(failing(error))
