@@ -89,7 +89,7 @@ def normalise(recipe: Recipe, pictures: NDArray[np.uint8]) -> NDArray[np.float32
 
 def _centre(recipe: Recipe, width: int, height: int) -> tuple[float, float, float, float]:
     """The largest centred box with the recipe's aspect ratio, in px: left, top, right, bottom."""
-    # One side of the box is the picture's own, exactly: a side too long by one rounding would begin left of the picture.
+    # One side of the box is the picture's own, exactly: too long by one rounding, it would begin left of the picture.
     box_width = min(width, height * recipe.width / recipe.height)
     box_height = min(height, width * recipe.height / recipe.width)
     left, top = (width - box_width) / 2, (height - box_height) / 2
