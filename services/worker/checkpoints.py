@@ -126,7 +126,8 @@ class CheckpointUploader:
             return self._waiting is not None or self._abandoned or self._reporter.lost.is_set()
 
     def _tell(self, saved: CheckpointSaved, what: str, error: Exception) -> None:
-        self._reporter.on_log("warning", f"the checkpoint of step {saved.step} {what}: {str(error).splitlines()[0]}")
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        self._reporter.on_log("warning", f"the checkpoint of step {saved.step} {what}: {reason}")
 
     def _publish(self, saved: CheckpointSaved) -> None:
         path = saved.path.resolve()
