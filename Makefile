@@ -53,16 +53,16 @@ types: $(STAMP) ## Types, strict
 imports: $(STAMP) ## Which part may import which
 	$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP)
+unit: $(STAMP) ## The tests alone; PYTEST_ARGS="tests/unit/jobs -q" runs some of them
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 compose-test: $(STAMP) ## Docker: build, start, kill, scale, take down; needs an engine
 	$(BIN)/python -m tests.compose.run $(COMPOSE_TEST_ARGS)
 
 wheels: $(STAMP) ## Docker: the packages of the images, into docker/wheels, for PIP_NO_INDEX=1
-	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/gateway.txt
-	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/inference.txt
-	$(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/worker.txt
+	for part in gateway inference worker s3 traces; do \
+	  $(BIN)/pip download --quiet --no-deps --require-hashes --dest docker/wheels -r requirements/$$part.txt || exit 1; \
+	done
 	$(BIN)/pip download --quiet --dest docker/wheels -r requirements/torch.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/pip download --quiet --no-deps --dest docker/wheels 'setuptools>=77'
 

@@ -48,7 +48,7 @@ class FolderTar:
             self._members.append(member)
             start = member.end
         if not self._members:
-            raise LocalFileError(f"There are no files in {source}.")
+            raise LocalFileError(f"{source} holds no files.")
         self.size_bytes = start + len(_END)
 
     def __len__(self) -> int:

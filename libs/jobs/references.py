@@ -146,7 +146,8 @@ class _Pins:
         made = {"teacher"} if kind == "models" and self._spec.teacher is not None else set()
         given = self._given[kind].keys() | made
         for role in sorted(required - given):
-            self._refuse((kind, role), f"{method} needs a reference for the role {role!r}.")
+            what = "data set" if kind == "datasets" else "model"
+            self._refuse((kind, role), f"{method} needs the name of a {what} for the role {role!r}.")
         known = required | optional
         for role in sorted(given - known):
             takes = f"Roles: {', '.join(sorted(known))}." if known else f"It takes no {kind}."

@@ -13,11 +13,19 @@ Exit codes
 
 import sys
 
+_INSTALL = (
+    "What the command needs is the extra `gateway`: pip install '.[gateway]' in a checkout; `make install` takes all."
+)
+
 
 def main() -> None:
     """Run one command; every error of ours is one readable block."""
-    from libs.client.cli.app import app
-
+    try:
+        from libs.client.cli.app import app
+    except ModuleNotFoundError as error:
+        if _is_ours(error.name):
+            raise
+        sys.exit(f"octavo: the package {error.name} is not installed. {_INSTALL}")
     try:
         app(prog_name="octavo")
     except Exception as error:
@@ -27,3 +35,7 @@ def main() -> None:
         if not isinstance(error, OctavoError):
             raise
         sys.exit(report(error, as_json="--json" in sys.argv))
+
+
+def _is_ours(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in ("libs", "services")

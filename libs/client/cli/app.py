@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, distil, compress, adapt and serve models.",
+    help="Train, distil, compare and serve models by published methods.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not reachable, 4 invalid request, 5 not found, 6 no access.",
 )
 LOCAL, WORK = "The local stack", "Work"

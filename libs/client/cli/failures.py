@@ -31,11 +31,24 @@ _HINTS = {
     "key_not_found": "`octavo keys ls` lists them.",
     "recommendation_not_found": "`octavo recommend` prints the request id of each answer.",
     "group_not_found": "`octavo jobs ls --json` shows the group of each job.",
+    "model_not_loaded": "`octavo deployments` lists what is served; `octavo deploy MODEL` serves a model.",
     "version_not_found": "`octavo models versions NAME` lists them.",
     "unauthorized": "Set OCTAVO_API_KEY to a valid key; the local stack's is found by itself.",
     "forbidden": "Use a key with that scope; `octavo keys create` makes one.",
     "classes_differ": "`--tune-teacher MODEL` adapts it to them first; `--set kd_weight=0` takes its features alone.",
     "database_unavailable": "`octavo status` and `octavo logs postgres` tell more.",
+}
+_LISTS = {
+    "datasets": "`octavo datasets ls` lists the data sets there are.",
+    "models": "`octavo models ls` lists the models there are.",
+}
+_OPTIONS = {
+    "source.upload": "the file",
+    "source.path": "--path",
+    "source.public": "the public name",
+    "cron": "--cron",
+    "every_s": "--every",
+    "timezone": "--tz",
 }
 _SHOWN_PROBLEMS = 20
 
@@ -103,6 +116,8 @@ def hint_of(error: errors.OctavoError) -> str:
         return "OCTAVO_API_KEY holds this key: set it to a valid one, or unset it to use the local stack's."
     if any(field.pointer.startswith("/config/") for field in error.fields):
         return "`octavo methods METHOD` lists every hyper-parameter with its range and meaning."
+    if error.code == "invalid_reference":
+        return " ".join(hint for kind, hint in _LISTS.items() if any(f"/{kind}" in one.pointer for one in error.fields))
     return _HINTS.get(error.code, "")
 
 
@@ -136,4 +151,6 @@ def option_of(field: errors.FieldProblem) -> str:
         return _option_of_teacher(steps[1:])
     if steps[0] == "compare" and len(steps) > 1:
         return "--seeds" if steps[1] == "seeds" else "--compare-with"
-    return ".".join(steps) if steps[0] else field.location
+    if steps[0] == "scopes":
+        return "--scope"
+    return _OPTIONS.get(".".join(steps), ".".join(steps)) if steps[0] else field.location

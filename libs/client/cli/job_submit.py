@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 def submit(
     method: Annotated[str | None, typer.Argument(help="A method; `octavo methods` lists them.")] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="NAME[@version]; ROLE=NAME where there are several.")
+        list[str] | None,
+        typer.Option("--dataset", "-d", help="NAME or NAME@VERSION; ROLE=NAME where there are several."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="NAME[@version or alias]; ROLE=NAME as --dataset.")
+        list[str] | None,
+        typer.Option("--model", "-m", help="NAME, NAME@VERSION or NAME@ALIAS; ROLE=NAME as --dataset."),
     ] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", "-s", help="Hyper-parameter: lr=0.05.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Model that teaches: NAME[@version or alias].")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model that teaches: NAME, NAME@VERSION or NAME@ALIAS.")] = None,
     train_teacher: Annotated[
         str | None, typer.Option(metavar="NETWORK", help="Train a teacher first: wrn-40-2, or auto.")
     ] = None,

@@ -21,5 +21,9 @@ def pass_on(command: str, arguments: list[str]) -> None:
     if find_spec("services") is None or find_spec("services.local") is None:
         typer.echo("The local stack is not installed here: this is the client alone.", err=True)
         raise typer.Exit(1)
+    if find_spec("psutil") is None:
+        install = "pip install '.[local]' in a checkout; `make install` takes all"
+        typer.echo(f"The local stack needs the extra `local`: {install}.", err=True)
+        raise typer.Exit(1)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "services.local", command, *arguments])  # noqa: S606

@@ -33,10 +33,11 @@ def create(
     every: Annotated[str | None, typer.Option(metavar="TIME", help="In place of --cron: 6h, 1d, 2w.")] = None,
     timezone: Annotated[str | None, typer.Option("--tz", help="Whose clock --cron means; else UTC.")] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="NAME[@version]; ROLE=NAME where there are several.")
+        list[str] | None,
+        typer.Option("--dataset", "-d", help="NAME or NAME@VERSION; ROLE=NAME where there are several."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="NAME[@version or alias]; looked up each time.")
+        list[str] | None, typer.Option("--model", "-m", help="NAME, NAME@VERSION or NAME@ALIAS; looked up each time.")
     ] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", "-s", help="Hyper-parameter: lr=0.05.")] = None,
     file: Annotated[
@@ -61,6 +62,8 @@ def create(
         plan = {key: value for key, value in plan.items() if key not in ("cron", "every_s")}
     given = {"cron": cron, "every_s": _seconds(every), "timezone": timezone, "overlap": overlap, "misfire": misfire}
     plan |= {key: value for key, value in given.items() if value is not None}
+    if not plan.keys() & {"cron", "every_s"}:
+        raise typer.BadParameter("When? Give --cron or --every, as in --every 1d or --cron '0 3 * * *'.")
     if from_events is not None:
         recorded = {key: value for key, value in (("since_days", since), ("base", base)) if value is not None}
         plan["dataset"] = {"name": from_events, "source": {"recorded": recorded}}

@@ -109,6 +109,8 @@ def predict(
 
         predict_folder(model, folders[0], out or Path("predictions.csv"), top, as_json)
         return
+    if out is not None:
+        raise typer.BadParameter("--out is for a folder; answers for pictures are printed, with --json as JSON.")
     with connect() as octavo:
         answers = [(picture, _ask(octavo, model, picture, top)) for picture in pictures]
     if as_json:
@@ -138,7 +140,7 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".npz")
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="NAME[@VERSION]")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="NAME or NAME@VERSION.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
     as_json: AsJson = False,
 ) -> None:

@@ -220,7 +220,7 @@ def test_an_update_adds_to_its_parents_model_and_queues_with_trainings(client: T
 @pytest.mark.parametrize(
     ("changes", "pointer", "message"),
     [
-        ({"models": {}}, "/models/init", "update needs a reference for the role 'init'"),
+        ({"models": {}}, "/models/init", "update needs the name of a model for the role 'init'"),
         ({"models": {"init": "cats"}}, "/models/init", "update needs one that recommends items"),
         ({"datasets": {"train": "digits"}}, "/datasets/train", "update needs events"),
         ({"config": {"config": {"width": 1}}}, "/config/config/width", "gru4rec: Input should be greater than"),

@@ -42,6 +42,12 @@ def test_names_are_compared_as_the_platform_writes_them(tmp_path: Path):
     assert rows_of(table) == [("ü.png", "cat", "")]
 
 
+def test_a_file_for_the_answers_is_for_folders_alone(octavo, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    ended = octavo("predict", "cats", tmp_path / "a.png", "--out", tmp_path / "a.csv")
+    assert (ended.code, "--out is for a folder" in ended.err) == (2, True)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "new"

@@ -45,6 +45,17 @@ def test_what_is_wrong_is_said_once(capsys: pytest.CaptureFixture[str]):
     ]
 
 
+def test_a_name_that_is_not_there_says_where_names_are(capsys: pytest.CaptureFixture[str]):
+    field = errors.FieldProblem("/datasets/train", "There is no data set 'x'.")
+    error = errors.InvalidRequestError(
+        422, "invalid_reference", "datasets.train: There is no data set 'x'.", "r", (field,)
+    )
+    assert said(error, capsys) == [
+        "error: --dataset: There is no data set 'x'.",
+        "  what to do: `octavo datasets ls` lists the data sets there are.",
+    ]
+
+
 def test_the_same_as_json(capsys: pytest.CaptureFixture[str]):
     assert report(PROBLEM, as_json=True) == 4
     shown = json.loads(capsys.readouterr().err)
@@ -140,6 +151,9 @@ def test_exit_codes(error: errors.OctavoError, code: int, capsys: pytest.Capture
         ("/datasets/source", "--dataset source=…"),
         ("/models/init", "--model init=…"),
         ("/seed", "seed"),
+        ("/source/upload", "the file"),
+        ("/every_s", "--every"),
+        ("/scopes/0", "--scope"),
         ("/teacher", "teacher"),
         ("/teacher/init", "--tune-teacher"),
         ("/teacher/train/model", "--train-teacher"),

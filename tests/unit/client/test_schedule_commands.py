@@ -90,7 +90,8 @@ def test_wrong_usage_is_told_before_anything_is_sent(octavo, answering, tmp_path
         (("--file", file), "has no field 'crno'"),
         (("update", "--base", "clicks"), "belong to --from-events"),
         (("update", "--every", "often"), "is not an age"),
-        ((), "Name a method"),
+        (("--every", "1d"), "Name a method"),
+        (("update", "--dataset", "clicks"), "Give --cron or --every"),
     ):
         ended = octavo("schedules", "create", "nightly", *arguments)
         assert (ended.code, said in " ".join(ended.err.split())) == (2, True), ended.err
