@@ -1,9 +1,12 @@
 """The pictures of the docs, taken anew: `python -m docs.pictures.take`.
 
-Wants the local stack with the models that these two commands make, and Chromium; a step of CONTRIBUTING's release list.
+Wants Chromium and the local stack, with the models of `digits` that these commands make:
 
+    octavo datasets pull digits
     octavo jobs submit supervised --dataset digits --set model=resnet8 --set epochs=20 --set lr=0.1 --follow
     octavo jobs submit frskd --dataset digits --set model=resnet8 --set epochs=20 --set lr=0.1 --follow
+    octavo deploy digits-supervised
+    octavo deploy digits-frskd
 """
 
 import io

@@ -15,8 +15,8 @@ class GatewaySettings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix="OCTAVO_GATEWAY_", extra="ignore", frozen=True)
 
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65_535)
+    host: str = Field(default="127.0.0.1", description="Address it listens at.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port it listens at; 0: any that is free.")
     model_server_url: str = Field(
         default="http://127.0.0.1:8100", description="Where /v2 and /v1/classify are passed on to."
     )

@@ -14,7 +14,7 @@ class ModelServerSettings(ServingSettings):
 
     model_config = SettingsConfigDict(env_prefix="OCTAVO_MODEL_SERVER_", extra="ignore", frozen=True)
 
-    port: int = Field(default=8100, ge=0, le=65_535)
+    port: int = Field(default=8100, ge=0, le=65_535, description="Port it listens at; 0: any that is free.")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Limit of an inference request body.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="A picture with more is refused before decoding.")
     decoders: int = Field(

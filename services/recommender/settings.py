@@ -15,7 +15,7 @@ class RecommenderSettings(ServingSettings):
     model_config = SettingsConfigDict(env_prefix="OCTAVO_RECOMMENDER_", extra="ignore", frozen=True)
 
     memory: MemorySettings = Field(default_factory=MemorySettings)
-    port: int = Field(default=8200, ge=0, le=65_535)
+    port: int = Field(default=8200, ge=0, le=65_535, description="Port it listens at; 0: any that is free.")
     pool_size: int = Field(
         default=8, ge=1, description="Threads that compute, and database connections: a request waits for no other."
     )

@@ -11,8 +11,8 @@ class ServingSettings(EnvironmentSettings):
     """Address and clocks of one process that serves models."""
 
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
-    host: str = "127.0.0.1"
-    port: int = Field(ge=0, le=65_535)
+    host: str = Field(default="127.0.0.1", description="Address it listens at.")
+    port: int = Field(ge=0, le=65_535, description="Port it listens at; 0: any that is free.")
     poll_s: float = Field(default=5.0, gt=0, description="Deployments are read again after this, NOTIFY or not.")
     retry_s: float = Field(default=30.0, gt=0, description="A model that failed to load is tried again after this.")
     cache_limit_bytes: int = Field(default=20 * 2**30, ge=1, description="Models kept on disk; loaded ones stay.")

@@ -37,7 +37,7 @@ def run(client: TestClient, command: str, variables: dict[str, str]) -> Response
 
 
 def test_every_request_works_as_printed(client: TestClient, memory: Memory):
-    variables = {"OCTAVO": "http://testserver", "AUTH": f"Authorization: {client.headers['Authorization']}"}
+    variables = {"OCTAVO_URL": "http://testserver", "AUTH": f"Authorization: {client.headers['Authorization']}"}
     answers: list[Response] = []
     for command in commands():
         if command.startswith("export REQUEST="):
