@@ -37,7 +37,18 @@ class TrainingConfig(BaseModel):
         default="sgd", description="sgd [WRN]; adamw: Adam with decoupled weight decay (Loshchilov & Hutter 2019)."
     )
     lr: float = Field(default=0.1, gt=0, le=100, description="Peak learning rate; 0.1 is for sgd. [WRN]")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of sgd; adamw has betas of 0.9 and 0.999. [WRN]")
+    momentum: float = Field(
+        default=0.9,
+        ge=0,
+        lt=1,
+        description="Of sgd. adamw averages gradients by 0.9 as well, squares by adam_beta2. [WRN]",
+    )
+    adam_beta2: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="adamw: share of the old in the mean square of gradients. Kingma & Ba 2015.",
+    )
     nesterov: bool = Field(
         default=False, description="Nesterov's form of momentum, sgd only. Off [ours]; [WRN] has it on."
     )

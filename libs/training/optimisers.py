@@ -23,7 +23,8 @@ def optimiser_of(config: TrainingConfig, module: nn.Module) -> Optimizer:
     if config.optimizer == "adamw":
         on_cpu = all(parameter.device.type == "cpu" for group in trained for parameter in group["params"])
         # one pass over weights, gradients and moments instead of ten; elsewhere torch chooses
-        return _eager(AdamW)(trained, lr=config.lr, weight_decay=config.weight_decay, fused=on_cpu or None)
+        betas, decay = (0.9, config.adam_beta2), config.weight_decay
+        return _eager(AdamW)(trained, lr=config.lr, betas=betas, weight_decay=decay, fused=on_cpu or None)
     return _eager(SGD)(
         trained,
         lr=config.lr,

@@ -83,5 +83,6 @@ def _network(config: SasrecConfig, events: EventStore, settings: RelationSetting
         max_length=config.max_length,
         blocks=config.blocks,
         dropout=config.dropout,
+        places=config.places,
         settings=settings,
     )

@@ -14,6 +14,7 @@ Relation = Literal["cooccurrence", "item", "user"]
 Mixture = Literal["user", "fixed"]
 Form = Literal["low-rank", "dense"]
 Activation = Literal["identity", "softplus", "relu"]
+Places = Literal["first", "last"]
 NoisePer = Literal["row", "sequence"]
 
 
@@ -22,6 +23,11 @@ class SasrecConfig(SequenceTrainingConfig):
 
     width: int = Field(default=64, ge=1, le=2048, description="d: of embeddings and features. [ours]; 50 [SASRec].")
     blocks: int = Field(default=2, ge=1, le=16, description="Attention blocks in a row. [SASRec]")
+    places: Places = Field(
+        default="first",
+        description="The event that learned positions count from. first: a window's first one [ours]; last: its last "
+        "one, so that recency is what they tell, as padding on the left makes it [SASRec's public code].",
+    )
     dropout: float = Field(
         default=0.2, ge=0, lt=1, description="0.5 on sparse data, 0.2 on dense [SASRec]; 0.2 [ours]."
     )

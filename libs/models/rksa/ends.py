@@ -35,6 +35,7 @@ class SasrecEnds:
         blocks = [block for block in network.blocks if isinstance(block, Block)]
         *self._whole, self._last = (_PlainBlock(block) for block in blocks)
         self._norm, self._vectors, self._places = network.norm, network.items.weight, network.positions.weight
+        self._places_of = network.places_of
         self._scale = math.sqrt(self._vectors.shape[1])
         first = blocks[0].attention.value
         self._item_values = LinearOfItems(self._vectors, self._scale * first.weight, torch.zeros_like(first.bias))
@@ -46,11 +47,11 @@ class SasrecEnds:
         return torch.cat([self._read(some[:, : int(until.max())], until) for some, until in parts])
 
     def _read(self, items: Tensor, lengths: Tensor) -> Tensor:
-        events = items.shape[1]
-        x = F.embedding(items, self._vectors).mul_(self._scale).add_(self._places[:events])
+        places = self._places_of(items)
+        x = F.embedding(items, self._vectors).mul_(self._scale).add_(self._places[places])
         for number, block in enumerate(self._whole):
             first = number == 0
-            values = self._item_values(items).add_(self._place_values[:events]) if first else block.values(x)
+            values = self._item_values(items).add_(self._place_values[places]) if first else block.values(x)
             x = block.everywhere(x, values)
         features: Tensor = self._norm(self._last.at_ends(x, lengths))
         return features

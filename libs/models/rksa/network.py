@@ -24,7 +24,7 @@ from libs.models.rksa.attention import (
     mean_logits,
     sample_logits,
 )
-from libs.models.rksa.config import Activation, Form, Mixture, NoisePer, Relation
+from libs.models.rksa.config import Activation, Form, Mixture, NoisePer, Places, Relation
 from libs.models.rksa.kernels import mixed_factor, unit_rows
 
 _ACTIVATIONS = {"identity": nn.Identity, "softplus": nn.Softplus, "relu": nn.ReLU}
@@ -263,11 +263,12 @@ class Read:
 
 
 class RKSA(nn.Module):
-    """The network over right-padded sequences; positions count from the first item of the window.
+    """The network over right-padded sequences.
 
     Args:
         num_items: items without padding. num_users: users without the unknown one.
         max_length: most items of a sequence.
+        places: the item that positions count from; `last` gives a sequence's last one the table's last row.
 
     Example:
         >>> network = RKSA(1000, 50)
@@ -286,10 +287,12 @@ class RKSA(nn.Module):
         max_length: int = 50,
         blocks: int = 2,
         dropout: float = 0.2,
+        places: Places = "first",
         settings: RelationSettings | None = None,
     ) -> None:
         super().__init__()
         settings = settings or RelationSettings()
+        self.places = places
         self.items = nn.Embedding(num_items + 1, width, padding_idx=0)
         self.positions = nn.Embedding(max_length, width)
         for table in (self.items, self.positions):
@@ -323,9 +326,17 @@ class RKSA(nn.Module):
     def inputs(self, items: Tensor) -> Tensor:
         """What the first block reads of ids [B, n], [B, n, d]."""
         embedded = self.items(items)
-        places = torch.arange(items.shape[1], device=items.device)
-        inputs: Tensor = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(places))
+        inputs: Tensor = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(self.places_of(items)))
         return inputs
+
+    def places_of(self, items: Tensor) -> Tensor:
+        """Rows of the position table for ids [B, n]: [n], or [B, n] where they count from each row's last item."""
+        places = torch.arange(items.shape[1], device=items.device)
+        if self.places == "first":
+            return places
+        most = self.positions.num_embeddings
+        ahead = most - (items > 0).sum(1, keepdim=True)
+        return (ahead + places).clamp_max(most - 1)  # those of padding mean nothing
 
     def correlation(self, items: Tensor, users: Tensor, pairs: PairData | None) -> Correlation | None:
         """Of the items of sequences; None for plain SASRec."""

@@ -41,6 +41,10 @@ def trained(optimiser_for, steps: int = 5) -> tuple[dict[str, torch.Tensor], tor
             {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
             lambda m: torch.optim.AdamW(m.parameters(), lr=0.01, weight_decay=0.1, fused=True),
         ),
+        (
+            {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.0, "adam_beta2": 0.9},
+            lambda m: torch.optim.AdamW(m.parameters(), lr=0.01, betas=(0.9, 0.9), weight_decay=0.0, fused=True),
+        ),
     ],
 )
 def test_steps_and_state_are_those_of_torch(settings, reference) -> None:

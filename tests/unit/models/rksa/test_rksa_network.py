@@ -51,6 +51,17 @@ def test_padding_changes_nothing(settings):
     )
 
 
+def test_places_may_count_from_the_last_item():
+    """What ends alike is at the same places, however long it is, and however the window is padded."""
+    model = RKSA(7, 3, width=8, max_length=6, dropout=0.0, places="last", settings=RelationSettings(relations=()))
+    model = model.double().eval()
+    assert model.places_of(ITEMS).tolist() == [[1, 2, 3, 4, 5], [3, 4, 5, 5, 5]]
+    longer, same, other = model.inputs(torch.tensor([[3, 1, 2, 5], [2, 5, 0, 0], [2, 5, 1, 0]]))
+    torch.testing.assert_close(longer[2:], same[:2])
+    assert not torch.isclose(other[:2], same[:2]).all(-1).any()
+    torch.testing.assert_close(model(ITEMS[1:, :3], USERS[1:])[0], model(ITEMS, USERS)[1, :3], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("settings", [changes for changes in SETTINGS if changes.get("relations") != ()])
 def test_training_samples_and_every_parameter_learns(settings):
     model = network(**settings).train()

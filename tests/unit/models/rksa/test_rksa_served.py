@@ -187,7 +187,12 @@ def training_sets(events: EventData) -> list[set[str]]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"form": "dense"}, {"relations": ("item",), "mixture": "fixed"}, {"samples": 3, "relations": ("item",)}]
+    "changes",
+    [
+        {"form": "dense"},
+        {"relations": ("item",), "mixture": "fixed"},
+        {"samples": 3, "relations": ("item",), "places": "last"},
+    ],
 )
 def test_other_forms_are_served(changes: Mapping[str, Any], events: EventData, tmp_path: Path) -> None:
     made = exported(tmp_path / "bundle", events, explained=False, **changes)

@@ -10,6 +10,7 @@ from libs.data.events.cooccurrence import UserItems, count_together
 from libs.data.events.relations import RelationTables
 from libs.models.hcrnn.model import HcrnnModel, TrainMode
 from libs.models.hcrnn.network import HCRNN
+from libs.models.rksa.config import Places
 from libs.models.rksa.kernels import unit_rows
 from libs.models.rksa.model import RksaModel, SasrecModel
 from libs.models.rksa.network import RKSA, RelationSettings
@@ -25,7 +26,11 @@ def hcrnn(train_mode: TrainMode = "causal", **settings: Any) -> HcrnnModel:
     return HcrnnModel(HCRNN(ITEMS, 6, 5, 4, **settings), train_mode=train_mode)
 
 
-def rksa(blocks: int = 2, **settings: Any) -> RksaModel:
+def sasrec(blocks: int, places: Places = "first") -> SasrecModel:
+    return SasrecModel(RKSA(ITEMS, 3, 6, max_length=EVENTS + 2, blocks=blocks, places=places, settings=SASREC))
+
+
+def rksa(blocks: int = 2, places: Places = "first", **settings: Any) -> RksaModel:
     """Counts and factors of a few random users; the second is never trained."""
     random = np.random.default_rng(0)
     sets = [np.unique(random.integers(1, ITEMS + 1, 9)) for _ in range(USERS)]
@@ -33,18 +38,20 @@ def rksa(blocks: int = 2, **settings: Any) -> RksaModel:
     factors = unit_rows(torch.from_numpy(random.normal(size=(2, ITEMS + 1, 4)))) * 0.9
     tables = RelationTables(count_together(owned, ITEMS), factors.numpy(), np.array([1, 0, 1, 0]), owned)
     wanted = RelationSettings(rank=3, cooccurrence_rank=4, **settings)
-    return RksaModel(RKSA(ITEMS, USERS, 6, max_length=EVENTS, blocks=blocks, settings=wanted), tables)
+    return RksaModel(RKSA(ITEMS, USERS, 6, max_length=EVENTS, blocks=blocks, places=places, settings=wanted), tables)
 
 
 MODELS = {
     "gru4rec": lambda: GRU4Rec(ITEMS, 6, tied=False),
-    "sasrec-1": lambda: SasrecModel(RKSA(ITEMS, 3, 6, max_length=EVENTS, blocks=1, settings=SASREC)),
-    "sasrec-3": lambda: SasrecModel(RKSA(ITEMS, 3, 6, max_length=EVENTS, blocks=3, settings=SASREC)),
+    "sasrec-1": lambda: sasrec(1),
+    "sasrec-3": lambda: sasrec(3),
+    "sasrec-2 from the last": lambda: sasrec(2, "last"),
     "hcrnn causal": hcrnn,
     "hcrnn prefix": lambda: hcrnn("prefix", version=2),
     "hcrnn single": lambda: hcrnn(version=1, attention="single"),
     "rksa-1": lambda: rksa(blocks=1),
     "rksa-2": rksa,
+    "rksa-2 from the last": lambda: rksa(places="last"),
     "rksa dense": lambda: rksa(form="dense", skew=False),
     "rksa draws": lambda: rksa(samples=3),
     "rksa draws a sequence": lambda: rksa(samples=2, noise="sequence", mixture="fixed"),
