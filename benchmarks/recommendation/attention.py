@@ -20,8 +20,22 @@ def attention_parser(description: str | None, variants: Iterable[str], epochs: i
     parser.add_argument(
         "--trials", type=int, default=1, help="settings tried for each variant on the first seed, at most 3"
     )
+    parser.add_argument("--setting", help="this setting, by its name, in place of the usual one")
     parser.add_argument("--users", type=int, help="only the first so many, to try the script")
     return parser
+
+
+def wanted_settings(options: argparse.Namespace, settings: Mapping[str, Any]) -> list[str]:
+    """Names of the settings to run: the one that is asked for, else the first `--trials`.
+
+    Raises:
+        SystemExit: there is none of that name.
+    """
+    if options.setting is None:
+        return list(settings)[: options.trials]
+    if options.setting not in settings:
+        raise SystemExit(f"--setting {options.setting!r} is none of: {', '.join(map(repr, settings))}")
+    return [options.setting]
 
 
 def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:
@@ -30,22 +44,25 @@ def build(config: SasrecConfig, events: EventStore, seed: int) -> nn.Module:
 
 
 def settings_of(dropout: float, other_dropout: float) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """By model, three settings by name, the usual one first.
+    """By model, three settings by name, the usual one first; after them one with choices of SASRec's public code.
 
     SASRec's are of dropout and learning rate, which RKSA has as well and keeps as they are. RKSA's are of what it has
     alone: how fast kernels, mixture and shape learn, and a term against a spread that vanishes.
     """
     usual = {"dropout": dropout}
+    public = {**usual, "places": "last", "adam_beta2": 0.98}
     slow = {"kernel_lr_factor": 3.0, "latent_divergence": 0.01}
     return {
         "SASRec": {
             f"dropout {dropout}": usual,
             f"dropout {other_dropout}": {"dropout": other_dropout},
             f"dropout {dropout}, lr 5e-4": {**usual, "lr": 5e-4},
+            f"dropout {dropout}, public": public,
         },
         "RKSA": {
             f"dropout {dropout}": usual,
             f"dropout {dropout}, kernel lr x1": {**usual, "kernel_lr_factor": 1.0},
             f"dropout {dropout}, kernel lr x3, divergence 0.01": {**usual, **slow},
+            f"dropout {dropout}, public": public,
         },
     }

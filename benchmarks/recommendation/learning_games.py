@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of
+from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of, wanted_settings
 from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Trial, compare, save, study
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
@@ -61,7 +61,7 @@ def main() -> None:
     options = attention_parser(__doc__, CONFIGS, epochs=400).parse_args()
     print(PUBLISHED)
     events = load(options.data / "Video.txt", options.users)
-    results, tried = study(options, events, trial, lambda variant: list(SETTINGS[variant])[: options.trials])
+    results, tried = study(options, events, trial, lambda variant: wanted_settings(options, SETTINGS[variant]))
     compare(results, options.runs, "RKSA", "SASRec", (*FULL, *SAMPLED))
     save([*tried, *results], options.out)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of
+from benchmarks.recommendation.attention import CONFIGS, attention_parser, build, settings_of, wanted_settings
 from benchmarks.recommendation.learning import CHECKPOINT_EVERY_S, FULL, Result, Trial, compare, save, study
 from libs.data.events.splits import leave_last_out
 from libs.data.events.store import EventStore
@@ -104,7 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     print(PUBLISHED)
     events, whole = load(options.data, options.users, options.split)
-    results, tried = study(options, events, trial, lambda one: list(SETTINGS[one.split()[0]])[: options.trials])
+    results, tried = study(options, events, trial, lambda one: wanted_settings(options, SETTINGS[one.split()[0]]))
     if options.split == "given":
         of_whole_histories(results, whole, options.runs)
     for objective in ("softmax", "BCE"):
