@@ -277,7 +277,7 @@ def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser
     ]  # fmt: skip
     typed = {"datasets/train": "digits@1", "config/max_steps": "1"}
     without = browser.submit("/jobs/new?method=afd", typed)
-    assert re.search(r'<p class="error" id="teacher-error">afd needs a reference', without.text)
+    assert re.search(r'<p class="error" id="teacher-error">afd needs the name of a model', without.text)
     trained = {**typed, "teacher": "2", "teacher#2/train": "1", "teacher#2/train#1/max_steps": "0"}
     wrong = browser.submit("/jobs/new?method=afd", trained)
     assert 'id="teacher_2-train_1-max_steps-error"' in wrong.text
@@ -335,7 +335,7 @@ def test_errors_stand_beside_their_fields_and_what_was_typed_stays(browser: Brow
         assert f'<a href="#{name}">' in answer.text
     assert "Nothing was sent" in answer.text
     answer = browser.submit("/jobs/new?method=frskd", {"config/epochs": "2"})
-    assert re.search('<p class="error" id="datasets-train-error">frskd needs a reference', answer.text)
+    assert re.search('<p class="error" id="datasets-train-error">frskd needs the name of a data set', answer.text)
 
 
 def test_a_check_queues_nothing_and_a_form_sent_twice_makes_one_job(browser: Browser, engine: Engine, digits: str):

@@ -105,7 +105,7 @@ def test_a_job_cannot_be_named_like_a_word_of_the_api(client: TestClient, digits
         ({"train": "digits@7"}, "/datasets/train", "no version 7"),
         ({"train": "digits@best"}, "/datasets/train", "no aliases"),
         ({"train": "Digits"}, "/datasets/train", "like 'digits'"),
-        ({}, "/datasets/train", "needs a reference"),
+        ({}, "/datasets/train", "needs the name of a"),
         ({"train": "digits", "trian": "digits"}, "/datasets/trian", "Roles: train"),
     ],
 )

@@ -163,7 +163,7 @@ def test_a_data_set_is_made_before_the_job(client: TestClient, shop: None, engin
         ({"job": {**JOB, "method": "supervise"}}, "/job/method", "supervised"),
         ({"job": {**JOB, "config": {"epoch": 2}}}, "/job/config/epoch", "'epochs'"),
         ({"job": {**JOB, "datasets": {"train": "digit"}}}, "/job/datasets/train", "'digits'"),
-        ({"job": {**JOB, "datasets": {}}}, "/job/datasets/train", "needs a reference"),
+        ({"job": {**JOB, "datasets": {}}}, "/job/datasets/train", "needs the name of a"),
         ({"job": {"method": "validate-dataset"}}, "/job/method", "POST /v1/datasets"),
         ({"job": {**JOB, "name": "a\0"}}, "/job/name", "NUL"),
         ({"dataset": {"name": "digits", "source": {}}}, "/dataset/source", "exactly one"),

@@ -445,7 +445,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "method": "gru4rec", "datasets": {"train": "clicks"}}, ("method",), "classify pictures"),
     ({**FRSKD, "datasets": {"train": "clicks"}}, ("datasets", "train"), "holds events; frskd needs pictures"),
     ({"method": "evaluate", "datasets": {"d": "pets"}, "compare": {}}, ("compare",), "trains nothing"),
-    ({**AFD}, ("models", "teacher"), "needs a reference"),
+    ({**AFD}, ("models", "teacher"), "needs the name of a"),
     ({**AFD, "teacher": "nobody"}, ("teacher",), "no model 'nobody'"),
     ({**AFD, "datasets": BIRDS, "teacher": "vet"}, ("teacher",), r"2 classes \(cat, dog\).* 3 classes \(owl"),
     ({**TRAINED, "teacher": {"train": {"dataset": "birds"}}}, ("teacher",), "3 classes.* 2 classes"),
