@@ -3,8 +3,6 @@
 `libs.training.loop` goes over it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
@@ -168,7 +166,7 @@ class TrainingSession:
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as plain values and tensors; every process has to call it."""
         return {
-            "config": config_digest(self.config),
+            "settings": settings_of(self.config),
             "processes": self.processes.count,
             "depends_on": self._depends_on,
             "epoch": self.epoch,
@@ -190,8 +188,9 @@ class TrainingSession:
         Raises:
             CheckpointError: it belongs to a run with other settings, another teacher, or another number of processes.
         """
-        if state["config"] != config_digest(self.config):
-            raise CheckpointError("the checkpoint is of a run with another config; start a new job instead")
+        if changed := changed_settings(state["settings"], self.config):
+            names = ", ".join(changed)
+            raise CheckpointError(f"the checkpoint is of a run with other settings ({names}); start a new job instead")
         if state["processes"] != self.processes.count:
             raise CheckpointError(
                 f"the checkpoint is of {state['processes']} processes, this run has {self.processes.count}"
@@ -225,10 +224,21 @@ def micro_batches(inputs: Sequence[Tensor], parts: int) -> list[tuple[Tensor, ..
     return list(zip(*cut, strict=True))
 
 
-def config_digest(config: TrainingConfig) -> str:
-    """SHA-256 over the settings that decide the weights."""
-    settings = config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def settings_of(config: TrainingConfig) -> dict[str, Any]:
+    """The settings that decide the weights, as plain values."""
+    return config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
+
+
+def changed_settings(before: Mapping[str, Any], config: TrainingConfig) -> list[str]:
+    """Names of the settings whose values are not those of `before`.
+
+    One that `before` lacks came with a later version of Octavo, whose default is what was done before it: a run that
+    was paused before an upgrade goes on after it.
+    """
+    defaults = settings_of(type(config).model_construct())
+    known = {**defaults, **before}
+    now = settings_of(config)
+    return sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
 
 
 def _figures(

@@ -19,6 +19,7 @@ from libs.training.processes import ALONE
 from libs.training.randomness import prepare_randomness
 from libs.training.run import CheckpointError, LogLevel, Stopped, StopReason
 from libs.training.selection import Selection
+from libs.training.session import changed_settings, settings_of
 from libs.training.window import NotFiniteError
 
 Open = Callable[[ImageTrainingConfig], ClassificationData]
@@ -291,9 +292,18 @@ def test_a_checkpoint_of_another_config_is_refused(tiny_step: Build, open_bars: 
     data = open_bars(config())
     with pytest.raises(Stopped):
         fit(tiny_step(), config(), data, Watched(tmp_path, stop_at=2))
-    with pytest.raises(CheckpointError, match="another config"):
+    with pytest.raises(CheckpointError, match=r"other settings \(lr\)"):
         fit(tiny_step(), config(lr=0.01), data, Watched(tmp_path))
     fit(tiny_step(), config(checkpoint_every_s=5), data, Watched(tmp_path))  # changes no weight
+
+
+def test_a_setting_that_a_checkpoint_does_not_know_was_its_default() -> None:
+    """A run that was paused before an upgrade goes on after it, unless the new setting is asked for."""
+    before = settings_of(config(lr=0.05))
+    del before["adam_beta2"]
+    assert changed_settings(before, config(lr=0.05)) == []
+    assert changed_settings(before, config(lr=0.01, adam_beta2=0.98)) == ["adam_beta2", "lr"]
+    assert changed_settings({**before, "gone": 1}, config(lr=0.05)) == ["gone"]
 
 
 def test_a_finished_run_is_not_trained_again(tiny_step: Build, open_bars: Open, tmp_path: Path) -> None:
