@@ -188,6 +188,8 @@ class TrainingSession:
         Raises:
             CheckpointError: it belongs to a run with other settings, another teacher, or another number of processes.
         """
+        if "settings" not in state:
+            raise CheckpointError("the checkpoint is of an earlier version of Octavo; start a new job instead")
         if changed := changed_settings(state["settings"], self.config):
             names = ", ".join(changed)
             raise CheckpointError(f"the checkpoint is of a run with other settings ({names}); start a new job instead")

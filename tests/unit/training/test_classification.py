@@ -297,6 +297,19 @@ def test_a_checkpoint_of_another_config_is_refused(tiny_step: Build, open_bars: 
     fit(tiny_step(), config(checkpoint_every_s=5), data, Watched(tmp_path))  # changes no weight
 
 
+def test_a_checkpoint_from_before_they_held_settings_is_refused(
+    tiny_step: Build, open_bars: Open, tmp_path: Path
+) -> None:
+    data, run = open_bars(config()), Watched(tmp_path, stop_at=2)
+    with pytest.raises(Stopped):
+        fit(tiny_step(), config(), data, run)
+    state = run.load_checkpoint()
+    assert state is not None
+    run.save_checkpoint(state["step"], {**{name: state[name] for name in state if name != "settings"}, "config": "0f"})
+    with pytest.raises(CheckpointError, match="earlier version of Octavo"):
+        fit(tiny_step(), config(), data, Watched(tmp_path))
+
+
 def test_a_setting_that_a_checkpoint_does_not_know_was_its_default() -> None:
     """A run that was paused before an upgrade goes on after it, unless the new setting is asked for."""
     before = settings_of(config(lr=0.05))
