@@ -41,7 +41,7 @@ def read_lines(path: Path) -> list[list[int]]:
 
 
 def load(folder: Path, users: int | None = None, split: str = "leave-last-out") -> tuple[EventStore, np.ndarray]:
-    """Events, and which users' histories are whole up to the held-out event.
+    """Events, and of which users no event is missing.
 
     In the given split the event between the training part and the validation event, given as history only, is put into
     training.
@@ -49,7 +49,7 @@ def load(folder: Path, users: int | None = None, split: str = "leave-last-out") 
     names = ("train_input", "val_input", "val_output", "test_output")
     training, histories, validation, testing = (read_lines(folder / f"{name}.txt") for name in names)
     known = {tuple(history[:-1]): (history[-1], held[0]) for history, held in zip(histories, validation, strict=True)}
-    sequences, ends, gapless = [], [], []
+    sequences, given_ends, whole = [], [], []
     rows = 0
     for items, (held,) in list(zip(training, testing, strict=True))[:users]:
         before = known.get(tuple(items))
@@ -57,15 +57,14 @@ def load(folder: Path, users: int | None = None, split: str = "leave-last-out") 
         trained = [*items, *middle]
         last = [] if before is None and split == "leave-last-out" else [held]
         sequences.append([*trained, *held_val, *last])
-        ends.append((rows + len(trained), rows + len(trained) + len(held_val)))
-        gapless.append(before is not None)
+        given_ends.append((rows + len(trained), rows + len(trained) + len(held_val)))
+        whole.append(before is not None)
         rows += len(sequences[-1])
     offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])]).astype(np.int64)
     items = np.concatenate([np.array(sequence, np.int32) for sequence in sequences])
     times, num_items = np.arange(rows, dtype=np.int64), max(max(sequence) for sequence in training)
-    if split == "leave-last-out":
-        return EventStore(offsets, items, times, leave_last_out(offsets), num_items), np.ones(len(sequences), bool)
-    return EventStore(offsets, items, times, np.array(ends, np.int64), num_items), np.array(gapless)
+    splits = leave_last_out(offsets) if split == "leave-last-out" else np.array(given_ends, np.int64)
+    return EventStore(offsets, items, times, splits, num_items), np.array(whole)
 
 
 def trial(variant: str, setting: str, seed: int, epochs: int) -> Trial:
