@@ -106,11 +106,7 @@ def test_waiting_jobs_are_not_rung_again_while_their_messages_are_there(octavo: 
 
 
 def test_leases_are_reaped_while_the_broker_is_away(octavo: Platform, valkey: LocalValkey):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     kill(valkey)
     octavo.kill("worker")
     octavo.wait_for(job_id, "queued", timeout_s=60)

@@ -2,18 +2,14 @@
 
 from libs.database.engine import transaction
 from libs.jobs.reports import newest_checkpoint
-from tests.support.platform import Platform, assert_ended_once, scripted_training
+from tests.support.platform import Platform, assert_ended_once
 from tests.support.waiting import until
 
 
 def test_full_disk_fails_the_attempt_and_the_next_goes_on_from_the_old_checkpoint(octavo: Platform):
     octavo.environment["OCTAVO_TEST_CHECKPOINTS"] = "torch"
     octavo.control("limit-files-at-3", "100")
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training(max_attempts=2))
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2, max_attempts=2)
     octavo.allow(3)
     until(lambda: octavo.attempts(job_id)[0].exit_reason is not None, "the first attempt failed")
     failed = octavo.attempts(job_id)[0]

@@ -7,11 +7,7 @@ from tests.support.waiting import until
 
 
 def test_killed_child_is_retried_from_its_checkpoint(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(3)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 3)
+    job_id = octavo.begun(3)
     (child,) = octavo.children()
     child.send_signal(signal.SIGKILL)
     octavo.allow(6)
@@ -24,11 +20,7 @@ def test_killed_child_is_retried_from_its_checkpoint(octavo: Platform):
 
 
 def test_killed_worker_takes_its_child_along_and_another_worker_goes_on(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     octavo.kill("worker")
     until(lambda: not octavo.children(), "the child died with its worker", 10)
     octavo.allow(6)
@@ -40,11 +32,7 @@ def test_killed_worker_takes_its_child_along_and_another_worker_goes_on(octavo: 
 
 
 def test_worker_lost_too_often_fails_the_job(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(1)
-    job_id = octavo.submit(scripted_training(max_attempts=1))
-    octavo.wait_for_step(job_id, 1)
+    job_id = octavo.begun(1, max_attempts=1)
     octavo.kill("worker")
     job = octavo.wait_for(job_id, "failed")
     assert job.status_reason == "worker_lost"
@@ -53,11 +41,7 @@ def test_worker_lost_too_often_fails_the_job(octavo: Platform):
 
 
 def test_killed_relay_delays_jobs_and_loses_none(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    running = octavo.submit(scripted_training())
-    octavo.wait_for_step(running, 2)
+    running = octavo.begun(2)
     octavo.kill("relay")
     waiting = octavo.submit(scripted_training())
     octavo.allow(6)

@@ -8,7 +8,7 @@ import pytest
 from libs.database.engine import make_engine
 from libs.database.migrate import upgrade
 from services.local.postgres import LocalPostgres
-from tests.support.platform import Platform, assert_ended_once, platform, scripted_training
+from tests.support.platform import Platform, assert_ended_once, platform
 from tests.support.postgres import open_folder
 from tests.support.waiting import until
 
@@ -30,11 +30,7 @@ def octavo(postgres: LocalPostgres, valkey_url: str, tmp_path: Path) -> Iterator
 
 def test_job_survives_a_restart_of_postgres_within_one_attempt(octavo: Platform, postgres: LocalPostgres):
     octavo.environment["OCTAVO_LEASE_S"] = "10"
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     postgres.stop()
     octavo.allow(4)
     until(lambda: "database_lost" in octavo.log("worker"), "the worker noticed")
@@ -48,11 +44,7 @@ def test_job_survives_a_restart_of_postgres_within_one_attempt(octavo: Platform,
 
 def test_job_that_ends_while_postgres_is_away_is_recorded_when_it_is_back(octavo: Platform, postgres: LocalPostgres):
     octavo.environment["OCTAVO_LEASE_S"] = "60"
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     postgres.stop()
     octavo.allow(6)
     until(lambda: not octavo.children(), "the child ended")

@@ -2,18 +2,14 @@
 
 import signal
 
-from tests.support.platform import Platform, assert_ended_once, scripted_training
+from tests.support.platform import Platform, assert_ended_once
 from tests.support.waiting import until
 
 TWO_ON_CPU = {"resources": {"device": "cpu", "gpus": 2}}
 
 
 def start_two_ranks(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training(**TWO_ON_CPU))
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2, **TWO_ON_CPU)
     until(lambda: len(octavo.children()) == 3, "torchrun and its two ranks run")
     return job_id
 

@@ -12,22 +12,13 @@ from tests.support.platform import Platform, assert_ended_once, scripted_trainin
 from tests.support.waiting import until
 
 
-def start_running(octavo: Platform, steps: int = 2, **changes: object):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(steps)
-    job_id = octavo.submit(scripted_training(**changes))
-    octavo.wait_for_step(job_id, steps)
-    return job_id
-
-
 def wish(octavo: Platform, what, job_id) -> None:
     with transaction(octavo.engine) as session:
         what(session, DEFAULT_PROJECT_ID, job_id)
 
 
 def test_cancelled_job_keeps_its_checkpoint_and_a_retry_goes_on_from_it(octavo: Platform):
-    job_id = start_running(octavo)
+    job_id = octavo.begun(2)
     wish(octavo, cancel, job_id)
     octavo.wait_for(job_id, "cancelled")
     with transaction(octavo.engine) as session:
@@ -48,7 +39,7 @@ def test_cancelled_job_keeps_its_checkpoint_and_a_retry_goes_on_from_it(octavo: 
 def test_child_that_does_not_stop_is_killed_after_its_grace(octavo: Platform):
     octavo.environment["OCTAVO_STOP_GRACE_S"] = "0.3"
     octavo.control("ignore-stop")
-    job_id = start_running(octavo)
+    job_id = octavo.begun(2)
     wish(octavo, cancel, job_id)
     octavo.wait_for(job_id, "cancelled")
     until(lambda: not octavo.children(), "no child process left")
@@ -56,7 +47,7 @@ def test_child_that_does_not_stop_is_killed_after_its_grace(octavo: Platform):
 
 
 def test_paused_job_gives_its_slot_back_and_goes_on_where_it_was(octavo: Platform):
-    job_id = start_running(octavo)
+    job_id = octavo.begun(2)
     wish(octavo, pause, job_id)
     octavo.wait_for(job_id, "paused")
     octavo.allow(6)
@@ -71,7 +62,7 @@ def test_paused_job_gives_its_slot_back_and_goes_on_where_it_was(octavo: Platfor
 
 
 def test_worker_that_shuts_down_hands_its_job_back_without_using_up_an_attempt(octavo: Platform):
-    job_id = start_running(octavo, max_attempts=1)
+    job_id = octavo.begun(2, max_attempts=1)
     assert octavo.terminate("worker") == 0
     job = octavo.job(job_id)
     assert (job.status, job.attempts_used) == ("queued", 0)

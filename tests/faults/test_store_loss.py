@@ -7,7 +7,7 @@ from pathlib import Path
 from libs.database.engine import transaction
 from libs.database.tables import DEFAULT_PROJECT_ID
 from libs.jobs.wishes import pause, resume
-from tests.support.platform import Platform, assert_ended_once, scripted_training
+from tests.support.platform import Platform, assert_ended_once
 from tests.support.waiting import until
 
 
@@ -25,11 +25,7 @@ def unusable(folder: Path) -> Iterator[None]:
 
 
 def test_a_run_that_ends_while_the_store_fails_is_recorded_when_it_is_back(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     with unusable(octavo.home / "artifacts" / "folders"):
         octavo.allow(6)
         until(lambda: "store_fails" in octavo.log("worker"), "the model could not be stored")
@@ -40,11 +36,7 @@ def test_a_run_that_ends_while_the_store_fails_is_recorded_when_it_is_back(octav
 
 
 def test_the_checkpoint_of_a_paused_run_is_kept_though_the_store_failed(octavo: Platform):
-    octavo.start_relay()
-    octavo.start_scripted_worker()
-    octavo.allow(2)
-    job_id = octavo.submit(scripted_training())
-    octavo.wait_for_step(job_id, 2)
+    job_id = octavo.begun(2)
     with unusable(octavo.home / "artifacts" / "checkpoints"):
         octavo.allow(3)
         until(lambda: "checkpoint_not_stored" in octavo.log("worker"), "the checkpoint could not be stored")

@@ -120,6 +120,15 @@ class Platform:
         with transaction(self.engine) as session:
             return submit(session, DEFAULT_PROJECT_ID, spec, **options).id  # type: ignore[arg-type]
 
+    def begun(self, steps: int, **changes: Any) -> UUID:
+        """A scripted training that waits after so many steps, on a worker of its own; `changes` as of its spec."""
+        self.start_relay()
+        self.start_scripted_worker()
+        self.allow(steps)
+        job_id = self.submit(scripted_training(**changes))
+        self.wait_for_step(job_id, steps)
+        return job_id
+
     def job(self, job_id: UUID) -> Job:
         with transaction(self.engine) as session:
             return session.get_one(Job, job_id)
