@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from libs.data.manifest import DataKind
 from libs.jobs.dependencies import MODELS, RUNS
 from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.fit import check_colours, check_labels, check_start
@@ -24,6 +25,8 @@ from libs.registry.references import parse_reference
 Path = tuple[str, ...]
 TEACHER = f"{MODELS}teacher"
 """Role of the job that makes a job's teacher."""
+_COUNTED: Mapping[DataKind, str] = {"images": "pictures", "events": "events"}
+"""What a manifest counts in each split, by the kind of data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,16 +234,12 @@ class _Comparison:
         if self._upcoming is not None:
             return
         splits = datasets.manifest_of(self._session, self._project_id, dataset)["splits"]
-        if not any(splits.get(name, {}).get("pictures") for name in ("test", "val")):
-            message = "A comparison is made on pictures held out; the data set has neither a test nor a val split."
+        counted = _COUNTED[METHODS[self._config.of].data]
+        if not any(splits.get(name, {}).get(counted) for name in ("test", "val")):
+            message = f"A comparison is made on {counted} held out; the data set has neither a test nor a val split."
             raise RequestRefused([Fault(("datasets", "train"), message)], "invalid_request")
 
     def _arms(self) -> list[Arm]:
-        of = METHODS[self._config.of]
-        if of.task != "image-classification":
-            message = f"Comparisons are of methods that classify pictures; {of.name} does another task ({of.task})."
-            where = ("config", "of") if self._place == ("config",) else ("method",)
-            raise RequestRefused([Fault(where, message)], "invalid_request")
         try:
             return self._config.arms()
         except BaselineError as error:

@@ -55,7 +55,11 @@ _READS_NOTHING = Roles(frozenset(), frozenset())
 _UPDATING = Roles(frozenset({"train"}), frozenset({"init"}), data="events", task="next-item")
 _OF_TASKS = {
     "compare": replace(
-        _TRAINING, optional_models=frozenset({"init", "teacher"}), optional_datasets=frozenset({"unlabelled"})
+        _TRAINING,
+        optional_models=frozenset({"init", "teacher"}),
+        optional_datasets=frozenset({"unlabelled"}),
+        data=None,
+        task=None,
     ),
     "estimate": _TRAINING,
     "evaluate": replace(_MEASURING, data=None, task=None),

@@ -47,7 +47,10 @@ class Method:
         reference: where it was published; empty: nowhere.
         models: roles of the models it needs besides; any training may be given `init`.
         optional_datasets: roles of data sets it may be given beside `train`.
-        variants: name → settings that switch a part of the method off, to be compared with the whole.
+        variants: name → settings that switch a part of the method off, or choose another form of it, to be compared
+            with the whole.
+        own_settings: of those that it shares with others, the ones that make it what it is: no comparison passes them
+            on or sets them.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Method:
     models: frozenset[str] = frozenset()
     optional_datasets: frozenset[str] = frozenset()
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own_settings: frozenset[str] = frozenset()
 
     def load(self) -> Callable[[Any, Inputs, Run], Outcome]:
         """Import and return the entry point (this imports torch)."""
@@ -101,6 +105,7 @@ METHODS: dict[str, Method] = {
             config=BprMfConfig,
             entry="libs.models.bpr_mf.train:train",
             reference="Rendle et al., UAI 2009, arXiv 1205.2618",
+            own_settings=frozenset({"objective", "negatives"}),
         ),
         Method(
             name="frskd",
@@ -121,6 +126,7 @@ METHODS: dict[str, Method] = {
             config=Gru4recConfig,
             entry="libs.models.gru4rec.train:train",
             reference="Hidasi et al., ICLR 2016, arXiv 1511.06939",
+            variants={"untied": {"tied": False}},
         ),
         Method(
             name="hcrnn",
@@ -131,6 +137,11 @@ METHODS: dict[str, Method] = {
             config=HcrnnConfig,
             entry="libs.models.hcrnn.train:train",
             reference="Song et al., AAAI 2019, arXiv 1904.12674",
+            variants={
+                "version-1": {"version": 1},
+                "version-2": {"version": 2},
+                "single-attention": {"attention": "single"},
+            },
         ),
         Method(
             name="narm",
@@ -151,6 +162,13 @@ METHODS: dict[str, Method] = {
             config=RksaConfig,
             entry="libs.models.rksa.train:train",
             reference="Ji et al., AAAI 2020, arXiv 1911.06478",
+            variants={
+                "no-skew": {"skew": False},
+                "fixed-mixture": {"mixture": "fixed"},
+                "cooccurrence-alone": {"relations": ("cooccurrence",)},
+                "item-alone": {"relations": ("item",)},
+                "user-alone": {"relations": ("user",)},
+            },
         ),
         Method(
             name="sasrec",

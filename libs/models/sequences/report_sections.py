@@ -71,11 +71,10 @@ class Comparison:
 
     def margins(self) -> list[Margin]:
         """The model against each baseline."""
-        return [self._margin(name, ranked) for name, ranked in self.baselines.items()]
-
-    def _margin(self, name: str, baseline: Ranked) -> Margin:
-        differences = gains(self.model.ranks, 10) - gains(baseline.ranks, 10)
-        return Margin(name, float(differences.mean()), _NORMAL_95 * error_of_mean(differences, self.model.users))
+        mine = gains(self.model.ranks, 10)
+        return [
+            margin_of(name, mine, gains(ranked.ranks, 10), self.model.users) for name, ranked in self.baselines.items()
+        ]
 
     def by_history_length(self) -> dict[str, Any]:
         """Cases and HR@10 of each by the events before the held-out item, in powers of two."""
@@ -86,6 +85,12 @@ class Comparison:
             "cases": [int((power == k).sum()) for k in found],
             "hr@10": {name: _by_group(ranked.ranks, power, found) for name, ranked in self.all.items()},
         }
+
+
+def margin_of(baseline: str, mine: Tensor, others: Tensor, users: Tensor) -> Margin:
+    """How far NDCG@10 of cases [N] of users [N] is above that of a baseline on the same cases."""
+    differences = mine - others
+    return Margin(baseline, float(differences.mean()), _NORMAL_95 * error_of_mean(differences, users))
 
 
 def error_of_mean(values: Tensor, users: Tensor) -> float:

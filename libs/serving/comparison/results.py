@@ -1,4 +1,4 @@
-"""What a comparison found, as data."""
+"""What a comparison of classifiers found, as data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,16 +9,18 @@ import numpy as np
 from libs.data.images import ImageSplit
 from libs.models.compare_config import CompareConfig, run_name
 from libs.serving.comparison.measure import Cost, Measured
-from libs.serving.comparison.statistics import (
-    FIGURES,
-    MAIN,
-    Difference,
-    Figure,
-    Spread,
-    difference,
-    spread,
-    verdict,
+from libs.training.comparison.arms import Arms, set_side_by_side
+from libs.training.comparison.statistics import Figure
+
+FIGURES = (
+    Figure("accuracy", "Accuracy %", True, True),
+    Figure("nll", "NLL", False, False),
+    Figure("ece", "ECE", False, False),
+    Figure("nll_uncalibrated", "NLL, temperature 1", False, False),
+    Figure("ece_uncalibrated", "ECE, temperature 1", False, False),
+    Figure("agreement", "Agreement with the teacher %", True, True),
 )
+"""Verdicts are about the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +38,23 @@ class Result:
     """The whole comparison.
 
     Attributes:
-        of: the method's name, the first of `arms`.
+        arms: figures of the runs, and of the teacher as far as it knows the classes.
         chose_weights: whether each run chose its weights on the validation split; else they are those of its end.
-        arms: arm → figure → values over the seeds.
-        teacher: its figures, as far as it knows the classes; None without one.
-        differences: baseline → figure → method minus baseline.
-        verdicts: a paragraph for each baseline, on accuracy.
         classes: sorted by the largest change.
     """
 
-    of: str
-    seeds: Sequence[int]
+    arms: Arms
     split: str
     pictures: int
     dataset_digest: str
     settings: Mapping[str, Any]
     chose_weights: bool
-    arms: Mapping[str, Mapping[str, Spread]]
-    teacher: Mapping[str, float] | None
-    differences: Mapping[str, Mapping[str, Difference]]
-    verdicts: Sequence[str]
     costs: Mapping[str, Cost]
     classes: Sequence[ClassChange]
 
-    def figures(self) -> list[Figure]:
-        """The figures every arm has."""
-        return [figure for figure in FIGURES if figure.name in self.arms[self.of]]
-
-    def metrics(self) -> dict[str, float]:
-        """Flat: means, and mean differences."""
-        means = {f"{arm}/{name}": one.mean for arm, figures in self.arms.items() for name, one in figures.items()}
-        changes = {
-            f"{self.of}-{baseline}/{name}": one.mean
-            for baseline, figures in self.differences.items()
-            for name, one in figures.items()
-        }
-        teacher = {f"teacher/{name}": value for name, value in (self.teacher or {}).items()}
-        return {**means, **teacher, **changes}
-
     def as_json(self) -> dict[str, Any]:
         """Everything, JSON values only."""
-        return asdict(self)
+        return {**self.arms.as_json(), **{name: value for name, value in asdict(self).items() if name != "arms"}}
 
 
 def compared(
@@ -89,44 +67,30 @@ def compared(
 ) -> Result:
     """Set the runs side by side. `runs`: `afd/0` → what was measured, each with figures."""
     by_arm = {arm: [runs[run_name(arm, seed)] for seed in config.seeds] for arm in arms}
-    figures = {arm: _spreads(some, teacher) for arm, some in by_arm.items()}
-    mine, baselines = figures[arms[0]], arms[1:]
     settings = config.parsed().model_dump(mode="json")
-    differences = {
-        baseline: {name: difference(mine[name], figures[baseline][name]) for name in mine} for baseline in baselines
-    }
     return Result(
-        of=arms[0],
-        seeds=list(config.seeds),
+        arms=set_side_by_side(
+            config.seeds,
+            FIGURES,
+            {arm: [_figures(one, teacher) for one in some] for arm, some in by_arm.items()},
+            {} if teacher is None else {"teacher": dict(teacher.figures or {})},
+        ),
         split=split.name,
         pictures=len(by_arm[arms[0]][0].positions),
         dataset_digest=split.manifest.digest,
         settings=settings,
         chose_weights=settings["checkpoint"] == "best" and "val" in split.manifest.splits,
-        arms=figures,
-        teacher=None if teacher is None else dict(teacher.figures or {}),
-        differences=differences,
-        verdicts=[
-            verdict(
-                MAIN,
-                arms[0],
-                baseline,
-                differences[baseline][MAIN.name],
-                mine[MAIN.name].sd,
-                figures[baseline][MAIN.name].sd,
-            )
-            for baseline in baselines
-        ],
         costs=dict(cost),
         classes=_classes(split, by_arm),
     )
 
 
-def _spreads(runs: Sequence[Measured], teacher: Measured | None) -> dict[str, Spread]:
-    values = {name: [(run.figures or {})[name] for run in runs] for name in runs[0].figures or {}}
+def _figures(run: Measured, teacher: Measured | None) -> dict[str, float]:
+    """Its own, and how often it says what the teacher says."""
+    figures = dict(run.figures or {})
     if teacher is not None and teacher.figures is not None:
-        values["agreement"] = [float(np.mean(run.predicted == teacher.predicted)) for run in runs]
-    return {name: spread(some) for name, some in values.items()}
+        figures["agreement"] = float(np.mean(run.predicted == teacher.predicted))
+    return figures
 
 
 def _classes(split: ImageSplit, by_arm: Mapping[str, Sequence[Measured]]) -> list[ClassChange]:

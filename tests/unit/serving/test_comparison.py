@@ -14,8 +14,9 @@ from libs.jobs.tasks import TASKS
 from libs.models.compare_config import CompareConfig
 from libs.serving.bundle import write_bundle
 from libs.serving.comparison.macs import multiply_adds
-from libs.serving.comparison.statistics import MAIN, T_975, difference, spread, verdict
+from libs.serving.comparison.results import FIGURES
 from libs.serving.errors import MismatchError
+from libs.training.comparison.statistics import T_975, difference, spread, verdict
 from libs.training.run import Inputs
 from tests.support.bundles import make_bundle
 
@@ -112,7 +113,7 @@ def test_paired_differences_by_hand() -> None:
     low, high = stats.t.interval(0.95, 2, found.mean, stats.sem(found.values))
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-3)
     assert (found.larger_than_spread, found.excludes_zero) == (True, True)
-    said = verdict(MAIN, "afd", "supervised", found, method.sd, baseline.sd)
+    said = verdict(FIGURES[0], "afd", "supervised", found, method.sd, baseline.sd)
     assert "mean of 3 seeds: +9.33 points" in said
     assert "is larger than the spread" in said
     assert pytest.approx(stats.t.ppf(0.975, np.arange(1, 10)), abs=6e-4) == T_975

@@ -11,7 +11,12 @@ T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a classifier. Attributes: the column's title, whether more is better, whether it is a share."""
+    """One figure that trainings are compared by.
+
+    Attributes:
+        title: how tables call it.
+        is_share: shown in per cent, its differences in points.
+    """
 
     name: str
     title: str
@@ -27,17 +32,6 @@ class Figure:
     def unit(self) -> str:
         """Of a difference."""
         return " points" if self.is_share else ""
-
-
-FIGURES = (
-    Figure("accuracy", "Accuracy %", True, True),
-    Figure("nll", "NLL", False, False),
-    Figure("ece", "ECE", False, False),
-    Figure("nll_uncalibrated", "NLL, temperature 1", False, False),
-    Figure("ece_uncalibrated", "ECE, temperature 1", False, False),
-    Figure("agreement", "Agreement with the teacher %", True, True),
-)
-MAIN = FIGURES[0]
 
 
 @dataclass(frozen=True, slots=True)

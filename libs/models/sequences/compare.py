@@ -1,0 +1,242 @@
+"""A comparison of recommenders, all trained by jobs of their own, on the held-out events: the task `compare`.
+
+Every run has chosen its weights on the validation split, where there is one. The test split decides nothing: it is read
+once by each run for its own report, and once here, for all of them together, as they are served.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from libs.data.errors import DataError
+from libs.data.events.dataset import EventData, open_event_data
+from libs.data.events.windows import Split, read, windows_of
+from libs.models.compare_config import CompareConfig, run_name
+from libs.models.sequences.baselines import measure_baselines
+from libs.models.sequences.compare_report import Cost, Result, write_report
+from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.evaluation import Ranked, RankingMeasurer
+from libs.models.sequences.ranking import Popularity, gains
+from libs.models.sequences.report_sections import Comparison, Margin, margin_of
+from libs.models.sequences.sampling import sampled_name
+from libs.models.sequences.served import BundleScorer, ServedRules, measure_served, read_next_item
+from libs.training.comparison.arms import set_side_by_side
+from libs.training.comparison.statistics import Figure
+from libs.training.run import Inputs, Outcome, Run
+
+MOST_STORED = 10_000_000
+"""Ranks that are kept, of all runs together; four bytes each."""
+_TIMED_HISTORIES = 30
+_BUDGET_S = 20.0
+_LISTS = (
+    Figure("coverage@10", "Coverage@10 %", True, True),
+    Figure("novelty_bits@10", "Novelty@10, bits", True, False),
+)
+
+
+def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
+    """Rank every held-out event by the models of all runs, by popularity and by item-kNN.
+
+    Args:
+        inputs: the data set `train`; the model of every run, as `rksa/0`.
+
+    Returns:
+        `rksa/ndcg@10` and the like, means over the seeds; `popularity/ndcg@10`; `rksa-sasrec/ndcg@10`, mean paired
+        differences; a report; the file `ranks.npz`: where every run puts every held-out item.
+
+    Raises:
+        DataError: the data set holds nothing out, or is damaged.
+        BundleError: a run's model recommends no items.
+        Stopped: the run was asked to stop; it starts anew next time.
+    """
+    settings = config.parsed()
+    assert isinstance(settings, SequenceTrainingConfig)
+    data = open_event_data(inputs.datasets["train"])
+    rules, split = rules_of_runs(settings), held_out(data, settings.max_length)
+    measured = _measure(config, inputs.models, data, split, rules, run)
+    run.progress(0.95, "measuring latency")
+    firsts = {arm.name: inputs.models[run_name(arm.name, config.seeds[0])] for arm in config.arms()}
+    result = Result(
+        arms=set_side_by_side(config.seeds, figures_of_runs(rules), measured.figures, measured.figures_of_rules),
+        margins=measured.margins(),
+        slices=measured.slices(split),
+        rules=rules,
+        settings=settings.model_dump(mode="json"),
+        chose_weights=settings.checkpoint == "best" and _counted(data, "val", settings.max_length) > 0,
+        data=data,
+        costs=_costs(firsts, data, split, rules, run),
+    )
+    for sentence in result.sentences():
+        run.log(sentence)
+    write_report(run.folder / "report", result)
+    return Outcome(
+        metrics=result.arms.metrics(),
+        report=run.folder / "report",
+        files=_ranks(run, config.seeds, measured, data),
+        details={
+            **result.arms.details(),
+            "split": split,
+            "held_out_events": len(measured.users),
+            "verdicts": result.sentences(),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The runs and the rules that learn nothing, on the same held-out events.
+
+    Attributes:
+        figures: arm → the figures of its runs, in the order of the seeds; the method first.
+        ranks: arm → ranks of the held-out items [N] of its runs, likewise.
+        first: arm → the whole ranking of its first run.
+        rules: the same of popularity and item-kNN.
+    """
+
+    figures: Mapping[str, Sequence[Mapping[str, float]]]
+    ranks: Mapping[str, Sequence[Tensor]]
+    first: Mapping[str, Ranked]
+    rules: Mapping[str, Ranked]
+    popularity: Popularity
+
+    @property
+    def of(self) -> str:
+        """The method that is compared."""
+        return next(iter(self.first))
+
+    @property
+    def users(self) -> Tensor:
+        """Whose the held-out events are, [N]."""
+        return self.first[self.of].users
+
+    @property
+    def figures_of_rules(self) -> dict[str, dict[str, float]]:
+        """Those that are numbers."""
+        return {
+            name: {figure: value for figure, value in ranked.figures(self.popularity).items() if math.isfinite(value)}
+            for name, ranked in self.rules.items()
+        }
+
+    def margins(self) -> list[Margin]:
+        """NDCG@10 of the method less that of all others, means over the seeds."""
+        gained = {arm: torch.stack([gains(one, 10) for one in some]).mean(0) for arm, some in self.ranks.items()}
+        gained |= {name: gains(ranked.ranks, 10) for name, ranked in self.rules.items()}
+        mine = gained.pop(self.of)
+        return [margin_of(name, mine, others, self.users) for name, others in gained.items()]
+
+    def slices(self, split: Split) -> Comparison:
+        """The first runs and the rules beside each other."""
+        others = {name: ranked for name, ranked in {**self.first, **self.rules}.items() if name != self.of}
+        return Comparison(split, self.of, self.first[self.of], others, self.popularity)
+
+
+def _measure(
+    config: CompareConfig, models: Mapping[str, Path], data: EventData, split: Split, rules: ServedRules, run: Run
+) -> _Measured:
+    popularity = Popularity(torch.from_numpy(data.events.training_counts()))
+    arms, runs = [arm.name for arm in config.arms()], config.runs()
+    figures: dict[str, list[Mapping[str, float]]] = {arm: [] for arm in arms}
+    ranks: dict[str, list[Tensor]] = {arm: [] for arm in arms}
+    first: dict[str, Ranked] = {}
+    for index, (name, (arm, _)) in enumerate(runs.items()):
+        run.progress(0.9 * index / len(runs), f"measuring {name}")
+        ranked = measure_served(models[name], data, split, rules, run).ranked
+        figures[arm.name].append(ranked.figures(popularity))
+        ranks[arm.name].append(ranked.ranks)
+        first.setdefault(arm.name, ranked)
+    run.progress(0.9, "measuring popularity and item-kNN")
+    return _Measured(figures, ranks, first, measure_baselines(data.events, rules, split, run.device), popularity)
+
+
+def rules_of_runs(config: SequenceTrainingConfig) -> ServedRules:
+    """How the runs of a comparison are measured: by the rules they were trained to measure themselves by."""
+    shared = {name: getattr(config, name) for name in SequenceTrainingConfig.model_fields}
+    return ServedRules.model_validate(shared)
+
+
+def held_out(data: EventData, max_length: int) -> Split:
+    """The test split of a data set, or the validation split where it has none.
+
+    Raises:
+        DataError: neither holds out an event that comes after another.
+    """
+    splits: tuple[Split, ...] = ("test", "val")
+    for split in splits:
+        if _counted(data, split, max_length):
+            return split
+    raise DataError("Neither test nor val split holds out an event after another: there is nothing to compare on.")
+
+
+def _counted(data: EventData, split: Split, max_length: int) -> int:
+    return windows_of(data.events, split, max_length).num_targets
+
+
+def figures_of_runs(rules: ServedRules) -> list[Figure]:
+    """What runs are compared by; the first is the one that verdicts are about."""
+    endings = [""]
+    if rules.sampled_candidates is not None:
+        endings.append(sampled_name(rules.sampled_candidates, rules.sampling))
+    ranked = [
+        Figure(f"{name}@{k}{ending}", f"{name.upper()}@{k}{ending.replace('_', ' ')}", True, False)
+        for ending in endings
+        for name, k in (("ndcg", 10), ("hr", 10), ("mrr", 10), ("ndcg", 20), ("hr", 20), ("mrr", 20))
+    ]
+    buckets = [
+        Figure(f"{bucket}/ndcg@10", f"NDCG@10, {words}", True, False)
+        for bucket, words in (("popular", "popular items"), ("middle", "middle"), ("tail", "tail"))
+    ]
+    return [*ranked, *buckets, Figure("coverage@10", "Coverage@10", True, False)]
+
+
+def _costs(folders: Mapping[str, Path], data: EventData, split: Split, rules: ServedRules, run: Run) -> dict[str, Cost]:
+    """Sizes, and the time from a history to scores of all items; in every round each model reads the same history."""
+    windows = RankingMeasurer(data.events, split, rules, run.device).windows
+    chosen = np.unique(np.linspace(0, len(windows) - 1, _TIMED_HISTORIES).round().astype(np.int64))
+    batches = [read(data.events, windows.take(one[None])) for one in chosen]
+    bundles = {name: read_next_item(folder) for name, folder in folders.items()}
+    scorers = {name: BundleScorer(folder, bundles[name], data, run) for name, folder in folders.items()}
+    times_ms: dict[str, list[float]] = {name: [] for name in folders}
+    until = perf_counter() + _BUDGET_S
+    for batch in [batches[0], *batches]:
+        if perf_counter() > until and all(len(times) > 1 for times in times_ms.values()):
+            break
+        rows, places = np.nonzero(batch.targets)
+        for name, scorer in scorers.items():
+            started = perf_counter()
+            scorer.begin(batch)(rows, places)
+            times_ms[name].append((perf_counter() - started) * 1e3)
+    return {
+        name: Cost(
+            parameters=bundles[name].parameters,
+            size_bytes=sum(path.stat().st_size for path in folder.iterdir()),
+            latency_ms=float(np.median(times_ms[name][1:])),
+        )
+        for name, folder in folders.items()
+    }
+
+
+def _ranks(run: Run, seeds: Sequence[int], measured: _Measured, data: EventData) -> dict[str, Path]:
+    """Rows of the held-out events [n] in the data set, their items [n], who ranked [r], and the ranks [r, n]."""
+    ranks = {
+        run_name(arm, seed): one for arm, some in measured.ranks.items() for seed, one in zip(seeds, some, strict=True)
+    }
+    ranks |= {name: ranked.ranks for name, ranked in measured.rules.items()}
+    ranked = measured.first[measured.of]
+    if len(ranks) * len(ranked.rows) > MOST_STORED:
+        run.log(f"{len(ranks)} times {len(ranked.rows)} ranks are too many to keep", "warning")
+        return {}
+    path = run.folder / "ranks.npz"
+    np.savez_compressed(
+        path,
+        rows=ranked.rows.numpy(),
+        items=np.array(data.items.ids(ranked.targets.numpy())),
+        runs=np.array(list(ranks)),
+        ranks=torch.stack(list(ranks.values())).float().numpy(),
+    )
+    return {path.name: path}
