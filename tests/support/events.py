@@ -1,6 +1,6 @@
 """Validated data sets of events, made as an upload makes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ Event = tuple[str, str, int]
 """User, item, seconds since 1970."""
 
 
-def events_folder(folder: Path, events: Iterable[Event], **options: Any) -> Path:
+def events_folder(
+    folder: Path, events: Iterable[Event], shares: Mapping[str, float] | None = None, **options: Any
+) -> Path:
     """Validate events into a data set below `folder`.
 
     Args:
+        shares: `val_fraction` and `test_fraction`, where they are not the usual ones.
         options: of `libs.data.config.EventOptions`.
     """
     upload = folder / "input"
@@ -26,7 +29,7 @@ def events_folder(folder: Path, events: Iterable[Event], **options: Any) -> Path
     rows = [f"{user},{item},{time}" for user, item, time in events]
     (upload / "upload").write_text("user,item,timestamp\n" + "\n".join(rows) + "\n", encoding="utf-8")
     (upload / "upload.name").write_text("events.csv", encoding="utf-8")
-    config = ValidationConfig.model_validate({"events": options})
+    config = ValidationConfig.model_validate({"events": options, **(shares or {})})
     outcome = validate(config, Inputs({"upload": upload}), LocalRun(folder / "run", quiet=True))
     assert outcome.dataset is not None
     return outcome.dataset

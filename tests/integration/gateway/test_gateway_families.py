@@ -82,7 +82,8 @@ def test_a_dry_run_shows_all_that_would_be_made(client: TestClient, digits: str)
         ({**COMPARED, "compare": {"seeds": [1, 1]}}, "/compare/seeds", "each once"),
         ({**COMPARED, "compare": {"baselines": ["kdd"]}}, "/compare/baselines/0", "Did you mean kd"),
         ({**COMPARED, "compare": {"seed": [1, 2]}}, "/compare/seed", "seeds"),
-        ({**DIGITS, "method": "compare", "config": {"of": "bpr-mf"}}, "/config/of", "classify pictures"),
+        ({**DIGITS, "method": "compare", "config": {"of": "bpr-mf"}}, "/datasets/train", "bpr-mf needs events"),
+        ({**COMPARED, "compare": {"baselines": []}}, "/compare/baselines", "at least 1"),
     ],
 )
 def test_what_is_wrong_is_pointed_at(

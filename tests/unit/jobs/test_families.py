@@ -31,12 +31,13 @@ AFD = {"method": "afd", "datasets": {"train": "pets"}}
 TRAINED = {**AFD, "teacher": {"train": {"model": "wrn-40-2", "epochs": 3}}, "seed": 7}
 COMPARED = {**TRAINED, "compare": {"seeds": [1, 2], "baselines": ["supervised", "kd"]}}
 FRSKD = {"method": "frskd", "datasets": {"train": "pets"}, "compare": {"seeds": [1, 2]}}
+RKSA = {"method": "rksa", "datasets": {"train": "clicks"}, "compare": {"seeds": [1, 2]}}
 
 
 @pytest.fixture(autouse=True)
 def _registry(db: Session) -> None:
     """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out), `photos` (coloured), `clicks`,
-    `snaps` (without labels); the model `vet`.
+    `taps` (events, none held out), `snaps` (without labels); the model `vet`.
     """
     add_dataset(db, "pets")
     birds = MANIFEST.model_copy(update={"classes": ["owl", "tit", "wren"]})
@@ -44,6 +45,9 @@ def _registry(db: Session) -> None:
     add_dataset(db, "rows", manifest=MANIFEST.model_copy(update={"splits": {"train": MANIFEST.splits["train"]}}))
     add_dataset(db, "photos", manifest=MANIFEST.model_copy(update={"channels": 3}))
     add_dataset(db, "clicks", manifest=EVENTS_MANIFEST)
+    add_dataset(
+        db, "taps", manifest=EVENTS_MANIFEST.model_copy(update={"splits": {"train": EVENTS_MANIFEST.splits["train"]}})
+    )
     add_dataset(db, "snaps", manifest=MANIFEST.model_copy(update={"classes": []}))
     add_version(db, "vet", bundle=bundle(labels=["cat", "dog"]))
     db.commit()
@@ -155,6 +159,19 @@ def test_a_comparison_waits_for_a_run_of_each_arm_and_seed(db: Session) -> None:
     assert [other.status for role, other in found.items() if "afd" in role or "kd" in role] == ["waiting"] * 4
     (teacher,) = needs(db, kd).values()
     assert teacher.id == found["models/teacher"].id
+
+
+def test_a_recommender_is_compared_with_the_usual_ones_or_those_that_are_named(db: Session) -> None:
+    usual = needs(db, accepted(db, **RKSA, config={"epochs": 3}))
+    assert list(usual) == [
+        f"runs/{arm}/{seed}" for seed in (1, 2) for arm in ("rksa", "sasrec", "gru4rec", "narm", "bpr-mf")
+    ]
+    assert {(job.status, job.spec["config"]["epochs"]) for job in usual.values()} == {("queued", 3)}
+    named = {**RKSA["compare"], "baselines": ["no-skew", "gru4rec-untied"]}
+    found = needs(db, accepted(db, **{**RKSA, "compare": named}))
+    untied = found["runs/gru4rec-untied/2"]
+    assert (untied.method, untied.spec["config"]["tied"]) == ("gru4rec", False)
+    assert (untied.name, untied.spec["output_model"]) == ("clicks-rksa-gru4rec-untied-2", "clicks-rksa-gru4rec-untied")
 
 
 def test_a_comparison_is_queued_when_its_last_run_has_succeeded(db: Session) -> None:
@@ -442,7 +459,11 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**FRSKD, "datasets": {"train": "rows"}}, ("datasets", "train"), "neither a test nor a val"),
     ({**FRSKD, "models": {"tutor": "vet"}}, ("models", "tutor"), "no role 'tutor'"),
     ({**FRSKD, "teacher": "vet"}, ("teacher",), "no role 'teacher'"),
-    ({**FRSKD, "method": "gru4rec", "datasets": {"train": "clicks"}}, ("method",), "classify pictures"),
+    ({**RKSA, "datasets": {"train": "taps"}}, ("datasets", "train"), "events held out.* neither a test nor a val"),
+    ({**RKSA, "datasets": {"train": "pets"}}, ("datasets", "train"), "holds pictures; rksa needs events"),
+    ({**RKSA, "compare": {"baselines": ["supervised"]}}, ("compare", "baselines", 0), "another task"),
+    ({**RKSA, "compare": {"baselines": ["untied"]}}, ("compare", "baselines", 0), "Baselines of rksa: bpr-mf, "),
+    ({**RKSA, "models": {"init": "vet"}}, ("models", "init"), "classifies pictures; rksa needs one that recommends"),
     ({**FRSKD, "datasets": {"train": "clicks"}}, ("datasets", "train"), "holds events; frskd needs pictures"),
     ({"method": "evaluate", "datasets": {"d": "pets"}, "compare": {}}, ("compare",), "trains nothing"),
     ({**AFD}, ("models", "teacher"), "needs the name of a"),

@@ -6,26 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from libs.data.errors import DataError
 from libs.data.events.dataset import open_event_data
 from libs.jobs.tasks import TASKS, EvaluateConfig
 from libs.models.catalog import METHODS
 from libs.models.compare_config import CompareConfig
-from libs.models.sequences.report_sections import error_of_mean
 from libs.serving.errors import MismatchError
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs, Outcome, Stopped, StopReason
 from tests.support.events import events_folder, walks
 
 SETTINGS = {"epochs": 4, "lr": 0.03, "max_length": 8, "batch_size": 16, "sampled_candidates": 3, "exclude_seen": False}
-CONFIG = CompareConfig(of="gru4rec", config={**SETTINGS, "width": 8}, baselines=["bpr-mf", "untied"], seeds=[1, 4])
+CONFIG = CompareConfig(of="gru4rec", config={**SETTINGS, "width": 8}, baselines=["bpr-mf"], seeds=[1, 4])
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return events_folder(tmp_path_factory.mktemp("events"), walks(users=40, items=12))
+    return events_folder(tmp_path_factory.mktemp("events"), walks(users=40, items=30))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +49,7 @@ def test_figures_are_those_that_each_model_is_evaluated_to(
     compared: Outcome, events: Path, models: Mapping[str, Path], tmp_path: Path
 ) -> None:
     """Means of what `evaluate` says of each, which reads neither the runs' settings nor the other models."""
-    for arm in ("gru4rec", "bpr-mf", "untied"):
+    for arm in ("gru4rec", "bpr-mf"):
         values = []
         for seed in CONFIG.seeds:
             inputs = Inputs({"data": events}, {"model": models[f"{arm}/{seed}"]})
@@ -71,46 +69,44 @@ def test_the_ranks_that_are_kept_are_those_the_figures_are_made_of(compared: Out
         runs, ranks = stored["runs"].tolist(), stored["ranks"]
         data = open_event_data(events)
         assert data.items.ids(data.events.items[stored["rows"]]) == stored["items"].tolist()
-    assert runs == [*CONFIG.runs(), "popularity", "item-knn"]
-    mine = ranks[[runs.index(f"gru4rec/{seed}") for seed in CONFIG.seeds]]
-    assert compared.metrics["gru4rec/hr@10"] == pytest.approx((mine <= 10).mean(), abs=1e-6)
+    assert sorted(runs) == sorted([*CONFIG.runs(), "popularity", "item-knn"])
     gains = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
-    margin = gains[:1].mean() * 0 + (np.where(mine <= 10, 1 / np.log2(1 + mine), 0).mean(0) - gains[-2])
-    report = json.loads((compared.report / "report.json").read_text())  # type: ignore[operator]
+    mine = gains[[runs.index(f"gru4rec/{seed}") for seed in CONFIG.seeds]].mean(0)
+    assert compared.metrics["gru4rec/ndcg@10"] == pytest.approx(mine.mean(), abs=1e-6)
+    apart = mine - gains[runs.index("popularity")]
+    report = json.loads((compared.report / "report.json").read_text())
     popularity = next(one for one in report["over_users"] if one["baseline"] == "popularity")
-    assert popularity["difference"] == pytest.approx(margin.mean(), abs=1e-6)
-    users = torch.arange(len(margin))  # leave-last-out: a case a user
-    assert popularity["half_width"] == pytest.approx(1.96 * error_of_mean(torch.from_numpy(margin), users), rel=1e-4)
+    assert popularity["difference"] == pytest.approx(apart.mean(), abs=1e-6)
+    error = apart.std(ddof=1) / np.sqrt(len(apart))  # leave-last-out: a case a user
+    assert popularity["half_width"] == pytest.approx(1.959964 * error, rel=1e-4)
 
 
 def test_the_report_shows_runs_rules_and_a_plain_answer_for_each(compared: Outcome) -> None:
     assert compared.report is not None
     page = (compared.report / "report.html").read_text()
-    for words in ("Every seed", "popularity", "item-knn", "Over users" if False else "interval over users", "Settings"):
+    for words in ("Every seed", "popularity", "item-knn", "interval over users", "Settings"):
         assert words in page
     assert compared.details["split"] == "test"
     assert compared.details["held_out_events"] == 40
     assert set(compared.details["beside"]) == {"popularity", "item-knn"}
     said = compared.details["verdicts"]
     assert [sentence.partition(" minus that of ")[2].split(":")[0].split(",")[0] for sentence in said] == [
-        "bpr-mf", "untied", "popularity", "item-knn",
+        "bpr-mf", "popularity", "item-knn",
     ]  # fmt: skip
     report = json.loads((compared.report / "report.json").read_text())
-    assert set(report["costs"]) == {"gru4rec", "bpr-mf", "untied"}
-    assert report["costs"]["untied"]["parameters"] > report["costs"]["gru4rec"]["parameters"]
+    assert set(report["costs"]) == {"gru4rec", "bpr-mf"}
     assert "ndcg@10_sampled3" in report["arms"]["bpr-mf"]
     assert report["chose_weights"] is True
     rows = (compared.report / "metrics.csv").read_text().splitlines()
     assert rows[0] == "arm,seed,name,value"
-    assert len(rows) == 1 + 3 * 2 * len(report["figures"])
+    assert len(rows) == 1 + 2 * 2 * len(report["figures"])
 
 
 def test_without_a_test_split_the_validation_split_is_read_and_flatters(
     models: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    """Users' last events hold out nothing here; the same models are asked."""
-    shares = {"protocol": "by-user", "val_fraction": 0.3, "test_fraction": 0.0}
-    data = events_folder(tmp_path / "events", walks(users=40, items=12), split=shares)
+    shares = {"val_fraction": 0.3, "test_fraction": 0.0}
+    data = events_folder(tmp_path / "events", walks(users=40, items=30), shares, split="by-user")
     run = LocalRun(tmp_path / "run", quiet=True)
     outcome = TASKS["compare"].load()(CONFIG, Inputs({"train": data}, models), run)
     assert outcome.details["split"] == "val"
@@ -121,12 +117,12 @@ def test_nothing_held_out_a_missing_run_and_a_stop_are_said(
     events: Path, models: Mapping[str, Path], tmp_path: Path
 ) -> None:
     compare = TASKS["compare"].load()
-    shares = {"protocol": "by-user", "val_fraction": 0.0, "test_fraction": 0.0}
-    whole = events_folder(tmp_path / "whole", walks(users=10, items=12), split=shares)
+    shares = {"val_fraction": 0.0, "test_fraction": 0.0}
+    whole = events_folder(tmp_path / "whole", walks(users=10, items=30), shares, split="by-user")
     with pytest.raises(DataError, match="nothing to compare on"):
         compare(CONFIG, Inputs({"train": whole}, models), LocalRun(tmp_path / "one", quiet=True))
-    some = {name: folder for name, folder in models.items() if name != "untied/4"}
-    with pytest.raises(MismatchError, match=r"missing: untied/4\."):
+    some = {name: folder for name, folder in models.items() if name != "bpr-mf/4"}
+    with pytest.raises(MismatchError, match=r"missing: bpr-mf/4\."):
         compare(CONFIG, Inputs({"train": events}, some), LocalRun(tmp_path / "two", quiet=True))
 
     class Stopping(LocalRun):
