@@ -37,7 +37,8 @@ def submit(
         list[str] | None, typer.Option(help="Setting of the teacher's training: epochs=30, or dataset=NAME.")
     ] = None,
     compare_with: Annotated[
-        str | None, typer.Option(metavar="BASELINES", help="Compare over --seeds with these: supervised,kd.")
+        str | None,
+        typer.Option(metavar="BASELINES", help="Compare over --seeds with these: supervised,kd; or with `usual` ones."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the job and its model; else DATASET-METHOD.")] = None,

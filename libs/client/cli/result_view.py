@@ -26,6 +26,10 @@ def _print_comparison(details: Mapping[str, Any]) -> None:
         (arm, *(f"{figure(figures[name][0])} ± {figure(figures[name][1])}" for name in names))
         for arm, figures in arms.items()
     ]
+    rows += [
+        (who, *(figure(figures[name]) if name in figures else "" for name in names))
+        for who, figures in details.get("beside", {}).items()  # results of earlier versions have none
+    ]
     print_table((f"mean ± sd of {len(details['seeds'])} seeds", *names), rows)
     for sentence in details["verdicts"]:
         console().print(sentence, markup=False, soft_wrap=True)

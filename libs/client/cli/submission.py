@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from libs.client.records import Method
 
 _FILE_LIMIT_BYTES = 1 << 20
+_USUAL = "usual"
+"""In place of names of baselines: those that the gateway chooses by what the method does."""
 _PINNED = ("dataset_digests", "model_digests", "digests")
 
 
@@ -94,7 +96,8 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
         spec["teacher"] = teacher
         spec["models"].pop("teacher", None)
     if given.baselines is not None:
-        spec["compare"] = {**spec.get("compare", {}), "baselines": _names(given.baselines)}
+        named = None if given.baselines == _USUAL else _names(given.baselines)
+        spec["compare"] = {**spec.get("compare", {}), "baselines": named}
     simple = {"seed": given.seed, "name": given.name, "timeout_s": given.timeout_s, "priority": given.priority}
     spec |= {key: value for key, value in simple.items() if value is not None}
     resources = {"device": given.device, "gpus": given.gpus}

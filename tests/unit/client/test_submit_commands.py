@@ -145,6 +145,8 @@ def test_a_comparison_is_one_job_with_the_seeds(octavo, distilling):
     (spec,) = distilling.sent("POST", "/v1/jobs")
     assert spec["compare"] == {"seeds": [0, 1, 2], "baselines": ["supervised", "kd"]}
     assert "seed" not in spec
+    octavo(*DISTIL, "--teacher", "t", "--seeds", "0-2", "--compare-with", "usual")
+    assert distilling.sent("POST", "/v1/jobs")[1]["compare"] == {"seeds": [0, 1, 2], "baselines": None}
 
 
 def test_an_empty_comparison_or_teacher_in_a_file_is_sent(octavo, distilling, tmp_path):
