@@ -208,7 +208,8 @@ class _Comparison:
         self._session = session
         self._project_id = project_id
         self._upcoming = upcoming
-        self._place, self._config = _asked(spec)
+        self._place, asked = _asked(spec)
+        self._config = asked.model_copy(update={"baselines": asked.compared_with})  # the usual ones may change one day
         self._request = spec.model_copy(update={"compare": None, "method": self._config.of})
         self._teacher: Planned | None = None
 

@@ -162,7 +162,9 @@ def test_a_comparison_waits_for_a_run_of_each_arm_and_seed(db: Session) -> None:
 
 
 def test_a_recommender_is_compared_with_the_usual_ones_or_those_that_are_named(db: Session) -> None:
-    usual = needs(db, accepted(db, **RKSA, config={"epochs": 3}))
+    job = accepted(db, **RKSA, config={"epochs": 3})
+    assert job.spec["config"]["baselines"] == ["sasrec", "gru4rec", "narm", "bpr-mf"]
+    usual = needs(db, job)
     assert list(usual) == [
         f"runs/{arm}/{seed}" for seed in (1, 2) for arm in ("rksa", "sasrec", "gru4rec", "narm", "bpr-mf")
     ]
