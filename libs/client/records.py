@@ -58,6 +58,7 @@ class Method(Record):
     optional_datasets: list[str] | None
     models: list[str] | None
     optional_models: list[str] | None
+    beside: list[str] | None
     config_schema: dict[str, Any] | None
     defaults: dict[str, Any] | None
 

@@ -13,6 +13,7 @@ from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.spec import JobSpec
 from libs.models.catalog import METHODS, Task, UnknownMethodError
 from libs.models.estimate_config import EstimateConfig
+from libs.models.sequences.config import BESIDE
 from libs.models.update_config import UpdateConfig
 from libs.registry import datasets, models
 from libs.registry.datasets import ReadyVersion
@@ -27,6 +28,8 @@ class Roles:
     """What a method reads: the roles it needs, and those it may be given.
 
     Attributes:
+        beside: those of `optional_models` whose models are measured beside the job's own: each recommends items and was
+            trained by the method that the role is named by.
         data: kind of its data sets; None: what the model of the job reads.
         task: of its models; None: any.
     """
@@ -34,6 +37,7 @@ class Roles:
     datasets: frozenset[str]
     models: frozenset[str]
     optional_models: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     optional_datasets: frozenset[str] = frozenset()
     data: DataKind | None = "images"
     task: Task | None = "image-classification"
@@ -62,7 +66,7 @@ _OF_TASKS = {
         task=None,
     ),
     "estimate": _TRAINING,
-    "evaluate": replace(_MEASURING, data=None, task=None),
+    "evaluate": replace(_MEASURING, optional_models=BESIDE, beside=BESIDE, data=None, task=None),
     "predict": _MEASURING,
     "update": _UPDATING,
 }
@@ -85,6 +89,8 @@ def roles_of(method: str) -> Roles:
         return replace(
             _TRAINING,
             models=trained.models,
+            optional_models=_TRAINING.optional_models | trained.beside,
+            beside=trained.beside,
             optional_datasets=trained.optional_datasets,
             data=trained.data,
             task=trained.task,
@@ -125,6 +131,7 @@ def pin(session: Session, project_id: UUID, spec: JobSpec, upcoming: Upcoming | 
     found.check_roles("datasets", roles.datasets, roles.optional_datasets, spec.method)
     found.check_roles("models", roles.models, roles.optional_models, spec.method)
     found.resolve("models", lambda text: models.resolve(session, project_id, text), roles)
+    found.check_measured(roles)
     found.resolve("datasets", lambda text: datasets.resolve(session, project_id, text), roles)
     found.check_expected()
     if isinstance(spec.config, ImportConfig):
@@ -168,8 +175,11 @@ class _Pins:
             except RegistryError as error:
                 self._refuse((kind, role), str(error))
                 continue
-            self._check_kind((kind, role), version, roles)
-            if isinstance(version, ModelVersion):
+            if isinstance(version, ModelVersion) and role in roles.beside:
+                self._check_beside((kind, role), version)
+            else:
+                self._check_kind((kind, role), version, roles)
+            if isinstance(version, ModelVersion) and role not in roles.beside:
                 self._data = _READ_BY.get(version.task)
                 self._check_update(version, parse_reference(text).name)
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
@@ -202,6 +212,24 @@ class _Pins:
             does, needs = _IN_WORDS[version.task], _IN_WORDS[roles.task]
             hint = _ASKED_INSTEAD.get((self._spec.method, version.task), "")
             self._refuse(path, f"The model {does}; {self._spec.method} needs one that {needs}.{hint}")
+
+    def _check_beside(self, path: tuple[str, ...], version: ModelVersion) -> None:
+        """Refuse what does not recommend, or was trained by another method than its role says."""
+        role, architecture = path[-1], version.bundle["architecture"]
+        if version.task != "next-item":
+            self._refuse(path, f"The model {_IN_WORDS[version.task]}; beside others stand models that recommend items.")
+        elif architecture != role:
+            self._refuse(path, f"The model is one of {architecture}; the role {role!r} takes one of {role}.")
+
+    def check_measured(self, roles: Roles) -> None:
+        """Refuse models beside one that recommends nothing, where a job takes a model of any task."""
+        if roles.task is not None or self._data in (None, "events"):
+            return
+        for role in sorted(roles.beside & self._given["models"].keys()):
+            message = (
+                "The model to be measured classifies pictures; only one that recommends items has others beside it."
+            )
+            self._refuse(("models", role), message)
 
     def _check_data(self, path: tuple[str, ...], kind: str, roles: Roles) -> None:
         wanted = roles.data or self._data

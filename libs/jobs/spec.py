@@ -74,7 +74,8 @@ class JobSpec(BaseModel):
     models: dict[str, Reference] = Field(
         default_factory=dict,
         max_length=8,
-        description="Role → model: `init` for warm starts, `model` to evaluate.",
+        description="Role → model: `init` for warm starts, `model` to evaluate; `gru4rec` and the like, of jobs about "
+        "recommenders, for registered models that are measured beside the job's own.",
     )
     teacher: Reference | TeacherPlan | None = Field(
         default=None,

@@ -16,6 +16,7 @@ from libs.models.gru4rec.config import Gru4recConfig
 from libs.models.hcrnn.config import HcrnnConfig
 from libs.models.narm.config import NarmConfig
 from libs.models.rksa.config import RksaConfig, SasrecConfig
+from libs.models.sequences.config import BESIDE
 from libs.models.supervised.config import SupervisedConfig
 from libs.training.run import Inputs, Outcome, Run
 
@@ -46,6 +47,7 @@ class Method:
             they run.
         reference: where it was published; empty: nowhere.
         models: roles of the models it needs besides; any training may be given `init`.
+        beside: roles of registered models that may be measured beside the trained one, each named by their method.
         optional_datasets: roles of data sets it may be given beside `train`.
         variants: name → settings that switch a part of the method off, or choose another form of it, to be compared
             with the whole.
@@ -62,6 +64,7 @@ class Method:
     entry: str
     reference: str
     models: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     optional_datasets: frozenset[str] = frozenset()
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     own_settings: frozenset[str] = frozenset()
@@ -105,6 +108,7 @@ METHODS: dict[str, Method] = {
             config=BprMfConfig,
             entry="libs.models.bpr_mf.train:train",
             reference="Rendle et al., UAI 2009, arXiv 1205.2618",
+            beside=BESIDE,
             own_settings=frozenset({"objective", "negatives"}),
         ),
         Method(
@@ -126,6 +130,7 @@ METHODS: dict[str, Method] = {
             config=Gru4recConfig,
             entry="libs.models.gru4rec.train:train",
             reference="Hidasi et al., ICLR 2016, arXiv 1511.06939",
+            beside=BESIDE,
             variants={"untied": {"tied": False}},
         ),
         Method(
@@ -137,6 +142,7 @@ METHODS: dict[str, Method] = {
             config=HcrnnConfig,
             entry="libs.models.hcrnn.train:train",
             reference="Song et al., AAAI 2019, arXiv 1904.12674",
+            beside=BESIDE,
             variants={
                 "version-1": {"version": 1},
                 "version-2": {"version": 2},
@@ -152,6 +158,7 @@ METHODS: dict[str, Method] = {
             config=NarmConfig,
             entry="libs.models.narm.train:train",
             reference="Li et al., CIKM 2017, arXiv 1711.04725",
+            beside=BESIDE,
         ),
         Method(
             name="rksa",
@@ -162,6 +169,7 @@ METHODS: dict[str, Method] = {
             config=RksaConfig,
             entry="libs.models.rksa.train:train",
             reference="Ji et al., AAAI 2020, arXiv 1911.06478",
+            beside=BESIDE,
             variants={
                 "no-skew": {"skew": False},
                 "fixed-mixture": {"mixture": "fixed"},
@@ -179,6 +187,7 @@ METHODS: dict[str, Method] = {
             config=SasrecConfig,
             entry="libs.models.rksa.train:train",
             reference="Kang and McAuley, ICDM 2018, arXiv 1808.09781",
+            beside=BESIDE,
         ),
         Method(
             name="supervised",

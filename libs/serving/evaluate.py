@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from libs.data.images import ImageSplit
 from libs.jobs.tasks import EvaluateConfig
+from libs.models.sequences.config import BESIDE
 from libs.serving.bundle import ClassifierBundle, NextItemBundle
 from libs.serving.errors import MismatchError
 from libs.serving.evaluation_report import WorstPicture, write_report
@@ -52,15 +53,21 @@ def run(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:
         `<split>/ndcg@10` and the like; a report folder.
 
     Raises:
-        MismatchError: the data set has no labels, or labels the model does not know.
+        MismatchError: the data set has no labels, or labels the model does not know; or a classifier is to be measured
+            beside others.
         DataError: the data set holds other data than the model reads, or nothing to measure on.
         Stopped: the run was asked to stop; it starts anew next time.
     """
-    model, data = folders_of(inputs)
+    beside = {role: folder for role, folder in inputs.models.items() if role in BESIDE}
+    own = Inputs(inputs.datasets, {role: folder for role, folder in inputs.models.items() if role not in beside})
+    model, data = folders_of(own)
     if isinstance(read_bundle(model), NextItemBundle):
-        measured: Outcome = import_module(_OF_RECOMMENDERS).evaluate(model, data, config.split, config.batch_size, run)
+        evaluate = import_module(_OF_RECOMMENDERS).evaluate
+        measured: Outcome = evaluate(model, data, beside, config.split, config.batch_size, run)
         return measured
-    return _evaluate_classifier(config, inputs, run)
+    if beside:
+        raise MismatchError("Only a recommender is measured beside others, and this model classifies pictures.")
+    return _evaluate_classifier(config, own, run)
 
 
 def _evaluate_classifier(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:

@@ -158,6 +158,7 @@ EXAMPLES: dict[type[BaseModel], Json] = {
         "optional_datasets": [],
         "models": [],
         "optional_models": ["init"],
+        "beside": [],
         "config_schema": {"properties": {"epochs": {"type": "integer", "default": 200}}, "type": "object"},
         "defaults": {"epochs": 200},
     },

@@ -14,6 +14,7 @@ from libs.database.engine import transaction
 from libs.database.tables import Artifact, Job, ModelVersion
 from libs.jobs import events, queue
 from libs.jobs.moves import lock_attempt
+from libs.jobs.references import roles_of
 from libs.jobs.spec import JobSpec
 from libs.jobs.states import TERMINAL, ExitReason, JobStatus
 from libs.models.update_config import UpdateConfig
@@ -173,11 +174,13 @@ def complete_bundle(path: Path, job: Job, inputs: Prepared) -> Bundle:
         bundle = parse_bundle(file.read_bytes())
     except (OSError, ValueError) as error:
         raise OutcomeError(f"the run's bundle has no valid bundle.json: {error}") from error
+    beside = roles_of(job.method).beside  # measured, and not what this model comes from
+    parents = {role: digest for role, digest in inputs.model_digests.items() if role not in beside}
     lineage = bundle.lineage.model_copy(
         update={
             "job_id": str(job.id),
             "code_version": code_version(),
-            "parent_digests": {**bundle.lineage.parent_digests, **inputs.model_digests},
+            "parent_digests": {**bundle.lineage.parent_digests, **parents},
             "dataset_digests": {**inputs.dataset_digests, **bundle.lineage.dataset_digests},
         }
     )

@@ -40,10 +40,12 @@ def make_recommender(
     features: Mapping[str, Sequence[Any]] | None = None,
     training_count: Sequence[int] | None = None,
     lineage: Lineage | None = None,
+    architecture: str | None = None,
 ) -> NextItemBundle:
     """Write a bundle that recommends items "i1" to "iI".
 
     Args:
+        architecture: what the bundle says it is; None: what it is.
         vectors: [I + 1, d], row 0 zeros; None draws them from `seed`.
         step: with step.onnx; its state is a sum [N, d], a count [N, 1] and the items seen [N, n].
         explain: with explain.onnx; `attention` [N, n] is 1 / length for each event of a history.
@@ -70,7 +72,7 @@ def make_recommender(
     return write_bundle(
         folder,
         NextItemBundle(
-            architecture=f"{encoding}-of-vectors",
+            architecture=architecture or f"{encoding}-of-vectors",
             inputs=INPUTS,
             outputs=[TensorSpec(name="features", datatype="FP32", shape=[-1, width])],
             items=items,

@@ -48,7 +48,12 @@ def methods(
 
 
 def _show_roles(method: "Method") -> None:
-    models = [*(method.models or ()), *(f"{role} (optional)" for role in method.optional_models or ())]
+    beside = method.beside or ()
+    models = [
+        *(method.models or ()),
+        *(f"{role} (optional)" for role in method.optional_models or () if role not in beside),
+        *(f"{role} (measured beside it)" for role in beside),
+    ]
     datasets = [*(method.datasets or ()), *(f"{role} (optional)" for role in method.optional_datasets or ())]
     for option, roles in (("--dataset", datasets), ("--model", models)):
         if roles:

@@ -17,6 +17,8 @@ def print_result(job: "Job") -> None:
         _print_comparison(result["details"])
     else:
         print_metrics(result.get("metrics", {}))
+        for one in result.get("details", {}).get("beside", {}).values():
+            console().print(one["note"], markup=False, soft_wrap=True)
 
 
 def _print_comparison(details: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """`octavo deploy`, `undeploy`, `deployments`, `predict`, `evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,10 +143,30 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="NAME or NAME@VERSION.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD=MODEL[@VERSION]", help="Another recommender to measure on the same cases; repeat it."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a data set: metrics, confusion, the worst pictures. A job, shown until it has ended."""
     from libs.client.cli.job_submit import submit_and_follow
 
-    spec = {"method": "evaluate", "models": {"model": model}, "datasets": {"data": dataset}, "config": {"split": split}}
+    models = _with_others(model, beside or ())
+    spec = {"method": "evaluate", "models": models, "datasets": {"data": dataset}, "config": {"split": split}}
     submit_and_follow(spec, as_json)
+
+
+def _with_others(model: str, beside: Sequence[str]) -> dict[str, str]:
+    """`films` and `["gru4rec=films@2"]` → `{"model": "films", "gru4rec": "films@2"}`."""
+    found = {"model": model}
+    for text in beside:
+        role, _, name = text.partition("=")
+        if not role or not name:
+            raise typer.BadParameter(f"{text!r} is no METHOD=MODEL; write it like --beside gru4rec=films-gru4rec.")
+        if role in found:
+            raise typer.BadParameter(f"{role} is named twice: {found[role]} and {name}.")
+        found[role] = name
+    return found

@@ -85,8 +85,10 @@ def merge(octavo: "Octavo", base: dict[str, Any], given: Given) -> dict[str, Any
     spec = {key: value for key, value in base.items() if key not in _PINNED}
     spec["method"] = given.method or spec["method"]
     method = octavo.methods.get(spec["method"])
-    model_roles = [*(method.models or ()), *(method.optional_models or ())]
-    dataset_roles = method.datasets or method.optional_datasets or ()  # a bare name is the one that is needed
+    # A bare name is what is needed, or what a training starts from; what stands beside a model is always named by role.
+    beside = method.beside or ()
+    model_roles = [*(method.models or ()), *(role for role in method.optional_models or () if role not in beside)]
+    dataset_roles = method.datasets or method.optional_datasets or ()
     spec["datasets"] = {**spec.get("datasets", {}), **_by_role(given.dataset, method, "dataset", dataset_roles)}
     spec["models"] = {**spec.get("models", {}), **_by_role(given.model, method, "model", model_roles)}
     if given.setting:

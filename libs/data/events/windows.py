@@ -55,12 +55,14 @@ class SequenceBatch:
         targets: the item after each input, [B, n]; 0 where there is none to foretell.
         lengths: inputs of each row, [B].
         users: [B].
+        starts: where in the event store each row's first input is, [B].
     """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     lengths: Longs
     users: Longs
+    starts: Longs
 
 
 def windows_of(events: EventStore, split: Split, max_length: int, *, single_targets: bool = False) -> Windows:
@@ -121,7 +123,13 @@ def read(events: EventStore, windows: Windows) -> SequenceBatch:
     is_target = inside & (places >= windows.first_targets[:, None])
     targets = np.where(is_target, items, 0)[:, 1:]
     inputs = np.where(places[:-1] < windows.lengths[:, None] - 1, items[:, :-1], 0)
-    return SequenceBatch(inputs.astype(np.int64), targets.astype(np.int64), windows.lengths - 1, windows.users)
+    return SequenceBatch(
+        inputs=inputs.astype(np.int64),
+        targets=targets.astype(np.int64),
+        lengths=windows.lengths - 1,
+        users=windows.users,
+        starts=windows.starts,
+    )
 
 
 def batches(

@@ -33,7 +33,7 @@ def train(config: BprMfConfig, inputs: Inputs, run: Run) -> Outcome:
     fitted = fit_sequences(BprMf(served, users_with_training(data.events)), data.events, config, run)
     val, test = (_as_served(served, data, config, run, split) for split in _SPLITS)
     trained = TrainedSequences("bpr-mf", "BPR-MF training", served, data, config, replace(fitted, val=val, test=test))
-    return finish_next_item(trained, run, method_part=lambda: user_vectors_part(fitted))
+    return finish_next_item(trained, inputs, run, method_part=lambda: user_vectors_part(fitted))
 
 
 def estimate(config: BprMfConfig, inputs: Inputs, run: Run) -> Outcome:

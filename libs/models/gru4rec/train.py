@@ -16,7 +16,8 @@ def train(config: Gru4recConfig, inputs: Inputs, run: Run) -> Outcome:
     data = open_training_events(inputs)
     model = warm_started(build_model(config, data.manifest.items), "gru4rec", data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run)
-    return finish_next_item(TrainedSequences("gru4rec", "GRU4Rec training", model, data, config, fitted), run)
+    trained = TrainedSequences("gru4rec", "GRU4Rec training", model, data, config, fitted)
+    return finish_next_item(trained, inputs, run)
 
 
 def estimate(config: Gru4recConfig, inputs: Inputs, run: Run) -> Outcome:

@@ -26,7 +26,7 @@ def train(config: HcrnnConfig, inputs: Inputs, run: Run) -> Outcome:
     model = warm_started(build_model(config, data.manifest.items), "hcrnn", data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run, model.network.project, phases_of(model, config))
     trained = TrainedSequences("hcrnn", "HCRNN training", model, data, config, fitted)
-    return finish_next_item(trained, run, _servable)
+    return finish_next_item(trained, inputs, run, _servable)
 
 
 def estimate(config: HcrnnConfig, inputs: Inputs, run: Run) -> Outcome:

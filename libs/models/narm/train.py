@@ -24,7 +24,7 @@ def train(config: NarmConfig, inputs: Inputs, run: Run) -> Outcome:
     model = warm_started(build_model(config, data.manifest.items), "narm", data, inputs, config, run)
     fitted = fit_sequences(model, data.events, config, run)
     trained = TrainedSequences("narm", "NARM training", model, data, config, fitted)
-    return finish_next_item(trained, run, _servable)
+    return finish_next_item(trained, inputs, run, _servable)
 
 
 def estimate(config: NarmConfig, inputs: Inputs, run: Run) -> Outcome:

@@ -49,7 +49,7 @@ def train(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:
         return _servable(plain, data, config.max_length)
 
     trained = TrainedSequences(method, title, model, data, config, fitted, hidden)
-    return finish_next_item(trained, run, servable_of, lambda: _part_of(trained))
+    return finish_next_item(trained, inputs, run, servable_of, lambda: _part_of(trained))
 
 
 def estimate(config: SasrecConfig, inputs: Inputs, run: Run) -> Outcome:

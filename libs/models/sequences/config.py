@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 
 from libs.training.config import TrainingConfig
 
+BESIDE = frozenset({"bpr-mf", "gru4rec", "narm", "sasrec"})
+"""Roles of registered models that are measured beside a job's own, each named by the method that trained its model."""
+
 
 class SequenceTrainingConfig(TrainingConfig):
     """One training of a next-item model on sequences of events."""

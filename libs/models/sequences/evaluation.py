@@ -1,5 +1,6 @@
 """Measuring next-item models by their full ranking: every target of a split against every item, in blocks."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -70,6 +71,17 @@ class Ranked:
         if self.cold.any() and not self.cold.all():
             figures |= by_group(self.ranks, self.cold.long(), {0: "known_users", 1: "cold_users"})
         return figures | popularity.of_lists(self.recommended)
+
+
+def finite_figures(rankings: Mapping[str, Ranked | None], popularity: Popularity) -> dict[str, float]:
+    """Figures of several rankings, `test/ndcg@10`, by what their names begin with; without what no case tells of."""
+    return {
+        f"{name}/{figure}": value
+        for name, ranked in rankings.items()
+        if ranked is not None
+        for figure, value in ranked.figures(popularity).items()
+        if math.isfinite(value)
+    }
 
 
 Score = Callable[[Longs, Longs], Tensor]

@@ -3,7 +3,6 @@
 ONNX Runtime and what draws are imported where they are used: no job should wait for them before its first step.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from torch import nn
 
 from libs.data.events.dataset import EventData
 from libs.data.events.windows import Split
+from libs.models.sequences.beside import Beside, beside_of, details_of, measure_beside
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.evaluation import Ranked
+from libs.models.sequences.evaluation import Ranked, finite_figures
 from libs.models.sequences.ranking import Popularity
 from libs.models.sequences.task import FittedSequences
 from libs.serving.bundle import Lineage, NextItemBundle
 from libs.training.finish import ReportPart
 from libs.training.processes import join_processes
-from libs.training.run import Outcome, Run
+from libs.training.run import Inputs, Outcome, Run
 
 if TYPE_CHECKING:
     from libs.models.sequences.graphs import Servable
@@ -49,6 +49,7 @@ class TrainedSequences:
 
 def finish_next_item(
     trained: TrainedSequences,
+    inputs: Inputs,
     run: Run,
     servable_of: "Callable[[nn.Module], Servable] | None" = None,
     method_part: Callable[[], ReportPart] = ReportPart,
@@ -56,27 +57,32 @@ def finish_next_item(
     """Measure, export and report a trained model; only the main process writes.
 
     Args:
+        inputs: of the training; the models in them that are to be measured beside it are.
         servable_of: the graphs to serve; None: `libs.models.sequences.export.features_alone`.
         method_part: makes what the method itself adds to the report; called in the main process only.
 
     Returns:
         Figures of the chosen weights (`val/…`, `test/…`), bundle, report, and in `details` what the run was.
+
+    Raises:
+        Stopped: the run was asked to stop while others were measured beside it.
     """
     if not join_processes(run.device).main:
         return Outcome()
     run.progress(1.0, "measuring the baselines")
     baselines = _baselines(trained, run)
-    metrics = final_figures(trained, baselines)
+    beside = _beside(trained, inputs, run)
+    metrics = final_figures(trained, {**baselines, **{role: one.ranked for role, one in beside.items()}})
     run.progress(1.0, "exporting")
     bundle = _export(trained, run, metrics, servable_of)
     run.progress(1.0, "writing the report")
     part = method_part()
-    _report(trained, run, bundle, metrics, baselines, part)
+    _report(trained, run, bundle, metrics, baselines, beside, part)
     return Outcome(
         metrics=metrics,
         bundle=run.folder / "bundle",
         report=run.folder / "report",
-        details={**_details(trained, bundle), **part.details},
+        details={**_details(trained, bundle), **details_of(beside), **part.details},
     )
 
 
@@ -84,6 +90,13 @@ def _baselines(trained: TrainedSequences, run: Run) -> dict[str, Ranked]:
     from libs.models.sequences.baselines import measure_baselines
 
     return measure_baselines(trained.events.events, trained.config, reported_split(trained.fitted), run.device)
+
+
+def _beside(trained: TrainedSequences, inputs: Inputs, run: Run) -> dict[str, Beside]:
+    folders = beside_of(inputs)
+    if folders:
+        run.progress(1.0, "measuring the models beside it")
+    return measure_beside(folders, trained.events, reported_split(trained.fitted), trained.config, run)
 
 
 def reported_split(fitted: FittedSequences) -> Split:
@@ -95,19 +108,16 @@ def final_figures(trained: TrainedSequences, baselines: Mapping[str, Ranked]) ->
     """`val/…` and `test/…` of the chosen weights, `test/CONDITION/…`, `baseline/NAME/test/…`.
 
     What no case says anything of is left out.
+
+    Args:
+        baselines: by name, the models beside the trained one among them.
     """
     popularity = Popularity(torch.from_numpy(trained.events.events.training_counts()))
     split = reported_split(trained.fitted)
     measured = {"val": trained.fitted.val, "test": trained.fitted.test}
     measured |= {f"{split}/{name}": ranked for name, ranked in trained.otherwise.items()}
     measured |= {f"baseline/{name}/{split}": ranked for name, ranked in baselines.items()}
-    return {
-        f"{name}/{figure}": value
-        for name, ranked in measured.items()
-        if ranked is not None
-        for figure, value in ranked.figures(popularity).items()
-        if math.isfinite(value)
-    }
+    return finite_figures(measured, popularity)
 
 
 def _export(
@@ -145,6 +155,7 @@ def _report(
     bundle: NextItemBundle,
     metrics: Mapping[str, float],
     baselines: Mapping[str, Ranked],
+    beside: Mapping[str, Beside],
     part: ReportPart,
 ) -> None:
     from libs.models.sequences.report import RecommendationReport, write_recommendation_report
@@ -158,6 +169,7 @@ def _report(
         bundle=bundle,
         metrics=metrics,
         baselines=baselines,
+        beside=beside,
         sections=part.sections,
         method_details={**part.details, **part.data},
     )

@@ -12,6 +12,7 @@ from libs.data.errors import DataError
 from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.ids import IdMap
 from libs.data.events.relations import open_tables
+from libs.models.sequences.beside import beside_of, check_beside
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.rows import ItemRows, rows_by_id
 from libs.training.bundles import BundleError, read_bundle, read_bundle_weights
@@ -27,11 +28,14 @@ def open_training_events(inputs: Inputs) -> EventData:
     """The data set `train`.
 
     Raises:
-        DataError: it holds no events, or a single item, which leaves nothing to rank.
+        DataError: it holds no events, or a single item, which leaves nothing to rank; or a model that is to be measured
+            beside the trained one knows none of the items.
+        BundleError: such a model is of another method than its role says.
     """
     events = open_event_data(inputs.datasets["train"])
     if events.manifest.items < 2:
         raise DataError("The data set has a single item, so there is nothing to rank; add events of other items.")
+    check_beside(beside_of(inputs), events)
     return events
 
 

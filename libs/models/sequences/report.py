@@ -5,13 +5,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from libs.data.events.dataset import EventData
+from libs.models.sequences.beside import Beside, details_of
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked
 from libs.models.sequences.ranking import Popularity
@@ -39,6 +40,7 @@ class RecommendationReport:
         method: name in the catalog.
         metrics: final figures, as in the outcome.
         baselines: on the test split, or on the validation split when there is no test; by name.
+        beside: registered models on the same cases, by role.
         sections: what the method itself has to show.
         method_details: and what it adds to `report.json`, JSON values only.
     """
@@ -53,6 +55,7 @@ class RecommendationReport:
     baselines: Mapping[str, Ranked]
     sections: Sequence[Section]
     method_details: Mapping[str, Any]
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 def write_recommendation_report(folder: Path, content: RecommendationReport) -> None:
@@ -75,8 +78,14 @@ def _comparison(content: RecommendationReport) -> Comparison | None:
     model = fitted.val if fitted.test is None else fitted.test
     if model is None:
         return None
-    popularity = Popularity(torch.from_numpy(content.data.events.training_counts()))
-    return Comparison("val" if fitted.test is None else "test", content.method, model, content.baselines, popularity)
+    return Comparison(
+        split="val" if fitted.test is None else "test",
+        method=content.method,
+        model=model,
+        baselines=content.baselines,
+        popularity=Popularity(torch.from_numpy(content.data.events.training_counts())),
+        beside=content.beside,
+    )
 
 
 def _sections(
@@ -108,7 +117,7 @@ def _tiles(content: RecommendationReport, comparison: Comparison | None) -> list
         figures = comparison.figures()
         for name, label in (("ndcg@10", "NDCG@10"), ("hr@10", "HR@10"), ("mrr@20", "MRR@20")):
             tiles.append(Tile(label, f"{figures[comparison.method][name]:.4f}", comparison.split))
-        for baseline in comparison.baselines:
+        for baseline in comparison.others:
             tiles.append(Tile(f"NDCG@10 {baseline}", f"{figures[baseline]['ndcg@10']:.4f}", "baseline"))
     return tiles + bundle_tiles(content.bundle)
 
@@ -142,6 +151,7 @@ def _result_json(comparison: Comparison, config: SequenceTrainingConfig, example
             for who, figures in comparison.figures().items()
         },
         "against": [margin.as_json() for margin in comparison.margins()],
+        **details_of(comparison.beside),
         "by_history_length": comparison.by_history_length(),
         "examples": [example.as_json() for example in examples],
     }

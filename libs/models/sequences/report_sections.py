@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from libs.data.events.cooccurrence import MOST_ITEMS_OF_A_USER, users_cut
 from libs.data.events.dataset import EventData
+from libs.models.sequences.beside import Beside
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import BUCKETS, CUTOFFS, Ranked, other_rule
 from libs.models.sequences.ranking import Popularity, figures_of, gains
@@ -52,29 +53,43 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A model and its baselines on one split."""
+    """A model, its baselines and the registered models beside it, on the same cases of one split.
+
+    Raises:
+        ValueError: somebody was measured on other cases, or in another order.
+    """
 
     split: str
     method: str
     model: Ranked
     baselines: Mapping[str, Ranked]
     popularity: Popularity
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        strangers = [name for name, ranked in self.others.items() if not torch.equal(ranked.rows, self.model.rows)]
+        if strangers:
+            raise ValueError(f"measured on other cases than {self.method}: {', '.join(strangers)}")
 
     @property
     def all(self) -> dict[str, Ranked]:
         """The model first."""
-        return {self.method: self.model, **self.baselines}
+        return {self.method: self.model, **self.others}
+
+    @property
+    def others(self) -> dict[str, Ranked]:
+        """All but the model; a registered model of its own method is marked."""
+        marked = {f"{role} (registered)" if role == self.method else role: one for role, one in self.beside.items()}
+        return {**self.baselines, **{name: one.ranked for name, one in marked.items()}}
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Of each, by name."""
         return {name: ranked.figures(self.popularity) for name, ranked in self.all.items()}
 
     def margins(self) -> list[Margin]:
-        """The model against each baseline."""
+        """The model against each of the others."""
         mine = gains(self.model.ranks, 10)
-        return [
-            margin_of(name, mine, gains(ranked.ranks, 10), self.model.users) for name, ranked in self.baselines.items()
-        ]
+        return [margin_of(name, mine, gains(ranked.ranks, 10), self.model.users) for name, ranked in self.others.items()]
 
     def by_history_length(self) -> dict[str, Any]:
         """Cases and HR@10 of each by the events before the held-out item, in powers of two."""
@@ -127,7 +142,7 @@ def candidates_in_words(config: SequenceTrainingConfig) -> dict[str, str]:
 
 
 def comparison_section(comparison: Comparison, config: SequenceTrainingConfig) -> Section:
-    """What the model is worth beside what needs no training."""
+    """What the model is worth beside what needs no training, and beside registered models."""
     figures = comparison.figures()
     tables = [
         _table(figures, [f"{name}@{k}{ending}" for name in _RANKED for k in CUTOFFS], words[:1].upper() + words[1:])
@@ -166,8 +181,9 @@ def _verdicts(comparison: Comparison, config: SequenceTrainingConfig) -> str:
         f"The model {margin.verdict} ({margin.difference:+.4f} ± {margin.half_width:.4f} NDCG@10)."
         for margin in comparison.margins()
     ]
-    if comparison.baselines:
+    if comparison.others:
         said.append("Differences are means over the same cases with their 95 % interval over users.")
+    said += [one.note for one in comparison.beside.values()]
     if config.sampled_candidates is not None:
         said.append("Figures over sampled items are far higher and compare with no full ranking.")
     return " ".join(said)

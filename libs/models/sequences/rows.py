@@ -7,6 +7,7 @@ these, the mean of all items that go on. Sums are made by users, so that no tabl
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from libs.data.errors import DataError
 from libs.data.events.chunks import user_chunks
 from libs.data.events.cooccurrence import UserItems, training_items
 from libs.data.events.dataset import EventData
+from libs.data.events.ids import IdMap
 from libs.data.events.store import Longs
 
 if TYPE_CHECKING:  # slow to import, and needed for new items alone
@@ -31,6 +34,21 @@ def rows_by_id(ids: Sequence[str], known: Sequence[str]) -> Longs:
     table = pl.DataFrame({"id": pl.Series(known, dtype=pl.String)}).with_row_index("row", offset=1)
     found = pl.DataFrame({"id": pl.Series(ids, dtype=pl.String)}).join(table, "id", how="left", maintain_order="left")
     return np.concatenate([[0], found["row"].cast(pl.Int64).fill_null(-1).to_numpy()]).astype(np.int64)
+
+
+def rows_in(folder: Path, data: EventData, who: str = "The model") -> Longs:
+    """Row of each item of a data set in the tables of a bundle, -1 for one that it does not know, [I + 1].
+
+    Args:
+        who: what an error calls the bundle.
+
+    Raises:
+        DataError: it knows none of them.
+    """
+    rows = rows_by_id(data.items.all_ids(), IdMap(folder / "items.parquet", 1).all_ids())
+    if not (rows > 0).any():
+        raise DataError(f"{who} knows none of the data set's {data.manifest.items} items by id.")
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from libs.data.errors import DataError
 from libs.data.events.dataset import EventData
-from libs.data.events.ids import IdMap
 from libs.data.events.relations import open_tables
 from libs.data.events.store import Longs
 from libs.data.events.windows import SequenceBatch, Split
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer, Score
-from libs.models.sequences.rows import rows_by_id
+from libs.models.sequences.rows import rows_by_id, rows_in
 from libs.serving.bundle import MODEL_FILE, NextItemBundle
 from libs.training.bundles import BundleError, read_bundle
 from libs.training.onnx_export import open_session
@@ -76,8 +75,12 @@ def rules_of(bundle: NextItemBundle, batch_size: int = 64) -> ServedRules:
     return ServedRules(max_length=bundle.max_length, exclude_seen=bundle.exclude_seen, batch_size=batch_size)
 
 
-def measure_served(folder: Path, data: EventData, split: Split, rules: ServedRules, run: Run) -> Served:
+def measure_served(folder: Path, data: EventData, split: Split, rules: SequenceTrainingConfig, run: Run) -> Served:
     """Rank every held-out item of a split by a bundle.
+
+    Args:
+        rules: which cases there are, in which order, and how they are ranked. What the bundle reads of a history does
+            not depend on them: the newest events before the case, its own `max_length` at most.
 
     Raises:
         BundleError: it is no recommender's.
@@ -91,12 +94,13 @@ def measure_served(folder: Path, data: EventData, split: Split, rules: ServedRul
     scorer = BundleScorer(folder, bundle, data, run)
     ranked = measurer(scorer)
     unknown = scorer.unknown[ranked.targets]
-    ranks = ranked.ranks.masked_fill(unknown, torch.inf)
-    return Served(replace(ranked, ranks=ranks), int(unknown.sum()), int(scorer.unknown.sum()))
+    further = {ending: ranks.masked_fill(unknown, torch.inf) for ending, ranks in ranked.further.items()}
+    known = replace(ranked, ranks=ranked.ranks.masked_fill(unknown, torch.inf), further=further)
+    return Served(known, int(unknown.sum()), int(scorer.unknown.sum()))
 
 
 class BundleScorer:
-    """A bundle's graph as what is measured; a window has one target, its last row.
+    """A bundle's graph as what is measured: of each case it reads the newest events before it, whatever the window.
 
     Attributes:
         unknown: items of the data set that the model does not know, [I + 1].
@@ -106,14 +110,13 @@ class BundleScorer:
 
     def __init__(self, folder: Path, bundle: NextItemBundle, data: EventData, run: Run) -> None:
         self._run = run
-        self._rows = rows_by_id(data.items.all_ids(), IdMap(folder / "items.parquet", 1).all_ids())
-        if not (self._rows > 0).any():
-            raise DataError(f"The model knows none of the data set's {data.manifest.items} items by id.")
+        self._events = data.events
+        self._rows = rows_in(folder, data)
         self._session = open_session(folder / MODEL_FILE, threads=torch.get_num_threads())
         self._further = [spec.name for spec in bundle.inputs if spec.name not in _HISTORY]
         self._tables = open_tables(folder) if self._further else None
         self._users = _user_rows(folder, data) if self._further else np.zeros(data.manifest.users + 1, np.int64)
-        self._width = bundle.width
+        self._width, self._max_length = bundle.width, bundle.max_length
         vectors = np.load(folder / "item_vectors.npy", mmap_mode="r", allow_pickle=False)
         self._vectors = torch.from_numpy(vectors[np.maximum(self._rows, 0)]).to(run.device)
         self._counts = _training_counts(folder)
@@ -127,22 +130,47 @@ class BundleScorer:
         Raises:
             Stopped: the run was asked to stop.
         """
-        reason = self._run.stop_reason()
-        if reason is not None:
-            raise Stopped(reason)
-        items, lengths = _known_alone(self._rows[batch.inputs])
-        usable: NDArray[np.bool_] = np.any(self._counts[items] > 0, axis=1)
-        features = torch.from_numpy(self._features(items, lengths, batch.users, usable)).to(self._vectors.device)
+        windows, places = np.nonzero(batch.targets)
+        users, until = batch.users[windows], batch.starts[windows] + places + 1
+        numbers = np.zeros(batch.targets.shape, np.int64)
+        numbers[windows, places] = np.arange(len(windows))
+        found, usable = self._read(users, until, batch.inputs.size)
+        features = torch.from_numpy(found).to(self._vectors.device)
 
         def score(rows: Longs, places: Longs) -> Tensor:
-            scores = features[rows] @ self._vectors.T
-            scores[torch.from_numpy(~usable[rows])] = self._popular
+            cases = numbers[rows, places]
+            scores = features[cases] @ self._vectors.T
+            scores[torch.from_numpy(~usable[cases])] = self._popular
             return scores.masked_fill_(self._never, -torch.inf)
 
         return score
 
+    def _read(self, users: Longs, until: Longs, at_once: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Features [T, d] of what users had before rows of the event store, and whether that was of any use [T].
+
+        Args:
+            at_once: events that go through the graph at a time, about.
+        """
+        first = np.maximum(np.asarray(self._events.offsets)[users], until - self._max_length)
+        size = max(1, at_once // int((until - first).max(initial=1)))
+        features, usable = np.zeros((len(until), self._width), np.float32), np.zeros(len(until), np.bool_)
+        for some in (slice(begin, begin + size) for begin in range(0, len(until), size)):
+            reason = self._run.stop_reason()
+            if reason is not None:
+                raise Stopped(reason)
+            items, lengths = _known_alone(self._histories(first[some], until[some]))
+            usable[some] = np.any(self._counts[items] > 0, axis=1)
+            features[some] = self._features(items, lengths, users[some], usable[some])
+        return features, usable
+
+    def _histories(self, first: Longs, until: Longs) -> Longs:
+        """The bundle's items of rows [first, until) of the event store, -1 for unknown ones, right-padded with 0."""
+        places = np.arange(int((until - first).max()))
+        rows = np.minimum(first[:, None] + places, len(self._events.items) - 1)
+        return self._rows[np.where(places < (until - first)[:, None], self._events.items[rows], 0)]
+
     def _features(self, items: Longs, lengths: Longs, users: Longs, usable: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """[B, d]; zeros where a history is not usable."""
+        """[T, d]; zeros where a history is not usable."""
         found = np.zeros((len(items), self._width), np.float32)
         if usable.any():
             inputs = {"items": items[usable], "lengths": lengths[usable]}

@@ -24,6 +24,11 @@ class MethodDetail(MethodSummary):
     optional_datasets: list[str] = Field(description="Roles of data sets it may be given.", examples=[["unlabelled"]])
     models: list[str] = Field(description="Roles of the models it needs.")
     optional_models: list[str] = Field(description="Roles of models it may be given.", examples=[["init"]])
+    beside: list[str] = Field(
+        description="Those of `optional_models` whose models are only measured beside the job's own: each recommends "
+        "items and was trained by the method that the role is named by.",
+        examples=[["gru4rec"]],
+    )
     config_schema: dict[str, Any]
     defaults: dict[str, Any]
 

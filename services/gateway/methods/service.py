@@ -30,6 +30,7 @@ def detail(name: str) -> MethodDetail:
         optional_datasets=sorted(roles.optional_datasets),
         models=sorted(roles.models),
         optional_models=sorted(roles.optional_models),
+        beside=sorted(roles.beside),
         config_schema=schema,
         defaults=defaults,
     )
