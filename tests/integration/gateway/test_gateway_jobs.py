@@ -206,6 +206,62 @@ def test_evaluate_takes_the_data_its_model_reads(
     assert "the model needs" in answer.json()["detail"]
 
 
+def test_registered_recommenders_stand_beside_a_training_and_an_evaluation(
+    client: TestClient, both_kinds: None, engine: Engine
+) -> None:
+    """Its own method's too; all of them pinned."""
+    with transaction(engine) as session:
+        newer = add_version(session, "shop", bundle=next_item_bundle())
+        add_version(session, "other", bundle=next_item_bundle().model_copy(update={"architecture": "bpr-mf"}))
+    reads = {"datasets": {"train": "clicks"}, "models": {"gru4rec": "shop", "bpr-mf": "other", "init": "shop@1"}}
+    measured = {"datasets": {"data": "clicks"}, "models": {"gru4rec": "shop@2", "model": "other"}}
+    for request in (
+        {"method": "gru4rec", **reads},
+        {"method": "estimate", "config": {"of": "gru4rec"}, **reads},
+        {"method": "evaluate", **measured},
+    ):
+        answer = client.post("/v1/jobs", json=request)
+        assert answer.status_code == 202, answer.text
+        spec = answer.json()["spec"]
+        assert spec["models"]["gru4rec"] == "shop@2"
+        assert spec["digests"]["models/gru4rec"] == newer.digest
+
+
+@pytest.mark.parametrize(
+    ("method", "models", "pointer", "message"),
+    [
+        ("hcrnn", {"gru4rec": "cats"}, "/models/gru4rec", "beside others stand models that recommend items"),
+        ("hcrnn", {"sasrec": "shop"}, "/models/sasrec", "is one of gru4rec; the role 'sasrec' takes one of sasrec."),
+        ("hcrnn", {"gru4rec": "shap"}, "/models/gru4rec", "Did you mean 'shop'?"),
+        ("hcrnn", {"rksa": "shop"}, "/models/rksa", "Roles: bpr-mf, gru4rec, init, narm, sasrec."),
+        ("hcrnn", {"init": "cats", "gru4rec": "shop"}, "/models/init", "hcrnn needs one that recommends items"),
+        ("update", {"init": "shop", "gru4rec": "shop"}, "/models/gru4rec", "update has no role 'gru4rec'"),
+        ("evaluate", {"model": "shop", "narm": "shop"}, "/models/narm", "is one of gru4rec"),
+        ("evaluate", {"gru4rec": "shop"}, "/models/model", "needs the name of a model"),
+        ("evaluate", {"gru4rec": "cats", "model": "shop"}, "/models/gru4rec", "The model classifies pictures"),
+    ],
+)
+def test_what_cannot_stand_beside_a_recommender_is_pointed_to(
+    client: TestClient, both_kinds: None, method: str, models: dict[str, str], pointer: str, message: str
+) -> None:
+    reads = {"data" if method == "evaluate" else "train": "clicks"}
+    answer = client.post("/v1/jobs", json={"method": method, "datasets": reads, "models": models})
+    assert answer.status_code == 422
+    assert pointers(answer) == [pointer]
+    assert message in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("models", [{"model": "cats", "gru4rec": "shop"}, {"gru4rec": "shop", "model": "cats"}])
+def test_nothing_stands_beside_a_classifier(client: TestClient, both_kinds: None, models: dict[str, str]) -> None:
+    answer = client.post("/v1/jobs", json={"method": "evaluate", "datasets": {"data": "digits"}, "models": models})
+    assert answer.status_code == 422
+    assert pointers(answer) == ["/models/gru4rec"]
+    assert "only one that recommends items has others beside it" in answer.json()["detail"]
+    answer = client.post("/v1/jobs", json={**SPEC, "models": {"gru4rec": "cats"}})
+    assert pointers(answer) == ["/models/gru4rec"]
+    assert "has no role 'gru4rec'" in answer.json()["detail"]
+
+
 def test_an_update_adds_to_its_parents_model_and_queues_with_trainings(client: TestClient, both_kinds: None) -> None:
     request = {"method": "update", "datasets": {"train": "clicks"}, "models": {"init": "shop"}}
     answer = client.post("/v1/jobs", json=request)
@@ -463,13 +519,16 @@ def test_every_method_and_task_shows_its_schema(client: TestClient) -> None:
     [
         ("frskd", (["train"], [], ["init"])),
         ("afd", (["train"], ["teacher"], ["init"])),
-        ("evaluate", (["data"], ["model"], [])),
+        ("hcrnn", (["train"], [], ["bpr-mf", "gru4rec", "init", "narm", "sasrec"])),
+        ("evaluate", (["data"], ["model"], ["bpr-mf", "gru4rec", "narm", "sasrec"])),
+        ("update", (["train"], ["init"], [])),
         ("import-onnx", ([], [], [])),
     ],
 )
 def test_a_method_says_what_it_reads(client: TestClient, method: str, roles: tuple[list[str], ...]) -> None:
     shown = client.get(f"/v1/methods/{method}").json()
     assert (shown["datasets"], shown["models"], shown["optional_models"]) == roles
+    assert shown["beside"] == [role for role in shown["optional_models"] if role != "init"]
 
 
 def test_an_estimate_takes_what_the_training_would_take(client: TestClient, digits: str) -> None:

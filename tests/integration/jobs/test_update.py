@@ -88,6 +88,11 @@ def test_a_schedule_updates_a_recommender_and_its_alias_by_recorded_events(
 ):
     trained = submit(gateway, method="gru4rec", name="shop", datasets={"train": "walks"}, config=TINY)
     parent = made_by(octavo, trained)
+    beside = {"models": {"gru4rec": "shop"}, "config": {**TINY, "epochs": 1}}
+    other = submit(gateway, method="narm", name="other", datasets={"train": "walks"}, **beside)
+    assert made_by(octavo, other).lineage["parent_digests"] == {}
+    figures = octavo.job(other).result["metrics"]
+    assert figures["baseline/gru4rec/test/ndcg@10"] == pytest.approx(parent.metrics["test/ndcg@10"], abs=1e-9)
     alias = "/v1/models/shop/aliases/production"
     assert gateway.put(alias, json={"version": 1}, headers={"If-None-Match": "*"}).is_success
     record_newer(octavo)

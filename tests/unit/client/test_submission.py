@@ -40,9 +40,13 @@ def test_options_become_a_request_with_nothing_that_was_not_said():
     }
 
 
-def test_tasks_have_other_roles():
-    spec = submission.build(Gateway(), Given("evaluate", dataset=["cats"], model=["dogs"]), None)
-    assert spec == {"method": "evaluate", "datasets": {"data": "cats"}, "models": {"model": "dogs"}}
+def test_what_stands_beside_a_model_is_named_by_its_role():
+    given = Given("evaluate", dataset=["cats"], model=["dogs", "gru4rec=wolves@2"])
+    assert submission.build(Gateway(), given, None) == {
+        "method": "evaluate",
+        "datasets": {"data": "cats"},
+        "models": {"model": "dogs", "gru4rec": "wolves@2"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,8 @@ def test_tasks_have_other_roles():
         ("frskd", {"datasets": {"train": "cats"}, "models": {"init": "dogs@2"}}),
         ("supervised", {"datasets": {"train": "cats"}, "models": {"init": "dogs@2"}}),
         ("predict", {"datasets": {"data": "cats"}, "models": {"model": "dogs@2"}}),
+        ("hcrnn", {"datasets": {"train": "cats"}, "models": {"init": "dogs@2"}}),
+        ("evaluate", {"datasets": {"data": "cats"}, "models": {"model": "dogs@2"}}),
     ],
 )
 def test_a_bare_name_takes_the_only_role_of_the_method(method: str, reads: dict):

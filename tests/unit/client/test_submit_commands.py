@@ -181,3 +181,42 @@ def test_a_dry_run_names_the_jobs_that_come_first(octavo, distilling):
     assert ended.code == 0, ended.err
     assert "Before it: cats-afd-teacher, seed 0, on cpu." in ended.lines
     assert len(distilling.sent("POST", "/v1/jobs")) == 1, "nothing is tried without its teacher"
+
+
+EVALUATE = ("evaluate", "films", "-d", "clicks")
+
+
+def test_an_evaluation_names_what_stands_beside_the_model_and_says_what_was_trained_on_other_data(octavo, gateway):
+    note = "gru4rec is a registered model, measured as it is served. It was trained on another data set or version."
+    result = {
+        "metrics": {"test/ndcg@10": 0.5, "baseline/gru4rec/test/ndcg@10": 0.25},
+        "details": {"beside": {"gru4rec": {"same_data": False, "note": note}}},
+    }
+    job = {**JOB, "name": "clicks-evaluate", "method": "evaluate"}
+    gateway.answers |= {
+        "POST /v1/jobs": job,
+        "GET /v1/jobs/j1/events": httpx2.Response(204),
+        "GET /v1/jobs/j1/artifacts": {"items": []},
+        "GET /v1/jobs/j1": {**job, "status": "succeeded", "result": result},
+    }
+    ended = octavo(*EVALUATE, "--beside", "gru4rec=films-gru4rec@2", "--beside", "narm=old")
+    assert ended.code == 0, ended.err
+    (sent,) = gateway.sent("POST", "/v1/jobs")
+    assert sent["models"] == {"model": "films", "gru4rec": "films-gru4rec@2", "narm": "old"}
+    assert [line.split() for line in ended.lines if "ndcg" in line] == [["test/ndcg@10", "0.5", "0.25"]]
+    assert note in ended.lines
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        (["films-gru4rec"], "'films-gru4rec' is no METHOD=MODEL"),
+        (["gru4rec="], "'gru4rec=' is no METHOD=MODEL"),
+        (["gru4rec=a", "gru4rec=b"], "gru4rec is named twice: a and b."),
+        (["model=a"], "model is named twice: films and a."),
+    ],
+)
+def test_what_stands_beside_a_model_without_a_clear_role_is_refused(octavo, gateway, beside: list[str], said: str):
+    ended = octavo(*EVALUATE, *(part for one in beside for part in ("--beside", one)))
+    assert ended.code == 2
+    assert said in " ".join(ended.err.split())

@@ -42,6 +42,12 @@ def test_figures_and_the_worst_pictures(model: Path, shades: Callable[..., Path]
     assert "test/accuracy," in (outcome.report / "metrics.csv").read_text()
 
 
+def test_nothing_is_measured_beside_a_classifier(model: Path, shades: Callable[..., Path], remembering_run) -> None:
+    data = shades([0, 250], [0, 1], ["dark", "bright"])
+    with pytest.raises(MismatchError, match="Only a recommender is measured beside others"):
+        TASKS["evaluate"].load()(CONFIG, Inputs({"data": data}, {"model": model, "gru4rec": model}), remembering_run)
+
+
 def test_answers_that_are_not_finite_are_left_out_and_told(
     tmp_path: Path, shades: Callable[..., Path], remembering_run
 ) -> None:
