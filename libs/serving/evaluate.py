@@ -58,7 +58,7 @@ def run(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:
         DataError: the data set holds other data than the model reads, or nothing to measure on.
         Stopped: the run was asked to stop; it starts anew next time.
     """
-    beside = {role: folder for role, folder in inputs.models.items() if role in BESIDE}
+    beside = {role: inputs.models[role] for role in sorted(BESIDE & inputs.models.keys())}
     own = Inputs(inputs.datasets, {role: folder for role, folder in inputs.models.items() if role not in beside})
     model, data = folders_of(own)
     if isinstance(read_bundle(model), NextItemBundle):

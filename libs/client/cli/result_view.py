@@ -1,5 +1,5 @@
-"""The figures of a job that has succeeded; of a comparison, mean and spread of each arm and a plain answer for each
-baseline."""
+"""The figures of a job that has succeeded, and what to know of the models beside its own; of a comparison, mean and
+spread of each arm and a plain answer for each baseline."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ def print_result(job: "Job") -> None:
         _print_comparison(result["details"])
     else:
         print_metrics(result.get("metrics", {}))
-        for one in result.get("details", {}).get("beside", {}).values():
+        for _, one in sorted(result.get("details", {}).get("beside", {}).items()):
             console().print(one["note"], markup=False, soft_wrap=True)
 
 
