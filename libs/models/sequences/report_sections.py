@@ -89,7 +89,9 @@ class Comparison:
     def margins(self) -> list[Margin]:
         """The model against each of the others."""
         mine = gains(self.model.ranks, 10)
-        return [margin_of(name, mine, gains(ranked.ranks, 10), self.model.users) for name, ranked in self.others.items()]
+        return [
+            margin_of(name, mine, gains(ranked.ranks, 10), self.model.users) for name, ranked in self.others.items()
+        ]
 
     def by_history_length(self) -> dict[str, Any]:
         """Cases and HR@10 of each by the events before the held-out item, in powers of two."""
