@@ -23,7 +23,10 @@ class RecommendedItem(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation(Record):
-    """The answer to a request: `strategy` says whether the model answered or a fallback, `arm` which deployment."""
+    """The answer to a request: `strategy` says whether the model answered or a fallback, `arm` which deployment.
+
+    `by` says what items like one were found by: "vectors" of the model or "features"; None of other answers.
+    """
 
     request_id: str | None
     arm: str
@@ -32,6 +35,7 @@ class Recommendation(Record):
     digest: str
     strategy: str
     unknown_items: int | None
+    by: str | None
 
     @property
     def items(self) -> list[RecommendedItem]:
@@ -63,7 +67,8 @@ class Recommendations:
             filters: conditions on item features, `{"genres": {"has": ["comedy"]}, "price": {"<=": 10}}`.
             explain: "none", "basic" (reasons of each item) or "full".
             options: further fields of the request: events (in place of `items`), append (what has just happened in the
-                session, stored first), exclude_seen, exclude_items, diversity, fallback, assign_by.
+                session, stored first), exclude_seen, exclude_items, diversity, fallback ("similar", the default,
+                "popular" or "error": what answers when no item of the history had events in training), assign_by.
 
         Raises:
             NotFoundError: nothing that recommends is deployed under this name.

@@ -25,6 +25,7 @@ class Explain(StrEnum):
 class Fallback(StrEnum):
     """What answers when the model knows nothing of the history."""
 
+    SIMILAR = "similar"
     POPULAR = "popular"
     ERROR = "error"
 
@@ -56,9 +57,12 @@ def recommend(
         typer.Option("--seen/--no-seen", help="Whether items of the history come too; else as it was made."),
     ] = None,
     diversity: Annotated[float, typer.Option(min=0, max=1, help="0 ranks by score alone, 1 by unlikeness.")] = 0.0,
-    fallback: Annotated[Fallback, typer.Option(help="What answers when nothing of the history is known.")] = (
-        Fallback.POPULAR
-    ),
+    fallback: Annotated[
+        Fallback,
+        typer.Option(
+            help="What answers when the model learnt of no item of the history: items like the newest, if known."
+        ),
+    ] = Fallback.SIMILAR,
     explain: Annotated[Explain, typer.Option(help="Say why.")] = Explain.NONE,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +80,7 @@ def recommend(
         options["exclude_seen"] = not seen
     if diversity:
         options["diversity"] = diversity
-    if fallback is not Fallback.POPULAR:
+    if fallback is not Fallback.SIMILAR:
         options["fallback"] = fallback.value
     with connect() as octavo:
         answer = octavo.recommendations.recommend(
@@ -105,7 +109,9 @@ def _show(answer: "Recommendation", deployment: str, as_json: bool, *, why: bool
     count = answer.unknown_items
     unknown = f", {count} unknown item{'s' if count > 1 else ''} left out" if count else ""
     by = f" · {answer.arm} in its place" if answer.arm not in (None, deployment) else ""
-    console().print(f"{answer.model}@{answer.version} · answered by: {answer.strategy}{unknown}{by}", markup=False)
+    told_by = f", by {answer.by}" if answer.by == "features" else ""
+    said = f"{answer.model}@{answer.version} · answered by: {answer.strategy}{told_by}{unknown}{by}"
+    console().print(said, markup=False)
     columns = ("rank", "item", "score", *(["because of"] if why else []))
     print_table(columns, (_row(one)[: len(columns)] for one in answer.items), "No item passes.")
     if told := answer.raw.get("explanation"):
@@ -125,8 +131,13 @@ def events_of(items: list[str]) -> list[dict[str, str]]:
 
 
 def _row(item: "RecommendedItem") -> tuple[object, ...]:
-    reasons = (f"{one['item_id']} ({one['users_together']} users had both)" for one in item.reasons or ())
-    return item.rank, item.item_id, f"{item.score:.4g}", ", ".join(reasons)
+    return item.rank, item.item_id, f"{item.score:.4g}", ", ".join(map(_why, item.reasons or ()))
+
+
+def _why(reason: dict[str, Any]) -> str:
+    if features := reason.get("features"):
+        return f"{reason['item_id']} (alike in {', '.join(features)})"
+    return f"{reason['item_id']} ({reason['users_together']} users had both)"
 
 
 _LISTS = {"=": "in", "!=": "not_in", "~": "has", "!~": "has_not"}

@@ -2,7 +2,7 @@
 
 The data set may have other items than the model. An item the model does not know is left out of histories; held out, it
 counts as never found. Where no item of a history had events in the model's training, its most popular items are the
-answer, as in serving.
+answer, as the fallback `popular` has it in serving.
 """
 
 from dataclasses import dataclass, replace

@@ -26,16 +26,27 @@ def wanted(request: RecommendationRequest) -> int:
 
 
 def answer(
-    model: LoadedRecommender, request: RecommendationRequest, history: History, ranked: Ranked, strategy: Strategy
+    model: LoadedRecommender,
+    request: RecommendationRequest,
+    history: History,
+    ranked: Ranked,
+    strategy: Strategy,
+    like: str | None = None,
 ) -> Recommendations:
-    """The answer that `wanted(request)` ranked candidates give."""
+    """The answer that `wanted(request)` ranked candidates give.
+
+    Args:
+        like: of the strategy "similar": the item that they are like.
+    """
     if request.diversity > 0:
         vectors = model.vectors.unit(ranked.numbers)
         places = diversify(ranked.scores, vectors, request.k, request.diversity)
         ranked = Ranked(ranked.numbers[places], ranked.scores[places])
     newest = history[-model.bundle.max_length :]
     why: list[tuple[Reason, ...]] = [()] * len(ranked.numbers)
-    if request.explain != "none" and newest:
+    if request.explain != "none" and like is not None:
+        why = _likeness(model, like, ranked)
+    elif request.explain != "none" and newest:
         why = reasons(model, newest, ranked.numbers)
     return Recommendations(
         strategy=strategy,
@@ -46,14 +57,19 @@ def answer(
 
 
 def fall_back(model: LoadedRecommender, request: RecommendationRequest, history: History) -> Recommendations:
-    """The answer without the model: what is popular.
+    """The answer without the model: what is like the newest item that features tell of, or what is popular.
 
     Raises:
         RequestError: `fallback` is "error", or a filter is wrong.
     """
     if request.fallback == "error":
-        raise nothing_to_go_by(request.history, history, "choose the fallback 'popular'")
+        raise nothing_to_go_by(request.history, history, "choose the fallback 'similar' or 'popular'")
     excluded = exclusions(model, request, history)
+    like = model.likeness.newest(request.history) if request.fallback == "similar" else None
+    if like is not None:
+        ranked = best(model.likeness.scores(like), excluded, wanted(request))
+        if ranked.scores.max(initial=0) > 0:
+            return answer(model, request, history, ranked, "similar", like)
     ranked = best(model.catalogue.training_count.astype(np.float32), excluded, wanted(request))
     return answer(model, request, history, ranked, "popular")
 
@@ -87,6 +103,15 @@ def ranked_items(
             zip(ranked.numbers.tolist(), ranked.scores.tolist(), strict=True), start=1
         )
     )
+
+
+def _likeness(model: LoadedRecommender, like: str, ranked: Ranked) -> list[tuple[Reason, ...]]:
+    """For each item the one that it is like, and by what; nothing for those that are not like it."""
+    by_feature = model.likeness.by_feature(like, ranked.numbers)
+    return [
+        (Reason(like, 0, score, features),) if features else ()
+        for score, features in zip(ranked.scores.tolist(), by_feature, strict=True)
+    ]
 
 
 def _explanation(model: LoadedRecommender, request: RecommendationRequest, newest: History) -> Explanation | None:

@@ -20,6 +20,7 @@ from libs.serving.recommendation.ranking import Floats, top_k
 from libs.serving.recommendation.request import (
     MOST_CANDIDATES,
     MOST_EVENTS,
+    Alike,
     Filters,
     RankedItem,
     RecommendationRequest,
@@ -82,18 +83,23 @@ def recommend_many(
     return [found for found in answers if found is not None]
 
 
-def similar(
-    model: LoadedRecommender, item_id: str, k: int = 10, filters: Filters | None = None
-) -> tuple[RankedItem, ...]:
-    """The items most like one, by the cosine of their vectors, best first; the item itself is none of them.
+def similar(model: LoadedRecommender, item_id: str, k: int = 10, filters: Filters | None = None) -> Alike:
+    """The items most like one, best first; the item itself is none of them.
+
+    By the cosine of their vectors; by features where the item had no events in training, which leave its vector as it
+    was begun, and features tell of it: then items that are like it in nothing are none of them.
 
     Raises:
         RequestError: the item or a feature is unknown, or `k` is not 1 to 200.
     """
     check_k(k)
+    if model.likeness.newest([item_id]) is not None:
+        found = best(model.likeness.scores(item_id), Exclusions([], blocked_by(model, filters)), k)
+        alike = found.scores > 0
+        return Alike(ranked_items(model, Ranked(found.numbers[alike], found.scores[alike])), "features")
     number = model.catalogue.number(item_id, "/item_id")
     excluded = Exclusions([number], blocked_by(model, filters))
-    return ranked_items(model, best(model.vectors.cosines(number), excluded, k))
+    return Alike(ranked_items(model, best(model.vectors.cosines(number), excluded, k)), "vectors")
 
 
 def score(
@@ -116,7 +122,7 @@ def score(
     check_count("/candidates", len(candidates), MOST_CANDIDATES)
     events = model.catalogue.known(history)
     if not _is_usable(model, events):
-        raise nothing_to_go_by(history, events, "ask for recommendations, which fall back to what is popular")
+        raise nothing_to_go_by(history, events, "ask for recommendations, which fall back on others")
     if features is None:
         features = model.encoder.features([events], [model.user(user_id)])
     numbers = np.unique(np.array(model.catalogue.known(candidates), np.int64))

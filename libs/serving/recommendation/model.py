@@ -12,6 +12,7 @@ from libs.serving.folder import read_next_item_bundle
 from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
 from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters
+from libs.serving.recommendation.likeness import Likeness, likeness_of
 from libs.serving.recommendation.neighbours import Neighbours, read_neighbours
 from libs.serving.recommendation.probe import probe
 from libs.serving.recommendation.ranking import Floats
@@ -39,6 +40,7 @@ class LoadedRecommender:
         identity: what it is.
         bundle: its bundle.
         settings: how it is run.
+        likeness: of items by their features, for those that no training event tells of.
         relations: what its graphs take besides histories is made of; None: they take nothing else.
         sessions: states of live sessions; None: the bundle has no step.onnx.
         explainer: None: the bundle has no explain.onnx.
@@ -54,6 +56,7 @@ class LoadedRecommender:
     vectors: ItemVectors
     neighbours: Neighbours
     filters: ItemFilters
+    likeness: Likeness
     encoder: Encoder
     relations: Relations | None
     sessions: SessionStates | None
@@ -118,6 +121,7 @@ def load(
         vectors=vectors,
         neighbours=neighbours,
         filters=ItemFilters(catalogue.features, bundle.item_features),
+        likeness=likeness_of(catalogue, bundle.item_features),
         encoder=encoder,
         relations=relations,
         sessions=sessions,

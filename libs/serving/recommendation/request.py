@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from libs.serving.errors import InputProblem, RequestError
 
 Explain = Literal["none", "basic", "full"]
-Fallback = Literal["popular", "error"]
-Strategy = Literal["model", "popular"]
+Fallback = Literal["similar", "popular", "error"]
+Strategy = Literal["model", "similar", "popular"]
+Comparison = Literal["vectors", "features"]
 Filters = Mapping[str, Mapping[str, Any]]
 
 MOST_ITEMS = 200
@@ -33,7 +34,9 @@ class RecommendationRequest:
             `libs.serving.recommendation.diversity`.
         explain: "basic" gives each item its reasons; "full" adds what the model itself can tell.
         user_id: whose history it is, where that is known; models that read users take it into account.
-        fallback: what answers where the model cannot: when no item of the history had events in training.
+        fallback: what answers where the model cannot: when no item of the history had events in training. "similar":
+            the items most like the newest of the history that is described by features, see
+            `libs.serving.recommendation.likeness`; what is popular where none is, or nothing is like it.
 
     Raises:
         RequestError: a value is out of its range.
@@ -46,7 +49,7 @@ class RecommendationRequest:
     filters: Filters | None = None
     diversity: float = 0.0
     explain: Explain = "none"
-    fallback: Fallback = "popular"
+    fallback: Fallback = "similar"
     user_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,12 +67,14 @@ class Reason:
     Attributes:
         item_id: the item of the history.
         users_together: training users who had both; 0 where they were too few to be recorded.
-        similarity: cosine of the two item vectors, -1 to 1.
+        similarity: cosine of the two item vectors, -1 to 1; where features speak for it, their likeness, 0 to 1.
+        features: likeness by feature, of an item that nothing else tells of; None: vectors and users speak for it.
     """
 
     item_id: str
     users_together: int
     similarity: float
+    features: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ class Recommendations:
     """The answer to a request.
 
     Attributes:
-        strategy: who answered: the model (scores are its own) or "popular" (scores are events in training).
+        strategy: who answered: the model (scores are its own), "similar" (likeness by features, 0 to 1) or "popular"
+            (events in training).
         items: best first.
         unknown_items: entries of the history that the model does not know.
         explanation: of `explain` "full", where the model answered and can explain.
@@ -116,6 +122,19 @@ class Recommendations:
     items: tuple[RankedItem, ...]
     unknown_items: int = 0
     explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Items like one.
+
+    Attributes:
+        items: best first; scores are cosines, -1 to 1, or likeness by features, above 0 to 1.
+        by: what was compared.
+    """
+
+    items: tuple[RankedItem, ...]
+    by: Comparison
 
 
 def check_k(k: int) -> None:

@@ -17,6 +17,11 @@ _ITEMS_A_TEXT = 4
 """On average; with fewer every item's text is looked at, as finding the items of a text would cost more."""
 
 
+def evenly_barred(text: pl.Expr) -> pl.Expr:
+    """Texts without space around their bars."""
+    return text.str.replace_all(r"\s*\|\s*", SEPARATOR)
+
+
 class SeveralValues:
     """The features of a catalogue by their parts; may be used from any thread."""
 
@@ -48,6 +53,6 @@ class SeveralValues:
             if name not in self._prepared:
                 column, different = self._frame[name], self._frame[name].unique()
                 few = different if _ITEMS_A_TEXT * len(different) <= len(column) else column
-                padded = pl.lit(SEPARATOR) + pl.col("text").str.replace_all(r"\s*\|\s*", SEPARATOR) + SEPARATOR
+                padded = pl.lit(SEPARATOR) + evenly_barred(pl.col("text")) + SEPARATOR
                 self._prepared[name] = pl.DataFrame({"text": few}).with_columns(padded.alias("padded"))
             return self._prepared[name]

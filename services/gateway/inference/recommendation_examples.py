@@ -38,7 +38,7 @@ REQUESTS: dict[str, Any] = {
 ANSWERS: dict[str, Any] = {
     "recommend": _ANSWER,
     "recommend_batch": {"answers": [{"result": _ANSWER, "problem": None}]},
-    "similar": {**_IDENTITY, "strategy": "similar", "items": _ITEMS},
+    "similar": {**_IDENTITY, "strategy": "similar", "by": "vectors", "items": _ITEMS},
     "score": {**_IDENTITY, "strategy": "model", "unknown_items": 0, "unknown_candidates": [], "items": _ITEMS},
     "explain_request": {
         **_ANSWER,

@@ -31,7 +31,9 @@ class Explanation(BaseModel):
     version: int = Field(examples=[3])
     user_id: str | None = Field(examples=["u-17"])
     session_id: str | None = Field(examples=["s-81"])
-    strategy: str = Field(description="`model`, or the fallback that answered.", examples=["model"])
+    strategy: str = Field(
+        description="`model`, or the fallback that answered: `similar` or `popular`.", examples=["model"]
+    )
     history: list[str] = Field(
         description="Item ids that the model read, oldest first; empty for a fallback and a history sent along.",
         examples=[["1193"]],

@@ -21,7 +21,7 @@ def write_down(
     """Hand an answer to the recorder; whoever erases the user or the session reaches all of it."""
     identity, is_kept = model.identity, asked.user_id is not None or asked.session_id is not None
     assert identity.version_id is not None, "a deployment serves versions of the registry"
-    reasons = ([why.model_dump() for why in one.reasons or () if is_kept] for one in answer.items)
+    reasons = ([why.model_dump(exclude_none=True) for why in one.reasons or () if is_kept] for one in answer.items)
     record = RecommendationRecord(
         request_id=answer.request_id,
         project_id=project_id,

@@ -17,7 +17,7 @@ from pydantic import (
 
 from libs.jobs.names import Name
 from libs.serving.recommendation.filters import MOST_CHARS, MOST_VALUES
-from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Explain, Fallback
+from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Comparison, Explain, Fallback
 from libs.web.field_errors import names_in
 from libs.web.problems import FieldProblem, UnprocessableError, validation_problem
 from services.recommender.events.schemas import EventType
@@ -154,7 +154,9 @@ class RecommendationRequest(Asked):
     )
     explain: Explain = "none"
     fallback: Fallback = Field(
-        default="popular", description="What answers when the model knows nothing of the history."
+        default="similar",
+        description="What answers when no item of the history had events in training. `similar`: the items most like "
+        "the newest of the history whose features are known, by features; where there is none, what is `popular`.",
     )
 
     @model_validator(mode="after")
@@ -223,7 +225,12 @@ class Reason(BaseModel):
 
     item_id: str
     users_together: int = Field(description="Training users who had both.")
-    similarity: float = Field(description="Cosine of the two items' vectors.")
+    similarity: float = Field(description="Cosine of the two items' vectors; with `features` their likeness, 0 to 1.")
+    features: dict[str, float] | None = Field(
+        default=None,
+        description="Of the strategy `similar`: what the two have in common, 0 to 1 by feature.",
+        examples=[{"genres": 0.5, "year": 0.96}],
+    )
 
 
 class Item(BaseModel):
@@ -254,7 +261,7 @@ class _Answered(BaseModel):
     version: int
     digest: str = Field(description="SHA-256 of the version's bundle.")
     strategy: Literal["model", "popular", "similar"] = Field(
-        description="What answered: the model, what is popular where it knows nothing, or likeness to one item."
+        description="What answered: the model, likeness to one item, or what is popular."
     )
     items: list[Item] = Field(description="Best first.")
 
@@ -291,6 +298,10 @@ class BatchAnswers(BaseModel):
 
 class Similar(_Answered):
     """Items like one."""
+
+    by: Comparison = Field(
+        description="What was compared: `vectors` of the model; `features` where the item had no events in training."
+    )
 
 
 class Scores(_Answered):

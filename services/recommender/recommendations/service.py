@@ -66,7 +66,7 @@ def similar(recommender: Recommender, project_id: UUID, asked: SimilarRequest) -
     with held(recommender, project_id, route(recommender, project_id, asked)) as (model, way):
         with span("compute"):
             found = engine.similar(model, asked.item_id, asked.k, asked.filters)
-        return Similar(strategy="similar", items=_items(found), **_identity(model, way))
+        return Similar(strategy="similar", items=_items(found.items), by=found.by, **_identity(model, way))
 
 
 def score(recommender: Recommender, project_id: UUID, asked: ScoreRequest) -> Scores:
@@ -203,6 +203,11 @@ def _items(ranked: Sequence[RankedItem]) -> list[Item]:
 
 def _reasons(item: RankedItem) -> list[Reason] | None:
     return [
-        Reason(item_id=one.item_id, users_together=one.users_together, similarity=one.similarity)
+        Reason(
+            item_id=one.item_id,
+            users_together=one.users_together,
+            similarity=one.similarity,
+            features=dict(one.features) if one.features is not None else None,
+        )
         for one in item.reasons
     ] or None

@@ -128,6 +128,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"k": 1.5}, "/k"),
     ({"diversity": 1.5}, "/diversity"),
     ({"wat": 1}, "/wat"),
+    ({"items": ["i1"], "fallback": "x"}, "/fallback"),
     ({"items": [""]}, "/items/0"),
     ({"items": ["i1"] * 10_001}, "/items"),
     ({"events": [{"item_id": "i1"}, {"item_id": "i2", "timestamp": TOMORROW}]}, "/events/1/timestamp"),
@@ -242,7 +243,7 @@ def test_similar_items(client: TestClient, films: ModelVersion) -> None:
     cosines = unit @ unit[2]
     cosines[2] = -np.inf
     assert ids(answer) == [f"i{place + 1}" for place in np.argsort(-cosines)[:3]]
-    assert answer["strategy"] == "similar"
+    assert (answer["strategy"], answer["by"]) == ("similar", "vectors")
     unknown = client.post("/v1/similar", json={"model": "films", "item_id": "i33"})
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/item_id")
 

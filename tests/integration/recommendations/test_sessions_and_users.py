@@ -210,6 +210,31 @@ def test_a_fallback_read_no_history(client: TestClient, films: ModelVersion) -> 
     assert (told["strategy"], told["history"]) == ("popular", [])
 
 
+def test_what_no_training_event_tells_of_is_answered_by_features(client: TestClient, deploy: Release) -> None:
+    genres = ["drama", "comedy|crime", "crime", None, "crime|noir", None]
+    deploy(items=6, features={"category": genres}, training_count=[50, 40, 30, 20, 0, 0])
+    for name in ("u1", "s1"):
+        tell(client, **{"user_id" if name == "u1" else "session_id": name}, item_id="i5")
+    why = [{"item_id": "i5", "users_together": 0, "similarity": 0.5, "features": {"category": 0.5}}]
+    answers = [ask(client, **whose, explain="basic") for whose in ({"user_id": "u1"}, {"session_id": "s1"})]
+    for answer in answers:
+        assert answer["strategy"] == "similar"
+        assert (answer["items"][0]["item_id"], answer["items"][0]["reasons"]) == ("i3", why)
+        assert [one["score"] for one in answer["items"]] == pytest.approx([1 / 2, 1 / 3, 0])
+    address = f"/v1/recommendations/{answers[0]['request_id']}/explanation"
+    until(lambda: client.get(address).status_code == 200, "it is written down")
+    told = client.get(address).json()
+    assert (told["strategy"], told["history"], told["items"][0]["reasons"]) == ("similar", [], why)
+    for body, strategy in (({"items": ["i5", "i6"]}, "similar"), ({"items": ["i6"]}, "popular")):
+        assert ask(client, **body)["strategy"] == strategy
+    assert ask(client, items=["i5"], fallback="popular")["strategy"] == "popular"
+    refused = client.post("/v1/recommendations", json={"model": "films", "user_id": "u1", "fallback": "error"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/user_id")
+    alike = client.post("/v1/similar", json={"model": "films", "item_id": "i5"}).json()
+    assert (alike["strategy"], alike["by"]) == ("similar", "features")
+    assert [one["item_id"] for one in alike["items"]] == ["i3", "i2"]
+
+
 def test_candidates_are_scored_from_the_state_of_a_session(
     client: TestClient, films: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

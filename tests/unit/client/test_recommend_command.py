@@ -87,6 +87,18 @@ def test_items_like_one(octavo, gateway):
     assert len(ended.lines) == 4
 
 
+def test_what_features_alone_tell_of(octavo, films):
+    why = {"item_id": "f4", "users_together": 0, "similarity": 0.5, "features": {"genre": 1.0, "year": 0.25}}
+    items = [{**ITEMS[1], "reasons": [why]}]
+    films.answers["POST /v1/recommendations"] = {**ANSWER, "strategy": "similar", "items": items}
+    films.answers["POST /v1/similar"] = {**ANSWER, "strategy": "similar", "by": "features", "unknown_items": None}
+    ended = octavo("recommend", "films", "--items", "f4", "--explain", "basic")
+    assert "fallback" not in films.sent("POST", "/v1/recommendations")[0]
+    assert ended.lines[0] == "films-hcrnn@3 · answered by: similar, 1 unknown item left out"
+    assert ended.lines[2].split("6.9")[1].strip() == "f4 (alike in genre, year)"
+    assert octavo("similar", "films", "f4").lines[0] == "films-hcrnn@3 · answered by: similar, by features"
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -130,7 +130,7 @@ def test_nothing_known_is_answered_by_what_is_popular(model, history):
 
 @pytest.mark.parametrize(("history", "why"), [([], "it is empty"), (["?"], "knows none of its items")])
 def test_an_error_is_answered_where_it_is_wanted_and_says_why(model, history, why):
-    with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*choose the fallback 'popular'"):
+    with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*choose the fallback 'similar' or 'popular'"):
         recommend(model, RecommendationRequest(history, fallback="error"))
     with pytest.raises(RequestError, match=f"no history to go by: .*{why}.*ask for recommendations"):
         score(model, history, ["i1"])
@@ -144,10 +144,11 @@ def test_an_error_in_a_batch_stops_no_other(model):
     assert answered.strategy == "model"
 
 
-def test_an_item_without_events_in_training_is_answered_by_what_is_popular(tmp_path):
-    make_recommender(tmp_path / "b", training_count=[*range(11, 0, -1), 0])
+@pytest.mark.parametrize(("features", "strategy"), [({}, "popular"), (None, "similar")])
+def test_an_item_without_events_in_training_is_answered_without_the_model(tmp_path, features, strategy):
+    make_recommender(tmp_path / "b", training_count=[*range(11, 0, -1), 0], features=features)
     model = load(tmp_path / "b", IDENTITY, RunSettings())
-    assert recommend(model, RecommendationRequest(["i12"], k=2)).strategy == "popular"
+    assert recommend(model, RecommendationRequest(["i12"], k=2)).strategy == strategy
     assert recommend(model, RecommendationRequest(["i12", "i1"], k=2)).strategy == "model"
 
 
@@ -156,9 +157,10 @@ def test_similar_items_are_ranked_by_cosine(model):
     cosines = VECTORS[1:] @ VECTORS[3] / (lengths * np.linalg.norm(VECTORS[3]))
     order = [f"i{place + 1}" for place in np.argsort(-cosines) if place != 2]
     found = similar(model, "i3", 20)
-    assert [item.id for item in found] == order
-    np.testing.assert_allclose([item.score for item in found], np.sort(cosines)[::-1][1:], atol=1e-5)
-    assert [item.id for item in similar(model, "i3", 20, {"price": {"missing": True}})] == ["i12"]
+    assert [item.id for item in found.items] == order
+    assert found.by == "vectors"
+    np.testing.assert_allclose([item.score for item in found.items], np.sort(cosines)[::-1][1:], atol=1e-5)
+    assert [item.id for item in similar(model, "i3", 20, {"price": {"missing": True}}).items] == ["i12"]
 
 
 def test_an_unknown_item_is_answered_with_the_nearest_names(model):

@@ -1,0 +1,164 @@
+"""New items by their features, each likeness reckoned by hand."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from libs.data.manifest import ItemFeature
+from libs.serving.errors import RequestError
+from libs.serving.recommendation.engine import recommend, recommend_many, similar
+from libs.serving.recommendation.likeness import Likeness
+from libs.serving.recommendation.model import LoadedRecommender, load
+from libs.serving.recommendation.request import RecommendationRequest
+from libs.serving.repository import RunSettings
+from tests.support.recommenders import IDENTITY, make_recommender
+
+GENRES = ["drama", "comedy|crime", "crime", None, "crime|noir", None, "crime"]
+COUNTS = [50, 40, 30, 20, 0, 0, 10]
+
+
+def compared(kind, known, new, **wanted):
+    """Likeness of items 1, 2, … to the new item "n" by one feature."""
+    dtype = pl.Float64 if kind == "number" else pl.String
+    features = [ItemFeature(name="f", type=kind)]
+    frame = pl.DataFrame({"f": pl.Series(known, dtype=dtype)})
+    of_new = pl.DataFrame({"id": ["n"], "f": pl.Series([new], dtype=dtype)})
+    counts = np.array([0, *range(len(known), 0, -1)])
+    return Likeness(features, frame, counts, of_new, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("new", "known", "expected"),
+    [
+        # of 0 to 20 the quantiles are 1 and 19, the spread 18
+        (10.0, [*map(float, range(21)), None], [max(0, 1 - abs(10 - one) / 18) for one in range(21)] + [0]),
+        (40.0, [*map(float, range(21))], [0] * 21),
+        (5.0, [5.0] * 20 + [9.0], [1] * 20 + [0]),  # the quantiles are one: the range, 4
+        (7.0, [7.0, 7.0, None], [1, 1, 0]),
+        (7.4, [7.0, 7.0], [0, 0]),
+        (1.0, [None, None], [0, 0]),
+        (1.0, [1.0, 1e308, -1e308, float("inf")], [1, 1 - 1 / 1.8, 1 - 1 / 1.8, 0]),
+    ],
+)
+def test_numbers_are_alike_by_their_difference(new, known, expected):
+    scores = compared("number", known, new).scores("n")
+    assert scores[0] == -np.inf
+    np.testing.assert_allclose(scores[1:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "new", "known", "expected"),
+    [
+        ("category", "red", ["red", "Red", "red | blue", "blue", None, ""], [1, 0, 1 / 2, 0, 0, 0]),
+        ("category", "a| b|a", ["a|b", "b|c", "b|c|d", "a b"], [1, 1 / 3, 1 / 4, 0]),
+        ("text", "The Lion King (1994)", ["Lion", "the KING, the lion!", "1994", "?"], [1 / 4, 3 / 4, 1 / 4, 0]),
+        ("text", "Übergang", ["übergang", "Uber"], [1, 0]),
+        ("text", " ".join(map(str, range(40))), [" ".join(map(str, range(40))), "39", "31"], [1, 0, 1 / 32]),
+    ],
+)
+def test_words_are_alike_by_what_both_have(kind, new, known, expected):
+    np.testing.assert_allclose(compared(kind, known, new).scores("n")[1:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("text", "?!"), ("text", None), ("category", "|"), ("number", None)])
+def test_nothing_is_told_of_an_item_without_values(kind, value):
+    assert compared(kind, [None, value], value).newest(["n"]) is None
+
+
+def test_long_catalogues_are_coded_in_parts(monkeypatch):
+    monkeypatch.setattr("libs.serving.recommendation.likeness._ROWS_AT_A_TIME", 2)
+    scores = compared("category", ["a", "b", "a|b", None, "c|a"], "a|c").scores("n")
+    np.testing.assert_allclose(scores[1:], [1 / 2, 0, 1 / 3, 0, 1], atol=1e-6)
+
+
+def test_features_that_take_too_much_memory_are_left_out():
+    columns = {"title": ["a b", "c"], "price": [1.0, 2.0]}
+    features = [ItemFeature(name="title", type="text"), ItemFeature(name="price", type="number")]
+    new = pl.DataFrame({"id": ["n", "m"], "title": ["c", "c"], "price": [1.0, None]})
+    likeness = Likeness(features, pl.DataFrame(columns), np.array([0, 2, 1]), new, most_bytes=16)
+    assert likeness.by_feature("n", np.array([1, 2])) == [{"price": 1.0}, {}]
+    assert likeness.newest(["m"]) is None
+
+
+def loaded(folder, **wanted) -> LoadedRecommender:
+    make_recommender(folder, items=7, **{"features": {"category": GENRES}, "training_count": COUNTS, **wanted})
+    return load(folder, IDENTITY, RunSettings())
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> LoadedRecommender:
+    """Seven films, of which i5 and i6 had no events in training, and i6 has no genre."""
+    return loaded(tmp_path_factory.mktemp("films"))
+
+
+def told(answer):
+    return [(item.id, round(item.score, 4)) for item in answer.items]
+
+
+def test_items_like_the_newest_that_is_described_answer(films):
+    # i3 and i7 share one of two genres: i3 had more events. Nothing is like i1 and i4, which come last.
+    expected = [("i3", 0.5), ("i7", 0.5), ("i2", 0.3333), ("i1", 0.0), ("i4", 0.0)]
+    for history in (["i5"], ["?", "i5", "i6", "??"]):
+        answer = recommend(films, RecommendationRequest(history))
+        assert (answer.strategy, told(answer)) == ("similar", expected)
+        assert answer.unknown_items == history.count("?") + history.count("??")
+        assert all(item.reasons == () for item in answer.items)
+    assert recommend(films, RecommendationRequest(["i5", "i4"])).strategy == "model"
+
+
+def test_what_is_ruled_out_is_no_answer(films):
+    wanted = {"filters": {"category": {"missing": False}}, "exclude_items": ["i7"], "k": 2}
+    assert told(recommend(films, RecommendationRequest(["i5"], **wanted))) == [("i3", 0.5), ("i2", 0.3333)]
+    wanted = {"filters": {"category": {"in": ["drama"]}}, "exclude_seen": False}
+    answer = recommend(films, RecommendationRequest(["i5"], **wanted))
+    assert (answer.strategy, told(answer)) == ("popular", [("i1", 50.0)]), "nothing that is allowed is like it"
+    with pytest.raises(RequestError, match="colour"):
+        recommend(films, RecommendationRequest(["i5"], filters={"colour": {"in": ["red"]}}))
+
+
+def test_a_seen_item_is_left_out_as_anywhere(tmp_path):
+    model = loaded(tmp_path / "short", max_length=3)
+    history = ["i3", "i6", "i6", "i5"]  # the model reads the newest three, which had no events in training
+    assert told(recommend(model, RecommendationRequest(history, k=1))) == [("i7", 0.5)]
+    assert told(recommend(model, RecommendationRequest(history, k=1, exclude_seen=False))) == [("i3", 0.5)]
+
+
+def test_diversity_chooses_among_the_alike(films):
+    answer = recommend(films, RecommendationRequest(["i5"], k=3, diversity=0.9))
+    assert (answer.strategy, answer.items[0].id, len(answer.items)) == ("similar", "i3", 3)
+
+
+@pytest.mark.parametrize("history", [["i6"], ["?"], []])
+def test_what_is_popular_answers_where_nothing_is_described(films, history):
+    answer = recommend(films, RecommendationRequest(history, k=2))
+    assert (answer.strategy, told(answer)) == ("popular", [("i1", 50.0), ("i2", 40.0)])
+
+
+def test_another_fallback_is_taken_as_asked(films):
+    popular, refused, alike = recommend_many(
+        films, [RecommendationRequest(["i5"], fallback=one) for one in ("popular", "error", "similar")]
+    )
+    assert (popular.strategy, alike.strategy) == ("popular", "similar")
+    assert isinstance(refused, RequestError)
+
+
+@pytest.mark.parametrize("explain", ["basic", "full"])
+def test_an_answer_says_what_it_is_like_and_in_what(tmp_path, explain):
+    prices = [1.0, 2.0, 3.0, None, 3.0, None, None]  # quantiles of 1, 2, 3: 1.1 and 2.9
+    model = loaded(tmp_path / "priced", features={"category": GENRES, "price": prices})
+    answer = recommend(model, RecommendationRequest(["i5"], explain=explain))
+    reasons = {item.id: item.reasons for item in answer.items}
+    (why,) = reasons["i2"]
+    assert (why.item_id, why.users_together) == ("i5", 0)
+    assert why.features == pytest.approx({"category": 1 / 3, "price": 1 - 1 / 1.8})
+    assert why.similarity == pytest.approx((1 / 3 + 1 - 1 / 1.8) / 2)
+    assert reasons["i3"][0].features == {"price": 1.0, "category": 0.5}
+    assert reasons["i7"][0].features == {"category": 0.5}
+    assert reasons["i1"] == reasons["i4"] == ()
+    assert answer.explanation is None
+
+
+def test_items_like_a_new_one_are_found_by_features(films):
+    found = similar(films, "i5", 10, {"category": {"missing": False}})
+    assert (found.by, told(found)) == ("features", [("i3", 0.5), ("i7", 0.5), ("i2", 0.3333)])
+    assert similar(films, "i6").by == similar(films, "i3").by == "vectors"
