@@ -159,7 +159,7 @@ def train(
     state = run.load_checkpoint()
     assert state is not None
     task = SequenceTask(events, trial.config, run, Processes())
-    step = NextItemStep(model, trial.config)
+    step = task.step(model)
     chosen, history = _chosen(task, step, state, ended)
     val, test = task.measure("val", step), task.measure("test", step) if split == "test" else None
     if test is not None:

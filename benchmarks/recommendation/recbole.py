@@ -50,7 +50,6 @@ from libs.models.rksa.config import SasrecConfig
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.ranking import figures_of
-from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask, fit_sequences
 from libs.training.local_run import LocalRun
 from libs.training.precision import precision_for
@@ -197,7 +196,7 @@ class Octavo:
         self.model = self._fresh()
         self._task = SequenceTask(self.events, self.config, run, Processes())
         self._session = TrainingSession(
-            NextItemStep(self.model, self.config),
+            self._task.step(self.model),
             self.config,
             torch.device("cpu"),
             Processes(),

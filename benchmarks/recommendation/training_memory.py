@@ -58,7 +58,6 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from libs.data.events.dataset import open_event_data
-    from libs.models.sequences.step import NextItemStep
     from libs.models.sequences.task import SequenceTask
     from libs.training.local_run import LocalRun
     from libs.training.processes import Processes
@@ -72,8 +71,7 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         task = SequenceTask(data.events, config, LocalRun(Path(scratch), quiet=True), Processes())
     total = config.total_steps(task.steps_per_epoch)
-    step = NextItemStep(model, config)
-    session = TrainingSession(step, config, torch.device("cpu"), Processes(), total, monitor=config.monitor)
+    session = TrainingSession(task.step(model), config, torch.device("cpu"), Processes(), total, monitor=config.monitor)
     cpu_s, targets = [], 0
     for number, batch in enumerate(task.batches(0, 0)):
         if number >= options.steps:

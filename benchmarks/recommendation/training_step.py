@@ -18,7 +18,6 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.recommendation import learning_games, learning_ml1m
 from benchmarks.recommendation.learning import Trial
 from libs.data.events.store import EventStore
-from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask
 from libs.training.local_run import LocalRun
 from libs.training.processes import Processes
@@ -34,9 +33,8 @@ def measure(name: str, trial: Trial, events: EventStore, steps: int, *, profiled
     built_s = time.process_time() - started
     with tempfile.TemporaryDirectory() as folder:
         task = SequenceTask(events, trial.config, LocalRun(Path(folder), trial.seed, quiet=True), Processes())
-    module = NextItemStep(model, trial.config)
     session = TrainingSession(
-        module, trial.config, torch.device("cpu"), Processes(), steps + 1, monitor=trial.config.monitor
+        task.step(model), trial.config, torch.device("cpu"), Processes(), steps + 1, monitor=trial.config.monitor
     )
     first, *batches = islice(task.batches(0, 0), steps + 1)
     session.optimise(*first)

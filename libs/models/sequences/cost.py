@@ -8,7 +8,6 @@ from torch import nn
 from libs.data.events.store import EventStore
 from libs.data.events.windows import Split, windows_of
 from libs.models.sequences.config import SequenceTrainingConfig
-from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask
 from libs.training.estimate import (
     EVALUATION_SHARE,
@@ -40,7 +39,7 @@ def estimate_sequences(
     task = SequenceTask(events, config, run, Processes())
     steps = config.total_steps(task.steps_per_epoch)
     session = TrainingSession(
-        NextItemStep(model, config),
+        task.step(model),
         config,
         device_of(run.device),
         Processes(),

@@ -59,14 +59,25 @@ class ReadsEnds(Protocol):
 
 
 class NextItemStep(nn.Module):
-    """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep."""
+    """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep.
+
+    Every target of an epoch weighs alike. Batches hold windows of about the same length, so a mean over the targets of
+    each would count those of long histories less: one of 50 events an eighth of one of 6. A step's loss is therefore
+    the sum over its targets, divided by what so many windows hold on average; parts of a batch, in micro-batches or
+    other processes, then add up to the whole.
+
+    Args:
+        model: a `NextItemModel`.
+        targets_per_window: mean over the training windows.
+    """
 
     model: nn.Module
 
-    def __init__(self, model: nn.Module, config: SequenceTrainingConfig) -> None:
+    def __init__(self, model: nn.Module, config: SequenceTrainingConfig, targets_per_window: float) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.targets_per_window = targets_per_window
 
     def forward(self, items: Tensor, targets: Tensor, lengths: Tensor, users: Tensor) -> StepLosses:
         """Losses of windows.
@@ -78,7 +89,9 @@ class NextItemStep(nn.Module):
         model: NextItemModel = self.model  # type: ignore[assignment]
         made = model.encode(items, lengths, users)
         wanted = targets != 0
-        loss = self._objective(made.features[wanted], model.item_vectors, targets[wanted])
+        positives = targets[wanted]
+        share = len(positives) / (len(items) * self.targets_per_window)
+        loss = share * self._objective(made.features[wanted], model.item_vectors, positives)
         weights = {name: model.penalty_weights[name] for name in made.penalties}
         return StepLosses({"next_item": loss, **made.penalties}, {"next_item": 1.0, **weights})
 

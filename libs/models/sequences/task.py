@@ -45,6 +45,10 @@ class SequenceTask:
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
         self._val = self._measurer("val")
 
+    def step(self, model: nn.Module) -> NextItemStep:
+        """A next-item model with its objective over these windows."""
+        return NextItemStep(model, self.config, self.windows.num_targets / len(self.windows))
+
     @property
     def validates(self) -> bool:
         """Whether there is anything to choose weights by."""
@@ -130,7 +134,7 @@ def fit_sequences(
         )
     total_steps = config.total_steps(task.steps_per_epoch)
     session = TrainingSession(
-        NextItemStep(model, config),
+        task.step(model),
         config,
         device_of(run.device),
         processes,

@@ -10,6 +10,7 @@ import torch
 from libs.data.errors import DataError
 from libs.data.events.splits import by_user, leave_last_out
 from libs.data.events.store import EventStore
+from libs.data.events.windows import read
 from libs.models.hcrnn.config import HcrnnConfig
 from libs.models.hcrnn.model import HcrnnModel
 from libs.models.hcrnn.network import HCRNN
@@ -18,7 +19,6 @@ from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.ranking import Popularity, ranks_of
 from libs.models.sequences.recurrent import NARM, GRU4Rec
-from libs.models.sequences.step import NextItemStep
 from libs.models.sequences.task import SequenceTask, fit_sequences
 from libs.training.local_run import LocalRun
 from libs.training.precision import precision_for
@@ -115,8 +115,9 @@ def test_the_first_phase_steps_the_topic_encoder_alone(tmp_path: Path) -> None:
     network = hcrnn(settings)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     first, others = network.two_phases()
+    task = SequenceTask(cycles(12), settings, LocalRun(tmp_path, quiet=True), Processes())
     session = TrainingSession(
-        NextItemStep(network, settings),
+        task.step(network),
         settings,
         torch.device("cpu"),
         Processes(),
@@ -124,12 +125,43 @@ def test_the_first_phase_steps_the_topic_encoder_alone(tmp_path: Path) -> None:
         monitor="ndcg@10",
         phases=[first],
     )
-    batch = next(SequenceTask(cycles(12), settings, LocalRun(tmp_path, quiet=True), Processes()).batches(0, 0))
-    session.optimise(*batch)
+    session.optimise(*next(task.batches(0, 0)))
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith("network.topics.") for name in changed)
     assert len(first) + len(others) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 64])
+def test_every_target_weighs_alike_whatever_batch_it_is_in(batch_size: int, tmp_path: Path) -> None:
+    """Batches are sorted by length; the gradient of all of them is that of the mean over all targets."""
+    settings = config(batch_size=batch_size)
+    network = GRU4Rec(ITEMS, 12, dropout=0.0).double()
+    task = SequenceTask(cycles(), settings, LocalRun(tmp_path, quiet=True), Processes())
+    step, windows = task.step(network), len(task.windows)
+    for batch in task.batches(0, 0):
+        (step(*batch).losses["next_item"] * len(batch[0]) / windows).backward()
+    found = [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+    network.zero_grad()
+    everything = read(task.events, task.windows)
+    inputs, targets = torch.from_numpy(everything.inputs), torch.from_numpy(everything.targets)
+    scores = network(inputs)[targets > 0] @ network.item_vectors[1:].T
+    torch.nn.functional.cross_entropy(scores, targets[targets > 0] - 1).backward()
+    for expected, gradient in zip(network.parameters(), found, strict=True):
+        assert expected.grad is not None
+        torch.testing.assert_close(gradient, expected.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_micro_batches_of_unequal_lengths_add_up(tmp_path: Path) -> None:
+    task = SequenceTask(cycles(), config(batch_size=32), LocalRun(tmp_path, quiet=True), Processes())
+    network = GRU4Rec(ITEMS, 12, dropout=0.0).double()
+    batch = next(task.batches(0, 0))
+    whole = task.step(network)(*batch).total
+    parts = [tuple(part[some] for part in batch) for some in (slice(0, 5), slice(5, 32))]
+    shares = [len(part[0]) / len(batch[0]) for part in parts]
+    steps = [task.step(network)(*part).total.item() for part in parts]
+    together = sum(share * loss for share, loss in zip(shares, steps, strict=True))
+    assert together == pytest.approx(whole.item(), rel=1e-12)
 
 
 def test_the_prefix_mode_learns_the_cycle(tmp_path: Path) -> None:
