@@ -22,16 +22,19 @@ def print_result(job: "Job") -> None:
 
 
 def _print_comparison(details: Mapping[str, Any]) -> None:
+    """A row for each figure, a column for each arm and for what was measured once; then the plain answers."""
     arms: Mapping[str, Mapping[str, tuple[float, float]]] = details["figures"]
-    names = list(dict.fromkeys(name for figures in arms.values() for name in figures))
+    once: Mapping[str, Mapping[str, float]] = details.get("beside", {})  # of earlier versions: none, and no order
+    order = details.get("arms", list(arms))
+    names = details.get("names", list(dict.fromkeys(name for figures in arms.values() for name in figures)))
     rows = [
-        (arm, *(f"{figure(figures[name][0])} ± {figure(figures[name][1])}" for name in names))
-        for arm, figures in arms.items()
+        (
+            name,
+            *(f"{figure(arms[arm][name][0])} ± {figure(arms[arm][name][1])}" for arm in order),
+            *(figure(figures[name]) if name in figures else "" for figures in once.values()),
+        )
+        for name in names
     ]
-    rows += [
-        (who, *(figure(figures[name]) if name in figures else "" for name in names))
-        for who, figures in details.get("beside", {}).items()  # results of earlier versions have none
-    ]
-    print_table((f"mean ± sd of {len(details['seeds'])} seeds", *names), rows)
+    print_table((f"mean ± sd of {len(details['seeds'])} seeds", *order, *once), rows)
     for sentence in details["verdicts"]:
         console().print(sentence, markup=False, soft_wrap=True)

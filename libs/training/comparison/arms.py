@@ -56,6 +56,8 @@ class Arms:
         return {
             "of": self.of,
             "seeds": list(self.seeds),
+            "arms": list(self.arms),  # in their order, which a database may not keep
+            "names": [one.name for one in self.figures],
             "figures": {
                 arm: {name: [one.mean, one.sd] for name, one in figures.items()} for arm, figures in self.arms.items()
             },
