@@ -21,6 +21,7 @@ from services.gateway.dashboard.jobs import routes as job_routes
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import KeyMaker
 from tests.support.dashboard import HOSTILE, Browser
+from tests.support.registry import add_version, next_item_bundle
 
 LogIn = Callable[..., TestClient]
 
@@ -268,6 +269,19 @@ def test_the_form_is_made_of_the_methods_schema(browser: Browser, digits: str):
     ]  # fmt: skip
     for method in re.findall(r'href="(/jobs/new\?method=[^"]+)"', browser.get("/jobs/new").text):
         assert browser.get(method).status_code == 200
+
+
+def test_what_stands_beside_a_recommender_is_offered_by_method(browser: Browser, engine: Engine, digits: str):
+    with transaction(engine) as session:
+        add_version(session, "films-gru", bundle=next_item_bundle())
+        add_version(session, "films-narm", bundle=next_item_bundle().model_copy(update={"architecture": "narm"}))
+    page = browser.get("/jobs/new?method=rksa").text
+    assert "Measured beside it: gru4rec" in page
+    assert "Model: init" in page
+    offered = re.search(r'<datalist id="models-gru4rec-list">(.*?)</datalist>', page, re.DOTALL)
+    assert offered is not None
+    assert re.findall(r'value="([^"]+)"', offered[1]) == ["films-gru@1"]
+    assert "Comparison" in page
 
 
 def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser, client: TestClient, digits: str):

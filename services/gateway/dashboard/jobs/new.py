@@ -141,33 +141,36 @@ def _datasets(session: Session, caller: Caller, kind: str | None) -> Sequence[st
     return repository.ready_datasets(session, caller.project_id, kind, _LISTED)
 
 
-def _models(session: Session, caller: Caller, task: str | None) -> Sequence[str]:
+def _models(session: Session, caller: Caller, task: str | None, architecture: str | None = None) -> Sequence[str]:
     if not caller.may(Scope.MODELS_READ):
         return ()
-    return repository.ready_models(session, caller.project_id, task, _LISTED)
+    return repository.ready_models(session, caller.project_id, task, _LISTED, architecture)
 
 
 def _references(session: Session, caller: Caller, method: str, typed: Typed) -> list[Field]:
     roles = roles_of(method)
     datasets = _datasets(session, caller, roles.data) if roles.all_datasets else ()
     models = _models(session, caller, roles.task) if roles.all_models else ()
-    elsewhere = {_TEACHER}  # has a choice of its own: it may be made first
+    elsewhere = {_TEACHER} | roles.beside  # a teacher has a choice of its own: it may be made first
+    data, model, beside = "Data set", "Model", "Measured beside it"
     wanted = [
-        *(("datasets", role, datasets, True) for role in sorted(roles.datasets)),
-        *(("datasets", role, datasets, False) for role in sorted(roles.optional_datasets)),
-        *(("models", role, models, True) for role in sorted(roles.models - elsewhere)),
-        *(("models", role, models, False) for role in sorted(roles.optional_models - elsewhere)),
+        *((data, f"datasets/{role}", datasets, True) for role in sorted(roles.datasets)),
+        *((data, f"datasets/{role}", datasets, False) for role in sorted(roles.optional_datasets)),
+        *((model, f"models/{role}", models, True) for role in sorted(roles.models - elsewhere)),
+        *((model, f"models/{role}", models, False) for role in sorted(roles.optional_models - elsewhere)),
+        *(
+            (beside, f"models/{role}", _models(session, caller, "next-item", role), False)
+            for role in sorted(roles.beside)
+        ),
     ]
-    return [_reference(kind, role, options, typed, required=needed) for kind, role, options, needed in wanted]
+    return [_reference(words, name, options, typed, required=needed) for words, name, options, needed in wanted]
 
 
-def _reference(kind: str, role: str, options: Sequence[str], typed: Typed, *, required: bool) -> Field:
-    name = f"{kind}/{role}"
+def _reference(words: str, name: str, options: Sequence[str], typed: Typed, *, required: bool) -> Field:
     value = typed.values.get(name, options[0] if required and len(options) == 1 else "")
-    words = {"datasets": "Data set", "models": "Model"}[kind]
     return Field(
         name=name,
-        label=f"{words}: {role}",
+        label=f"{words}: {name.partition('/')[2]}",
         kind="text",
         required=required,
         options=tuple(options),

@@ -53,8 +53,14 @@ def ready_datasets(session: Session, project_id: UUID, kind: str | None, count: 
     return [f"{name}@{version}" for name, version in session.execute(query.limit(count))]
 
 
-def ready_models(session: Session, project_id: UUID, task: str | None, count: int) -> Sequence[str]:
-    """`name@version` of the newest ready version of each model for a task, the newest models first."""
+def ready_models(
+    session: Session, project_id: UUID, task: str | None, count: int, architecture: str | None = None
+) -> Sequence[str]:
+    """`name@version` of the newest ready version of each model for a task, the newest models first.
+
+    Args:
+        architecture: of those alone.
+    """
     query = (
         select(Model.name, func.max(ModelVersion.version))
         .join(ModelVersion, ModelVersion.model_id == Model.id)
@@ -64,4 +70,6 @@ def ready_models(session: Session, project_id: UUID, task: str | None, count: in
     )
     if task is not None:
         query = query.where(ModelVersion.task == task)
+    if architecture is not None:
+        query = query.where(ModelVersion.bundle["architecture"].astext == architecture)
     return [f"{name}@{version}" for name, version in session.execute(query.limit(count))]
