@@ -34,10 +34,6 @@ MOST_STORED = 10_000_000
 """Ranks that are kept, of all runs together; four bytes each."""
 _TIMED_HISTORIES = 30
 _BUDGET_S = 20.0
-_LISTS = (
-    Figure("coverage@10", "Coverage@10 %", True, True),
-    Figure("novelty_bits@10", "Novelty@10, bits", True, False),
-)
 
 
 def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
@@ -118,10 +114,7 @@ class _Measured:
     @property
     def figures_of_rules(self) -> dict[str, dict[str, float]]:
         """Those that are numbers."""
-        return {
-            name: {figure: value for figure, value in ranked.figures(self.popularity).items() if math.isfinite(value)}
-            for name, ranked in self.rules.items()
-        }
+        return {name: _known(ranked, self.popularity) for name, ranked in self.rules.items()}
 
     def margins(self) -> list[Margin]:
         """NDCG@10 of the method less that of all others, means over the seeds."""
@@ -147,11 +140,16 @@ def _measure(
     for index, (name, (arm, _)) in enumerate(runs.items()):
         run.progress(0.9 * index / len(runs), f"measuring {name}")
         ranked = measure_served(models[name], data, split, rules, run).ranked
-        figures[arm.name].append(ranked.figures(popularity))
+        figures[arm.name].append(_known(ranked, popularity))
         ranks[arm.name].append(ranked.ranks)
         first.setdefault(arm.name, ranked)
     run.progress(0.9, "measuring popularity and item-kNN")
     return _Measured(figures, ranks, first, measure_baselines(data.events, rules, split, run.device), popularity)
+
+
+def _known(ranked: Ranked, popularity: Popularity) -> dict[str, float]:
+    """Its figures, without those that no case tells anything of."""
+    return {name: value for name, value in ranked.figures(popularity).items() if math.isfinite(value)}
 
 
 def rules_of_runs(config: SequenceTrainingConfig) -> ServedRules:
