@@ -16,6 +16,7 @@ Of the kind `events`:
     *.npy              who met which item when, see `libs.data.events.store`
     users.parquet      index, id, training_count; index from 0, in the order of ids
     items.parquet      index, id, training_count and the item features; index from 1, most events in training first
+    new_items.parquet  id and the item features of items that have no number, where some are described
 
 `digest` is the SHA-256 over the arrays, the ids and the features.
 """
@@ -27,6 +28,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from libs.data.errors import DataError
+
+NEW_ITEMS_FILE = "new_items.parquet"
+MOST_NEW_ITEMS = 100_000
 
 DataKind = Literal["images", "events"]
 Split = Literal["train", "val", "test"]

@@ -27,6 +27,7 @@ Of the task `next-item` (`NextItemBundle`):
     explain.onnx       optional: inputs of model.onnx to the tensors of `explanations`
     item_vectors.npy   float32 [I + 1, d]; row 0 is padding
     items.parquet      index, id, training_count and the item features, as in the data set (`libs.data.manifest`)
+    new_items.parquet  optional, likewise: id and the item features of items that the model does not know
     neighbours.npz     items int32 [I + 1, k] and users int32 [I + 1, k]: the items that most training users had beside
                        an item, most first, and how many users that were; 0 where there are fewer
 """

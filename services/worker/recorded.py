@@ -2,7 +2,7 @@
 
 <folder>/recorded.csv    user, item and timestamp of what was recorded by POST /v1/events
 <folder>/base.csv        those of the data set it goes on from
-<folder>/items.parquet   item features of that data set
+<folder>/items.parquet   item features of that data set, and of the new items that it describes
 
 A session without a user is a user of its own, `session:` and its id. In memory are ids and a block of rows.
 """
@@ -67,4 +67,7 @@ def _write_base(data: EventData, folder: Path) -> None:
             pl.DataFrame(rows).write_csv(file, include_header=False)
     names = [feature.name for feature in data.manifest.item_features]
     if names:
-        data.items.features(["id", *names]).rename({"id": "item"}).write_parquet(folder / "items.parquet")
+        described = [data.items.features(["id", *names])]
+        if data.new_items is not None:
+            described.append(pl.read_parquet(data.new_items))
+        pl.concat(described).rename({"id": "item"}).write_parquet(folder / "items.parquet")

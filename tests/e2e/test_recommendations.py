@@ -41,6 +41,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = csv.writer(file)
         rows.writerow(("item_id", "genre"))
         rows.writerows((f"{genre}-{number}", genre) for genre in GENRES for number in range(15))
+        rows.writerow(("premiere", "drama"))
     return folder
 
 
@@ -112,6 +113,14 @@ def test_two_deployments_share_requests_and_are_compared(served: CommandLine, cl
     assert served.call("undeploy", "challenger").code == 4
     served.called("traffic", "walks-gru4rec", "--off")
     served.called("undeploy", "challenger")
+
+
+def test_a_film_that_nobody_saw_is_answered_by_films_like_it(served: CommandLine):
+    asked = served.called("recommend", "walks-gru4rec", "--items", "premiere", "--explain", "basic", "-k", "3")
+    first, _, *rows, _ = asked.out.splitlines()
+    assert first == "walks-gru4rec@1 · answered by: similar, 1 unknown item left out"
+    assert [(row.split()[1][:5], row.endswith("premiere (alike in genre)")) for row in rows] == [("drama", True)] * 3
+    assert "answered by: similar, by features" in served.called("similar", "walks-gru4rec", "premiere").out
 
 
 def test_who_is_unknown_gets_what_is_popular_and_is_told_so(served: CommandLine):

@@ -39,6 +39,7 @@ def make_recommender(
     explain: bool = True,
     features: Mapping[str, Sequence[Any]] | None = None,
     training_count: Sequence[int] | None = None,
+    new_items: Mapping[str, Sequence[Any]] | None = None,
     lineage: Lineage | None = None,
     architecture: str | None = None,
 ) -> NextItemBundle:
@@ -51,6 +52,7 @@ def make_recommender(
         explain: with explain.onnx; `attention` [N, n] is 1 / length for each event of a history.
         features: of the items by name; None: a category ("red", "green", "blue" in turn) and a price (their number; the
             last has none).
+        new_items: `id` and features of items that are described and not known; None: there are none.
         training_count: [I]; None: 10 * I, 10 * (I - 1), ... 10.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,8 @@ def make_recommender(
         onnx.save(explain_graph(), str(folder / "explain.onnx"))
     np.save(folder / "item_vectors.npy", table)
     described = _write_items(folder, items, features, training_count)
+    if new_items is not None:
+        pl.DataFrame(new_items).write_parquet(folder / "new_items.parquet")
     np.savez(folder / "neighbours.npz", **near_numbers(items))
     histories = np.array([[1, 2, items], [items, 0, 0]], np.int64)
     lengths = np.array([3, 1], np.int64)

@@ -1,6 +1,7 @@
 """A data set of events on disk: written once, then opened by whoever trains, measures or serves."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from libs.data.events.features import ItemFeatures
 from libs.data.events.ids import IdMap
 from libs.data.events.store import EventStore, Longs, open_events
 from libs.data.events.times import moment
-from libs.data.manifest import EventCounts, EventsManifest, Split, read_events_manifest
+from libs.data.manifest import NEW_ITEMS_FILE, EventCounts, EventsManifest, Split, read_events_manifest
 
 _ARRAYS = ("offsets", "items", "times", "ends")
 _ROWS_AT_A_TIME = 1 << 18
@@ -34,6 +35,12 @@ class EventData:
     events: EventStore
     users: IdMap
     items: IdMap
+
+    @property
+    def new_items(self) -> Path | None:
+        """The file that describes items without a number, if there is one."""
+        file = self.items.path.with_name(NEW_ITEMS_FILE)
+        return file if file.is_file() else None
 
 
 def open_event_data(folder: Path) -> EventData:
@@ -64,8 +71,11 @@ def write_event_data(
         items = items.join(features.frame, on="id", how="left", maintain_order="left")
     users = users.with_row_index("index")
     items = items.with_row_index("index", offset=1)
-    for frame, name in ((users, "users"), (items, "items")):
-        frame.write_parquet(folder / f"{name}.parquet", row_group_size=_ROWS_AT_A_TIME)
+    tables = {"users.parquet": users, "items.parquet": items}
+    if features is not None and len(features.new):
+        tables[NEW_ITEMS_FILE] = features.new
+    for name, frame in tables.items():
+        frame.write_parquet(folder / name, row_group_size=_ROWS_AT_A_TIME)
     times = built.store.times
     first, last = _extremes(times)
     manifest = EventsManifest(
@@ -78,7 +88,7 @@ def write_event_data(
         split=built.split,
         splits=count_splits(built.store),
         item_features=[] if features is None else features.features,
-        digest=_digest(folder, (users, items)),
+        digest=_digest(folder, tables.values()),
         size_bytes=sum(path.stat().st_size for path in folder.iterdir()),
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -101,7 +111,7 @@ def _extremes(times: Longs) -> tuple[int, int]:
     return min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
 
 
-def _digest(folder: Path, frames: tuple[pl.DataFrame, ...]) -> str:
+def _digest(folder: Path, frames: Iterable[pl.DataFrame]) -> str:
     """SHA-256 over the arrays, the ids and the features: of what they say, not of how Parquet packs it."""
     digest = hashlib.sha256()
     for name in _ARRAYS:

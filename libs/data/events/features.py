@@ -8,7 +8,7 @@ import polars as pl
 
 from libs.data.errors import DataError
 from libs.data.events.reading import Table, check_readable, text_of
-from libs.data.manifest import ItemFeature
+from libs.data.manifest import MOST_NEW_ITEMS, ItemFeature
 from libs.data.validation.problems import Problems
 from libs.data.validation.watch import Watch
 
@@ -21,6 +21,7 @@ _LONGEST_CATEGORY = 64
 _SHOWN_OF_WORD = 40
 _BETWEEN_VALUES = "|"
 _LARGEST_BYTES = 2 << 30
+_LARGEST_NEW_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +30,25 @@ class ItemFeatures:
 
     Attributes:
         frame: `id` and a column a feature; ids are unique.
+        new: the same of items without a number, by id: a model may be asked about them.
         features: the columns and what they are.
         report: JSON values only.
     """
 
     frame: pl.DataFrame
+    new: pl.DataFrame
     features: list[ItemFeature]
     report: dict[str, Any]
 
 
 def read_features(table: Table, known: pl.Series, problems: Problems, watch: Watch) -> ItemFeatures:
-    """Read the features of the items that have a number; what is wrong becomes problems.
+    """Read the features of the items that have a number; what is wrong with these becomes problems.
+
+    Of other items the first rows are kept, up to 100,000 or about 256 MB; what a column is they do not decide.
 
     Args:
         table: with a column of items.
-        known: ids of the items that matter; other rows are counted and left out.
+        known: ids of the items that have a number.
         problems: gets duplicates, NaN, missing values and words among numbers.
         watch: progress and stop.
 
@@ -53,7 +58,7 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     item = table.roles["item"]
     names = [name for name in table.columns if name != item]
     _check_names(table.name, names)
-    rows, frame = _rows_of_known(table, [item, *names], known, watch)
+    rows, frame, others = _rows(table, [item, *names], known, watch)
     if not rows:
         raise DataError(f"{table.name!r} has no rows; leave it out, or describe some items.")
     unique = frame.filter(frame[item].is_first_distinct())
@@ -65,7 +70,9 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
         )
     places = unique[_ROW]
     typed = [_typed(unique[name], places, table, problems) for name in names]
-    report = {"file": table.name, "rows": rows, "items": len(unique), "items_without": len(known) - len(unique)}
+    new = _new(others, item, typed)
+    counts = {"items": len(unique), "items_without": len(known) - len(unique), "new_items": len(new)}
+    report = {"file": table.name, "rows": rows, **counts}
     if report["items_without"]:
         problems.warn(
             "item-without-features",
@@ -74,27 +81,49 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
         )
     columns = [unique[item].alias("id"), *(column for column, _ in typed)]
     features = [ItemFeature(name=column.name, type=kind) for column, kind in typed]
-    return ItemFeatures(pl.DataFrame(columns), features, report)
+    return ItemFeatures(pl.DataFrame(columns), new, features, report)
 
 
-def _rows_of_known(table: Table, columns: list[str], known: pl.Series, watch: Watch) -> tuple[int, pl.DataFrame]:
-    """How many rows a table has, and those of known items with their place in the file as `_ROW`.
+def _rows(table: Table, columns: list[str], known: pl.Series, watch: Watch) -> tuple[int, pl.DataFrame, pl.DataFrame]:
+    """How many rows a table has, those of known items with their place in the file as `_ROW`, and the first of others.
 
     Args:
         columns: the item's first.
     """
     wanted = known.implode()
     parts: list[pl.DataFrame] = []
-    rows, size_bytes = 0, 0
+    others: list[pl.DataFrame] = []
+    rows, size_bytes, left, left_bytes = 0, 0, MOST_NEW_ITEMS, _LARGEST_NEW_BYTES
     for first, block in table.blocks(columns, watch.tick):
         item = text_of(block[columns[0]])
-        part = block.with_columns(item, pl.int_range(first, first + len(block)).alias(_ROW)).filter(item.is_in(wanted))
+        numbered = block.with_columns(item, pl.int_range(first, first + len(block)).alias(_ROW))
+        part = numbered.filter(item.is_in(wanted))
+        if left > 0 and left_bytes > 0:
+            other = numbered.filter(~item.is_in(wanted)).head(left)  # a row without an id is neither
+            left, left_bytes = left - len(other), left_bytes - int(other.estimated_size())
+            others.append(other)
         rows += len(block)
         size_bytes += int(part.estimated_size())
         if size_bytes > _LARGEST_BYTES:
             raise DataError(f"{table.name!r} describes items by more than 2 GB; leave out what no model needs.")
         parts.append(part)
-    return rows, pl.concat(parts) if parts else pl.DataFrame()
+    if not parts:
+        return 0, pl.DataFrame(), pl.DataFrame()
+    return rows, pl.concat(parts), pl.concat(others)
+
+
+def _new(others: pl.DataFrame, item: str, typed: Sequence[tuple[pl.Series, str]]) -> pl.DataFrame:
+    """The features of items without a number, each column read as those of the others are."""
+    rows = others.filter(others[item].is_first_distinct())
+    columns = []
+    for known, kind in typed:
+        column = rows[known.name]
+        if kind == "number":
+            numbers = (column if column.dtype.is_numeric() else text_of(column)).cast(pl.Float64, strict=False)
+            columns.append(numbers.set(~numbers.is_finite().fill_null(value=True), None))
+        else:
+            columns.append(text_of(column))
+    return pl.DataFrame([rows[item].alias("id"), *columns]).sort("id")
 
 
 def _check_names(file: str, names: Sequence[str]) -> None:

@@ -61,7 +61,9 @@ def export_next_item(
     if servable.further is not None:
         servable.further.write(folder)
     np.save(folder / "item_vectors.npy", vectors.numpy())
-    shutil.copyfile(events.items.path, folder / "items.parquet")
+    for file in (events.items.path, events.new_items):
+        if file is not None:
+            shutil.copyfile(file, folder / file.name)
     near = neighbours_of(events.events)
     np.savez_compressed(folder / "neighbours.npz", items=near["items"], users=near["users"])
     _write_sample(servable, folder / "sample.npz", len(vectors) - 1, max_length)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from libs.data.manifest import ItemFeature
+from libs.data.manifest import MOST_NEW_ITEMS, NEW_ITEMS_FILE, ItemFeature
 from libs.registry.errors import nearest_names
 from libs.serving.bundle import NextItemBundle
 from libs.serving.errors import InputProblem, LoadError, RequestError
@@ -87,6 +87,27 @@ def read_catalogue(folder: Path, bundle: NextItemBundle) -> Catalogue:
     if (counts < 0).any():
         raise LoadError(f"{ITEMS_FILE} counts fewer than 0 events")
     return Catalogue(ids.to_list(), counts, pl.DataFrame(columns))
+
+
+def read_new_items(folder: Path, bundle: NextItemBundle) -> pl.DataFrame:
+    """`id` and features of the items that a bundle describes and the model does not know; no rows if there are none.
+
+    Raises:
+        LoadError: `new_items.parquet` is there and cannot be read, or holds too many items or one of them twice.
+    """
+    file = folder / NEW_ITEMS_FILE
+    if not file.is_file():
+        types = {feature.name: _DTYPES[feature.type] for feature in bundle.item_features}
+        return pl.DataFrame(schema={"id": pl.String, **types})
+    try:
+        frame = pl.read_parquet(file)
+        ids = frame["id"].cast(pl.String)
+        columns = [_column(frame, feature) for feature in bundle.item_features]
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LoadError(f"{NEW_ITEMS_FILE} cannot be read: {error}") from error
+    if len(frame) > MOST_NEW_ITEMS or ids.null_count() or ids.n_unique() != len(frame):
+        raise LoadError(f"{NEW_ITEMS_FILE} has more than {MOST_NEW_ITEMS:,} items, or missing or repeated ids")
+    return pl.DataFrame([ids, *columns])
 
 
 def _column(frame: pl.DataFrame, feature: ItemFeature) -> pl.Series:

@@ -37,14 +37,15 @@ _ROWS_AT_A_TIME = 16_384
 _ORDER = ("number", "category", "text")
 
 
-def likeness_of(catalogue: Catalogue, features: list[ItemFeature]) -> "Likeness":
-    """Of a model's items to those of them that had no events in training."""
+def likeness_of(catalogue: Catalogue, features: list[ItemFeature], new: pl.DataFrame) -> "Likeness":
+    """Of a model's items to those of them that had no events in training, and to `new` ones that it does not know."""
     if not features:
         return Likeness([], catalogue.features, catalogue.training_count, pl.DataFrame())
     places = np.flatnonzero(catalogue.training_count[1:] == 0)
     ids = pl.Series("id", [catalogue.id(place + 1) for place in places.tolist()], pl.String)
-    new = catalogue.features[places].insert_column(0, ids)
-    return Likeness(features, catalogue.features, catalogue.training_count, new)
+    unmet = catalogue.features[places].insert_column(0, ids)
+    unknown = new.filter(pl.Series([not catalogue.known([one]) for one in new["id"]], dtype=pl.Boolean))
+    return Likeness(features, catalogue.features, catalogue.training_count, pl.concat([unmet, unknown]))
 
 
 class Likeness:

@@ -9,7 +9,7 @@ from libs.serving.bundle import MODEL_FILE, NextItemBundle, TensorSpec
 from libs.serving.combiner import Combiner
 from libs.serving.errors import LoadError
 from libs.serving.folder import read_next_item_bundle
-from libs.serving.recommendation.catalogue import Catalogue, read_catalogue
+from libs.serving.recommendation.catalogue import Catalogue, read_catalogue, read_new_items
 from libs.serving.recommendation.encoder import Encoder, Graph
 from libs.serving.recommendation.filters import ItemFilters
 from libs.serving.recommendation.likeness import Likeness, likeness_of
@@ -121,7 +121,7 @@ def load(
         vectors=vectors,
         neighbours=neighbours,
         filters=ItemFilters(catalogue.features, bundle.item_features),
-        likeness=likeness_of(catalogue, bundle.item_features),
+        likeness=likeness_of(catalogue, bundle.item_features, read_new_items(folder, bundle)),
         encoder=encoder,
         relations=relations,
         sessions=sessions,

@@ -124,7 +124,7 @@ def test_a_base_comes_in_whole_with_its_features(engine: Engine, tmp_path: Path)
     ]
     (upload / "events.csv").write_text("user,item,timestamp\n" + "\n".join(lines) + "\n", "utf-8")
     features = "item,colour,price\n" + "".join(f"i{n},{'red' if n % 2 else 'blue'},{n}.5\n" for n in range(4))
-    (upload / "items.csv").write_text(features, "utf-8")
+    (upload / "items.csv").write_text(features + "new,red,9.5\nlater,blue,7\n", "utf-8")
     base = validated(upload, tmp_path / "base")
     record(engine, *[("u1", None, item, NOW + timedelta(minutes=at), "view") for at, item in enumerate(("new", "i0"))])
     record(engine, *[("u9", None, "new", NOW + timedelta(minutes=at), "view") for at in range(4)])
@@ -138,7 +138,11 @@ def test_a_base_comes_in_whole_with_its_features(engine: Engine, tmp_path: Path)
         "price": "number",
     }
     described = both.items.features(["id", "colour", "price"])
-    assert described.filter(pl.col("id") == "i1").rows() == [("i1", "red", 1.5)]
+    assert described.filter(pl.col("id").is_in(["i1", "new"])).sort("id").rows() == [
+        ("i1", "red", 1.5), ("new", "red", 9.5)
+    ]  # fmt: skip
+    assert both.new_items is not None
+    assert pl.read_parquet(both.new_items).rows() == [("later", "blue", 7.0)]
 
 
 def test_a_base_that_holds_recorded_events_is_added_to_without_counting_them_twice(engine: Engine, tmp_path: Path):

@@ -132,6 +132,9 @@ def test_events_and_item_features_in_an_archive(upload, validated):
     ]
     frame = data.items.features(["id", "price"]).sort("id")
     assert frame.rows() == [("i0", 1.5), ("i1", None), ("i2", 3.0), ("i3", None), ("i4", None)]
+    assert data.new_items is not None
+    assert pl.read_parquet(data.new_items).rows() == [("i9", 4.0, "b", "a dog")]
+    assert (report["item_table"]["items"], report["item_table"]["new_items"]) == (3, 1)
     found = by_code(report)
     assert "1 items" in found["not-finite"]["message"]
     assert "the first in line 3;" in found["not-finite"]["message"]

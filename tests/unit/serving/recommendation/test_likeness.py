@@ -158,6 +158,17 @@ def test_an_answer_says_what_it_is_like_and_in_what(tmp_path, explain):
     assert answer.explanation is None
 
 
+def test_items_that_the_model_does_not_know_may_be_described(tmp_path):
+    described = {"id": ["n1", "n2", "i1"], "category": ["drama|comedy", None, "crime"]}
+    model = loaded(tmp_path / "described", new_items=described)
+    answer = recommend(model, RecommendationRequest(["n1", "n2"], k=2, explain="basic"))
+    assert (answer.strategy, answer.unknown_items, told(answer)) == ("similar", 2, [("i1", 0.5), ("i2", 0.3333)])
+    assert answer.items[0].reasons[0].item_id == "n1"
+    assert (similar(model, "n1", 1).by, similar(model, "i1", 1).by) == ("features", "vectors")
+    with pytest.raises(RequestError, match="no item 'n2' is known"):
+        similar(model, "n2")
+
+
 def test_items_like_a_new_one_are_found_by_features(films):
     found = similar(films, "i5", 10, {"category": {"missing": False}})
     assert (found.by, told(found)) == ("features", [("i3", 0.5), ("i7", 0.5), ("i2", 0.3333)])

@@ -100,6 +100,18 @@ def test_wrong_items_are_refused(folder, columns, words):
     refused(folder, words)
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"id": ["n", "n"], "category": ["red", None], "price": [1.0, None]}, "missing or repeated ids"),
+        ({"id": ["n"], "category": ["red"]}, r"new_items\.parquet cannot be read"),
+    ],
+)
+def test_wrong_new_items_are_refused(folder, columns, words):
+    rewrite(folder, lambda: pl.DataFrame(columns).write_parquet(folder / "new_items.parquet"))
+    refused(folder, words)
+
+
 def test_nan_among_features_is_missing(folder):
     items_with(folder, price=pl.lit(float("nan")))
     model = load(folder, IDENTITY, RunSettings())
