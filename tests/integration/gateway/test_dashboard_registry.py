@@ -454,11 +454,12 @@ def test_of_a_deployment_that_shares_its_requests_the_page_says_who_may_answer_a
         create_deployment(session, DEFAULT_PROJECT_ID, "films", "films", settings=shared)
     set_serving(engine, "films", "other")
     said = {"model": "films", "version": 1, "strategy": "model", "unknown_items": 0, "items": []}
+    why = {"item_id": "x", "users_together": 0, "similarity": 0.5, "features": {"genre": 1.0, "year": 0.25}}
     answers = iter(
         [
             {"arm": "other"},
             {"arm": "films", "stands_in_for": "other"},
-            {"arm": "films", "strategy": "popular"},
+            {"arm": "films", "strategy": "similar", "items": [{"item_id": "y", "score": 0.5, "reasons": [why]}]},
             {"arm": "other"},
         ]
     )
@@ -473,6 +474,8 @@ def test_of_a_deployment_that_shares_its_requests_the_page_says_who_may_answer_a
     assert [re.findall(r"answered by[^<]*", page) for page in pages] == [
         ["answered by other"], ["answered by itself, as other is not loaded"], [], []
     ]  # fmt: skip
+    like_it = "because of x (alike in genre, year, likeness 0.50)"
+    assert [like_it in page for page in pages] == [False, False, True, False]
     assert ["The model did not answer" in page for page in pages] == [False, False, True, False]
     assert ["This model tells nothing" in page for page in pages] == [True, True, False, True]
 
