@@ -59,6 +59,7 @@ class Method(Record):
     models: list[str] | None
     optional_models: list[str] | None
     beside: list[str] | None
+    baselines: list[str] | None
     config_schema: dict[str, Any] | None
     defaults: dict[str, Any] | None
 

@@ -6,6 +6,8 @@ from sqlalchemy.orm import Session
 
 from libs.jobs.errors import Fault, RequestRefused
 from libs.jobs.spec import JobSpec
+from libs.models.estimate_config import EstimateConfig
+from libs.models.sequences.config import SequenceTrainingConfig
 from libs.registry import datasets, models
 from libs.training.config import ImageTrainingConfig
 
@@ -32,7 +34,7 @@ def check_labels(session: Session, project_id: UUID, spec: JobSpec) -> None:
 
 
 def check_start(session: Session, project_id: UUID, spec: JobSpec) -> None:
-    """Refuse weights to start from that are of another network than the config's, or read other pictures.
+    """Refuse weights to start from that are of another network than the job's, or read other pictures.
 
     Args:
         spec: pinned.
@@ -41,9 +43,15 @@ def check_start(session: Session, project_id: UUID, spec: JobSpec) -> None:
         RequestRefused: they do not fit.
     """
     config = spec.training
-    if not isinstance(config, ImageTrainingConfig) or "init" not in spec.models:
+    if not isinstance(config, ImageTrainingConfig | SequenceTrainingConfig) or "init" not in spec.models:
         return
     bundle = models.resolve(session, project_id, spec.models["init"]).bundle
+    if isinstance(config, SequenceTrainingConfig):
+        trains = spec.config.of if isinstance(spec.config, EstimateConfig) else spec.method
+        if bundle["architecture"] != trains:
+            message = f"The model to start from is a {bundle['architecture']}; {trains} goes on from one of its own."
+            raise RequestRefused([Fault(("models", "init"), message)])
+        return
     faults = []
     if config.model not in ("auto", bundle["architecture"]):
         message = (

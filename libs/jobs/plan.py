@@ -209,6 +209,7 @@ class _Comparison:
         self._project_id = project_id
         self._upcoming = upcoming
         self._place, asked = _asked(spec)
+        self._named = asked.baselines is not None
         self._config = asked.model_copy(update={"baselines": asked.compared_with})  # the usual ones may change one day
         self._request = spec.model_copy(update={"compare": None, "method": self._config.of})
         self._teacher: Planned | None = None
@@ -244,8 +245,11 @@ class _Comparison:
         try:
             return self._config.arms()
         except BaselineError as error:
-            fault = Fault((*self._place, "baselines", error.index), str(error))
-            raise RequestRefused([fault], "invalid_request") from None
+            raise RequestRefused([Fault(self._of_baseline(error.index), str(error))], "invalid_request") from None
+
+    def _of_baseline(self, index: int) -> tuple[str | int, ...]:
+        """Where the request names a baseline, or could."""
+        return (*self._place, "baselines", index) if self._named else (*self._place, "baselines")
 
     def _pinned(self, index: int, arm: Arm, arms: list[Arm]) -> Planned:
         """One arm, pinned; it reads those of the given data sets and models that its method has a role for."""
@@ -272,7 +276,7 @@ class _Comparison:
         except RequestRefused as refused:
             if index == 0:
                 raise
-            faults = [Fault((*self._place, "baselines", index - 1), f"{arm.name}: {refused}")]
+            faults = [Fault(self._of_baseline(index - 1), f"{arm.name}: {refused}")]
             raise RequestRefused(faults, refused.code) from None
         self._teacher = one.needs.get(TEACHER, self._teacher)
         digests = {**self._request.digests, **one.spec.digests}  # what a name means must not change between two arms

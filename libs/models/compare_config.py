@@ -38,7 +38,7 @@ class Compare(BaseModel):
         min_length=1,
         max_length=MOST_BASELINES,
         description="Other methods of the same task, the method itself with a part switched off (`kd` of afd), or "
-        "another method's variant (`gru4rec-untied`). Empty: supervised; for recommenders sasrec, gru4rec, narm and "
+        "another method's variant (`gru4rec.untied`). Empty: supervised; for recommenders sasrec, gru4rec, narm and "
         "bpr-mf. Popularity and item-kNN, which learn nothing, are shown beside every recommender.",
     )
 
@@ -88,14 +88,20 @@ class CompareConfig(EstimateConfig, Compare):
         Raises:
             BaselineError: there is no such baseline, it does something else, or it cannot take the settings.
         """
-        first = Arm(self.of, self.of, self.parsed())
-        return [first, *(self._baseline(index, name, first.config) for index, name in enumerate(self.compared_with))]
+        arms = [Arm(self.of, self.of, self.parsed())]
+        for index, name in enumerate(self.compared_with):
+            arm = self._baseline(index, name, arms[0].config)
+            same = next((one.name for one in arms if (one.method, one.config) == (arm.method, arm.config)), None)
+            if same is not None:
+                raise BaselineError(index, f"{name} is {same} here, with the same settings: nothing to compare.")
+            arms.append(arm)
+        return arms
 
     def _baseline(self, index: int, name: str, config: BaseModel) -> Arm:
         mine = method(self.of)
         if name == self.of:
             raise BaselineError(index, f"{name} is what is compared; name something else to compare it with.")
-        known = _baselines_of(mine)
+        known = baselines_of(mine)
         if name not in known:
             raise BaselineError(index, _unknown(name, mine, list(known)))
         other, changes = known[name]
@@ -129,11 +135,11 @@ def shared_settings(config: BaseModel, other: type[BaseModel]) -> dict[str, Any]
     return {name: getattr(config, name) for name in ancestor.model_fields}
 
 
-def _baselines_of(mine: Method) -> dict[str, tuple[Method, Mapping[str, Any]]]:
+def baselines_of(mine: Method) -> dict[str, tuple[Method, Mapping[str, Any]]]:
     """What a method may be compared with, by name: a method, and the settings that make it that variant."""
     own = {name: (mine, changes) for name, changes in mine.variants.items()}
     others = [one for one in METHODS.values() if (one.task, one.data) == (mine.task, mine.data) and one is not mine]
-    variants = {f"{one.name}-{name}": (one, changes) for one in others for name, changes in one.variants.items()}
+    variants = {f"{one.name}.{name}": (one, changes) for one in others for name, changes in one.variants.items()}
     return {**own, **{one.name: (one, {}) for one in others}, **variants}
 
 

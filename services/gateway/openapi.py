@@ -47,8 +47,20 @@ _MORE_JOBS: dict[str, dict[str, Any]] = {
         "teacher": {"train": {"model": "wrn-40-2", "epochs": 10}},
         "compare": {"seeds": [0, 1, 2], "baselines": ["supervised", "kd"]},
     },
+    "a comparison of recommenders": {
+        "method": "rksa",
+        "datasets": {"train": "clicks"},
+        "config": {"epochs": 50},
+        "compare": {"seeds": [0, 1, 2], "baselines": ["sasrec", "gru4rec.untied", "no-skew"]},
+    },
+    "a registered model measured beside": {
+        "method": "hcrnn",
+        "datasets": {"train": "clicks"},
+        "models": {"gru4rec": "clicks-gru4rec@production"},
+        "config": {"epochs": 50},
+    },
 }
-"""Job requests of more than one job."""
+"""Job requests of more than one job, or that read more than their method needs."""
 _BY_NAME = {model.__name__: example for model, example in EXAMPLES.items()}
 _REFS = "#/components/schemas/{model}"
 

@@ -55,6 +55,10 @@ def _show_roles(method: "Method") -> None:
         *(f"{role} (measured beside it)" for role in beside),
     ]
     datasets = [*(method.datasets or ()), *(f"{role} (optional)" for role in method.optional_datasets or ())]
-    for option, roles in (("--dataset", datasets), ("--model", models)):
+    for option, roles in (
+        ("--dataset", datasets),
+        ("--model", models),
+        ("--compare-with", method.baselines or ()),
+    ):
         if roles:
             console().print(f"{option} takes: {', '.join(roles)}", markup=False)

@@ -6,7 +6,7 @@ once by each run for its own report, and once here, for all of them together, as
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -55,9 +55,10 @@ def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
     assert isinstance(settings, SequenceTrainingConfig)
     data = open_event_data(inputs.datasets["train"])
     rules, split = rules_of_runs(settings), held_out(data, settings.max_length)
-    measured = _measure(config, inputs.models, data, split, rules, run)
-    run.progress(0.95, "measuring latency")
     firsts = {arm.name: inputs.models[run_name(arm.name, config.seeds[0])] for arm in config.arms()}
+    run.progress(0.0, "measuring latency")  # first: all these models at a time are the most memory it takes
+    costs = _costs(firsts, data, split, rules, run)
+    measured = _measure(config, inputs.models, data, split, rules, run)
     result = Result(
         arms=set_side_by_side(config.seeds, figures_of_runs(rules), measured.figures, measured.figures_of_rules),
         margins=measured.margins(),
@@ -66,7 +67,7 @@ def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
         settings=settings.model_dump(mode="json"),
         chose_weights=settings.checkpoint == "best" and _counted(data, "val", settings.max_length) > 0,
         data=data,
-        costs=_costs(firsts, data, split, rules, run),
+        costs=costs,
     )
     for sentence in result.sentences():
         run.log(sentence)
@@ -90,15 +91,17 @@ class _Measured:
 
     Attributes:
         figures: arm → the figures of its runs, in the order of the seeds; the method first.
-        ranks: arm → ranks of the held-out items [N] of its runs, likewise.
-        first: arm → the whole ranking of its first run.
+        ranks: arm → ranks of the held-out items of its runs, likewise; float32 [N].
+        first: arm → ranks and cases of its first run, without its lists.
         rules: the same of popularity and item-kNN.
+        figures_of_rules: theirs.
     """
 
     figures: Mapping[str, Sequence[Mapping[str, float]]]
     ranks: Mapping[str, Sequence[Tensor]]
     first: Mapping[str, Ranked]
     rules: Mapping[str, Ranked]
+    figures_of_rules: Mapping[str, Mapping[str, float]]
     popularity: Popularity
 
     @property
@@ -110,11 +113,6 @@ class _Measured:
     def users(self) -> Tensor:
         """Whose the held-out events are, [N]."""
         return self.first[self.of].users
-
-    @property
-    def figures_of_rules(self) -> dict[str, dict[str, float]]:
-        """Those that are numbers."""
-        return {name: _known(ranked, self.popularity) for name, ranked in self.rules.items()}
 
     def margins(self) -> list[Margin]:
         """NDCG@10 of the method less that of all others, means over the seeds."""
@@ -138,13 +136,26 @@ def _measure(
     ranks: dict[str, list[Tensor]] = {arm: [] for arm in arms}
     first: dict[str, Ranked] = {}
     for index, (name, (arm, _)) in enumerate(runs.items()):
-        run.progress(0.9 * index / len(runs), f"measuring {name}")
+        run.progress(0.05 + 0.9 * index / len(runs), f"measuring {name}")
         ranked = measure_served(models[name], data, split, rules, run).ranked
         figures[arm.name].append(_known(ranked, popularity))
-        ranks[arm.name].append(ranked.ranks)
-        first.setdefault(arm.name, ranked)
-    run.progress(0.9, "measuring popularity and item-kNN")
-    return _Measured(figures, ranks, first, measure_baselines(data.events, rules, split, run.device), popularity)
+        ranks[arm.name].append(ranked.ranks.float())
+        first.setdefault(arm.name, _without_lists(ranked))
+    run.progress(0.95, "measuring popularity and item-kNN")
+    once = measure_baselines(data.events, rules, split, run.device)
+    return _Measured(
+        figures=figures,
+        ranks=ranks,
+        first=first,
+        rules={name: _without_lists(ranked) for name, ranked in once.items()},
+        figures_of_rules={name: _known(ranked, popularity) for name, ranked in once.items()},
+        popularity=popularity,
+    )
+
+
+def _without_lists(ranked: Ranked) -> Ranked:
+    """What is most of its memory, once its figures are known."""
+    return replace(ranked, recommended=ranked.recommended[:, :0].clone(), further={})
 
 
 def _known(ranked: Ranked, popularity: Popularity) -> dict[str, float]:
@@ -155,7 +166,7 @@ def _known(ranked: Ranked, popularity: Popularity) -> dict[str, float]:
 def rules_of_runs(config: SequenceTrainingConfig) -> ServedRules:
     """How the runs of a comparison are measured: by the rules they were trained to measure themselves by."""
     shared = {name: getattr(config, name) for name in SequenceTrainingConfig.model_fields}
-    return ServedRules.model_validate(shared)
+    return ServedRules.model_validate({**shared, "also_seen": False})
 
 
 def held_out(data: EventData, max_length: int) -> Split:

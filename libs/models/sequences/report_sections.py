@@ -111,10 +111,13 @@ def margin_of(baseline: str, mine: Tensor, others: Tensor, users: Tensor) -> Mar
 
 
 def error_of_mean(values: Tensor, users: Tensor) -> float:
-    """Standard error of the mean of values [N] that are independent between users only; 0 for a single user."""
+    """Standard error of the mean of values [N] that are independent between users only.
+
+    Infinite for a single user, who says nothing of others.
+    """
     found, owners = torch.unique(users, return_inverse=True)
     if len(found) < 2:
-        return 0.0
+        return math.inf
     sums = torch.zeros(len(found), dtype=values.dtype).index_add_(0, owners, values - values.mean())
     return math.sqrt(len(found) / (len(found) - 1) * float(sums.square().sum())) / len(values)
 

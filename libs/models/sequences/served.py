@@ -28,6 +28,8 @@ from libs.training.onnx_export import open_session
 from libs.training.run import Run, Stopped
 
 _HISTORY = ("items", "lengths")
+_MOST_EVENTS = 64 * 200
+"""That go through a graph at a time, about: a training's batch may be far larger than a CPU has memory for."""
 
 
 class ServedRules(SequenceTrainingConfig):
@@ -152,7 +154,7 @@ class BundleScorer:
             at_once: events that go through the graph at a time, about.
         """
         first = np.maximum(np.asarray(self._events.offsets)[users], until - self._max_length)
-        size = max(1, at_once // int((until - first).max(initial=1)))
+        size = max(1, min(at_once, _MOST_EVENTS) // int((until - first).max(initial=1)))
         features, usable = np.zeros((len(until), self._width), np.float32), np.zeros(len(until), np.bool_)
         for some in (slice(begin, begin + size) for begin in range(0, len(until), size)):
             reason = self._run.stop_reason()

@@ -61,10 +61,10 @@ class ReadsEnds(Protocol):
 class NextItemStep(nn.Module):
     """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep.
 
-    Every target of an epoch weighs alike. Batches hold windows of about the same length, so a mean over the targets of
-    each would count those of long histories less: one of 50 events an eighth of one of 6. A step's loss is therefore
-    the sum over its targets, divided by what so many windows hold on average; parts of a batch, in micro-batches or
-    other processes, then add up to the whole.
+    Every target weighs alike, whatever batch it is in. Batches hold windows of about the same length, so a mean over
+    the targets of each would count those of long histories less: one of 50 events an eighth of one of 6. A step's loss
+    is therefore the sum over its targets, divided by what so many windows hold on average; parts of a batch, in
+    micro-batches or in processes of as many windows, then add up to the whole.
 
     Args:
         model: a `NextItemModel`.

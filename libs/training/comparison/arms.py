@@ -80,7 +80,7 @@ def set_side_by_side(
     Args:
         figures: to compare by, as far as every run has them; each must have the first.
         values: arm → the figures of its runs, in the order of the seeds.
-        beside: as in `Arms`.
+        beside: as in `Arms`; of the figures those that the runs have.
     """
     shared = [one for one in figures if all(one.name in run for runs in values.values() for run in runs)]
     arms = {arm: {one.name: spread([run[one.name] for run in runs]) for one in shared} for arm, runs in values.items()}
@@ -94,7 +94,7 @@ def set_side_by_side(
         seeds=list(seeds),
         figures=shared,
         arms=arms,
-        beside=beside,
+        beside={who: {one.name: of[one.name] for one in shared if one.name in of} for who, of in beside.items()},
         differences=differences,
         verdicts=[
             verdict(main, of, name, differences[name][main.name], arms[of][main.name].sd, arms[name][main.name].sd)

@@ -29,6 +29,10 @@ class MethodDetail(MethodSummary):
         "items and was trained by the method that the role is named by.",
         examples=[["gru4rec"]],
     )
+    baselines: list[str] = Field(
+        description="What `compare` may set it beside: methods that do the same, variants of itself, and of those.",
+        examples=[["supervised", "kd"]],
+    )
     config_schema: dict[str, Any]
     defaults: dict[str, Any]
 

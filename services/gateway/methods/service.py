@@ -3,6 +3,7 @@
 from libs.jobs.references import roles_of
 from libs.jobs.tasks import TASKS, PlatformTask
 from libs.models.catalog import METHODS, Method, UnknownMethodError
+from libs.models.compare_config import baselines_of
 from services.gateway.methods.schemas import MethodDetail, MethodSummary
 
 
@@ -31,6 +32,7 @@ def detail(name: str) -> MethodDetail:
         models=sorted(roles.models),
         optional_models=sorted(roles.optional_models),
         beside=sorted(roles.beside),
+        baselines=sorted(baselines_of(entry)) if isinstance(entry, Method) else [],
         config_schema=schema,
         defaults=defaults,
     )

@@ -284,6 +284,31 @@ def test_what_stands_beside_a_recommender_is_offered_by_method(browser: Browser,
     assert "Comparison" in page
 
 
+def test_a_comparison_is_shown_as_its_answers_and_a_table(
+    browser: Browser, client: TestClient, engine: Engine, digits: str
+):
+    request = {"method": "frskd", "datasets": {"train": digits}, "compare": {"seeds": [0, 1]}}
+    job = client.post("/v1/jobs", json=request).json()
+    earlier = {
+        "seeds": [0, 1], "verdicts": ["It is <b>better</b>."],
+        "figures": {"frskd": {"accuracy": [0.91, 0.01]}, "supervised": {"accuracy": [0.9, 0.02]}},
+    }  # fmt: skip
+    now = {**earlier, "arms": ["supervised", "frskd"], "names": ["accuracy"], "beside": {"teacher": {}}}
+    for details, columns in ((earlier, ["frskd", "supervised"]), (now, ["supervised", "frskd", "teacher"])):
+        result = {"metrics": {"frskd/accuracy": 0.91}, "details": details}
+        with transaction(engine) as session:
+            session.execute(update(Job).where(Job.id == UUID(job["id"])).values(status="succeeded", result=result))
+        page = browser.get(f"/jobs/{job['id']}").text
+        assert "It is &lt;b&gt;better&lt;/b&gt;." in page
+        assert "Final figures" not in page
+        table = page.partition('id="compared-title"')[2].partition("</table>")[0]
+        assert re.findall(r'class="number">([^<]+)</th>', table) == columns
+        cells = re.findall(r'class="number">([^<]+)</td>', table)
+        assert sorted(cells) == sorted(
+            ["0.91 ± 0.01", "0.9 ± 0.02", *(["\N{EN DASH}"] if "teacher" in columns else [])]
+        )
+
+
 def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser, client: TestClient, digits: str):
     page = browser.get("/jobs/new?method=afd").text
     assert [label in page for label in ("Data set: unlabelled", "one that is made first", "Model: teacher")] == [

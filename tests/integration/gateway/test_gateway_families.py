@@ -116,6 +116,13 @@ def test_a_group_may_hold_comparisons_and_points_into_them(client: TestClient, d
     assert [member["job"]["method"] for member in group["members"]] == ["compare", "afd"]
 
 
+def test_a_method_tells_what_it_may_be_compared_with(client: TestClient) -> None:
+    assert client.get("/v1/methods/afd").json()["baselines"] == ["frskd", "kd", "supervised"]
+    of_gru = client.get("/v1/methods/gru4rec").json()["baselines"]
+    assert {"bpr-mf", "untied", "hcrnn.version-1", "sasrec"} <= set(of_gru)
+    assert client.get("/v1/methods/evaluate").json()["baselines"] == []
+
+
 def test_the_roles_of_a_comparison_are_those_of_what_it_may_compare(client: TestClient) -> None:
     shown = client.get("/v1/methods/compare").json()
     assert (shown["optional_models"], shown["optional_datasets"]) == (["init", "teacher"], ["unlabelled"])

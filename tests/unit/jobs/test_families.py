@@ -24,7 +24,7 @@ from libs.jobs.states import ExitReason
 from libs.jobs.submit import NewJob, accept, clone, retry
 from libs.registry.models import delete_model
 from tests.support.datasets import EVENTS_MANIFEST, MANIFEST, add_dataset
-from tests.support.registry import add_version, bundle
+from tests.support.registry import add_version, bundle, next_item_bundle
 from tests.support.specs import LEASE_S
 
 AFD = {"method": "afd", "datasets": {"train": "pets"}}
@@ -37,7 +37,7 @@ RKSA = {"method": "rksa", "datasets": {"train": "clicks"}, "compare": {"seeds": 
 @pytest.fixture(autouse=True)
 def _registry(db: Session) -> None:
     """Data sets `pets` (cat, dog), `birds` (owl, tit, wren), `rows` (none held out), `photos` (coloured), `clicks`,
-    `taps` (events, none held out), `snaps` (without labels); the model `vet`.
+    `taps` (events, none held out), `snaps` (without labels); the models `vet` and `shop`, a gru4rec.
     """
     add_dataset(db, "pets")
     birds = MANIFEST.model_copy(update={"classes": ["owl", "tit", "wren"]})
@@ -50,6 +50,7 @@ def _registry(db: Session) -> None:
     )
     add_dataset(db, "snaps", manifest=MANIFEST.model_copy(update={"classes": []}))
     add_version(db, "vet", bundle=bundle(labels=["cat", "dog"]))
+    add_version(db, "shop", bundle=next_item_bundle())
     db.commit()
 
 
@@ -169,11 +170,11 @@ def test_a_recommender_is_compared_with_the_usual_ones_or_those_that_are_named(d
         f"runs/{arm}/{seed}" for seed in (1, 2) for arm in ("rksa", "sasrec", "gru4rec", "narm", "bpr-mf")
     ]
     assert {(job.status, job.spec["config"]["epochs"]) for job in usual.values()} == {("queued", 3)}
-    named = {**RKSA["compare"], "baselines": ["no-skew", "gru4rec-untied"]}
+    named = {**RKSA["compare"], "baselines": ["no-skew", "gru4rec.untied"]}
     found = needs(db, accepted(db, **{**RKSA, "compare": named}))
-    untied = found["runs/gru4rec-untied/2"]
+    untied = found["runs/gru4rec.untied/2"]
     assert (untied.method, untied.spec["config"]["tied"]) == ("gru4rec", False)
-    assert (untied.name, untied.spec["output_model"]) == ("clicks-rksa-gru4rec-untied-2", "clicks-rksa-gru4rec-untied")
+    assert (untied.name, untied.spec["output_model"]) == ("clicks-rksa-gru4rec.untied-2", "clicks-rksa-gru4rec.untied")
 
 
 def test_a_comparison_is_queued_when_its_last_run_has_succeeded(db: Session) -> None:
@@ -465,6 +466,12 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({**RKSA, "datasets": {"train": "pets"}}, ("datasets", "train"), "holds pictures; rksa needs events"),
     ({**RKSA, "compare": {"baselines": ["supervised"]}}, ("compare", "baselines", 0), "another task"),
     ({**RKSA, "compare": {"baselines": ["untied"]}}, ("compare", "baselines", 0), "Baselines of rksa: bpr-mf, "),
+    ({**RKSA, "models": {"init": "shop"}}, ("models", "init"), "is a gru4rec; rksa goes on from one of its own"),
+    (
+        {**RKSA, "method": "gru4rec", "models": {"init": "shop"}},
+        ("compare", "baselines"),
+        "sasrec: The model to start from is a gru4rec; sasrec goes on",
+    ),
     ({**RKSA, "models": {"init": "vet"}}, ("models", "init"), "classifies pictures; rksa needs one that recommends"),
     ({**FRSKD, "datasets": {"train": "clicks"}}, ("datasets", "train"), "holds events; frskd needs pictures"),
     ({"method": "evaluate", "datasets": {"d": "pets"}, "compare": {}}, ("compare",), "trains nothing"),

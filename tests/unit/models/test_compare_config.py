@@ -43,11 +43,17 @@ def test_what_makes_a_method_what_it_is_is_neither_passed_on_nor_set() -> None:
 
 
 def test_variants_of_the_method_and_of_others() -> None:
-    config = CompareConfig(of="rksa", config={"width": 8}, baselines=["no-skew", "user-alone", "gru4rec-untied"])
+    config = CompareConfig(of="rksa", config={"width": 8}, baselines=["no-skew", "user-alone", "gru4rec.untied"])
     _, plain, alone, untied = config.arms()
     assert (plain.method, plain.config.skew, plain.config.width) == ("rksa", False, 8)  # type: ignore[attr-defined]
     assert alone.config.relations == ("user",)  # type: ignore[attr-defined]
     assert (untied.method, untied.config.tied) == ("gru4rec", False)  # type: ignore[attr-defined]
+
+
+def test_what_comes_to_the_same_is_not_compared() -> None:
+    with pytest.raises(BaselineError, match=r"untied is gru4rec here, with the same settings") as caught:
+        CompareConfig(of="gru4rec", config={"tied": False}, baselines=["narm", "untied"]).arms()
+    assert caught.value.index == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -63,7 +69,7 @@ def test_every_variant_is_another_setting_of_its_method(method: str) -> None:
     ("of", "baseline", "message"),
     [
         ("rksa", "supervised", "does another task"),
-        ("rksa", "gru4rec-tied", "Did you mean gru4rec-untied"),
+        ("rksa", "gru4rec.tied", "Did you mean gru4rec.untied"),
         ("rksa", "rksa", "is what is compared"),
         ("rksa", "untied", "There is no baseline 'untied'"),
     ],

@@ -1,7 +1,7 @@
 """What the page of a job shows: the API's own record of it, and what of it can be done now."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,6 +44,35 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison as a table: a row a figure, a column for each arm and for what was measured once.
+
+    Attributes:
+        columns: their names, the method first.
+        rows: a figure's name, then what each column has of it; an arm mean and spread over the seeds, others one value
+            or none.
+        verdicts: a plain answer for each baseline.
+    """
+
+    seeds: int
+    columns: list[str]
+    rows: list[tuple[str, list[Sequence[float]]]]
+    verdicts: list[str]
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> "Compared":
+        """From a comparison's details. Those of earlier versions have no order and nothing beside the arms."""
+        arms, once = details["figures"], details.get("beside", {})
+        order = details.get("arms", list(arms))
+        names = details.get("names", list(dict.fromkeys(name for figures in arms.values() for name in figures)))
+        rows = [
+            (name, [*(arms[arm][name] for arm in order), *([of[name]] if name in of else [] for of in once.values())])
+            for name in names
+        ]
+        return cls(len(details["seeds"]), [*order, *once], rows, details["verdicts"])
+
+
+@dataclass(frozen=True, slots=True)
 class JobPage:
     """Everything that changes while a job lives, apart from its curves and events.
 
@@ -74,6 +103,17 @@ class JobPage:
         """Final figures."""
         found: dict[str, Any] = (self.job.result or {}).get("metrics") or {}
         return dict(sorted(found.items()))
+
+    @property
+    def compared(self) -> Compared | None:
+        """What a comparison came to; None for other jobs, and until it has ended."""
+        return Compared.of(self.details) if self.job.method == "compare" and self.details else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the models that were measured beside the job's own."""
+        beside = self.details.get("beside") or {}
+        return [one["note"] for _, one in sorted(beside.items()) if "note" in one]
 
     @property
     def made(self) -> dict[str, Any]:

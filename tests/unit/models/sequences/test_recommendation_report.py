@@ -18,7 +18,14 @@ from libs.models.sequences.ranking import Popularity
 from libs.models.sequences.recurrent import GRU4Rec
 from libs.models.sequences.report import RecommendationReport, write_recommendation_report
 from libs.models.sequences.report_examples import examples_of
-from libs.models.sequences.report_sections import Comparison, Margin, comparison_section, data_section, slices_section
+from libs.models.sequences.report_sections import (
+    Comparison,
+    Margin,
+    comparison_section,
+    data_section,
+    margin_of,
+    slices_section,
+)
 from libs.models.sequences.task import fit_sequences
 from libs.serving.bundle import Lineage, NextItemBundle
 from libs.training.local_run import LocalRun
@@ -157,6 +164,13 @@ def test_cases_of_one_user_are_not_independent() -> None:
     repeated = compared(replace(ranked(ours * 5), users=users), replace(ranked(theirs * 5), users=users)).margins()[0]
     assert repeated.difference == pytest.approx(once.difference)
     assert repeated.half_width == pytest.approx(once.half_width)
+
+
+def test_a_single_user_says_nothing_of_others() -> None:
+    one = torch.zeros(3, dtype=torch.int64)
+    margin = margin_of("popularity", torch.tensor([0.5, 0.4, 0.6]), torch.tensor([0.1, 0.1, 0.1]), one)
+    assert margin.half_width == math.inf
+    assert margin.verdict == "does not beat popularity: the difference is within chance"
 
 
 def test_it_is_said_of_how_many_users_not_everything_counts(data: EventData, monkeypatch: pytest.MonkeyPatch) -> None:
