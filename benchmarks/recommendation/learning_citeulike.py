@@ -127,8 +127,11 @@ def summary(results: list[Result], runs: Path) -> None:
 def main() -> None:
     parser = study_parser(__doc__, VARIANTS, epochs=100)
     parser.add_argument("--tune", action="store_true", help="three settings for every variant, chosen by validation")
+    parser.add_argument("--setting", choices=SETTINGS, help="this one for every variant, in place of its own dropout")
     options = parser.parse_args()
     settings = [name for name in SETTINGS if (name != RECIPE) == options.tune]
+    if options.setting is not None:
+        settings = [options.setting]
     results, tried = study(options, load(options.data), trial, lambda _: settings, SHOWN)
     summary(results, options.runs)
     save([*tried, *results], options.out)
