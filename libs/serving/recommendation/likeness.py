@@ -4,11 +4,12 @@
 
     number     s = max(0, 1 - |a - b| / spread); spread: between the 5 % and 95 % quantiles of the items with events in
                training, so that one price of a million does not make all others alike; their range where that is 0
-    category   s = parts that both have / parts that either has; parts stand between bars, as filters have them
+    category   s = weight of the parts that both have / weight of those that either has; parts stand between bars, as
+               filters have them; weight = log(1 + C / (1 + n)), where n of the C items with events in training have it
     text       the same of words, in lower case
 
-Gower's coefficient (1971) with Jaccard's for sets. Where b has no value, s is 0. Read are the first 1,000 characters
-of a value and of these the first 32 different parts or words.
+Gower's coefficient (1971), with Jaccard's for sets, in which what few items have says most, [ours]. Where b has no
+value, s is 0. Read are the first 1,000 characters of a value and of these the first 32 different parts or words.
 
 All is coded when a model is loaded, and only for what is needed: values of the items that can be answered, and of the
 new items that can be asked about. Of 1 million items a number takes 4 MB, and so does a part or word that each has.
@@ -16,6 +17,7 @@ new items that can be asked about. Of 1 million items a number takes 4 MB, and s
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,7 +31,7 @@ from libs.serving.recommendation.several import SEPARATOR, evenly_barred
 
 log = structlog.get_logger("octavo.serving")
 
-MOST_BYTES = 256 * 2**20
+MOST_BYTES = 128 * 2**20
 """Of codes for one model; a feature that does not fit is left out: numbers come first, then categories, then texts."""
 _MOST_CHARS = 1_000
 _MOST_WORDS = 32
@@ -76,9 +78,9 @@ class Likeness:
         candidates = known[self._candidates - 1]
         left = most_bytes
         for feature in sorted(features, key=lambda one: _ORDER.index(one.type)):
-            made = _made(feature, candidates[feature.name], new[feature.name])
-            if made.nbytes > left:
-                log.warning("a feature is too large to compare new items by", feature=feature.name, bytes=made.nbytes)
+            made = _made(feature, candidates[feature.name], new[feature.name], left)
+            if made is None or made.nbytes > left:
+                log.warning("a feature is too large to compare new items by", feature=feature.name)
                 continue
             left -= made.nbytes
             self._features.append(made)
@@ -149,7 +151,8 @@ class _Words:
     Attributes:
         offsets, words: of source s the words `words[offsets[s] : offsets[s + 1]]`.
         starts, having: word w is of the candidates `having[starts[w] : starts[w + 1]]`.
-        sizes: words of each candidate, whether a source has them or not.
+        weights: of each word.
+        sizes: weight of all words of each candidate, whether a source has them or not.
     """
 
     name: str
@@ -157,11 +160,13 @@ class _Words:
     words: NDArray[np.int32]
     starts: Numbers
     having: NDArray[np.int32]
-    sizes: NDArray[np.uint8]
+    weights: Floats
+    sizes: Floats
 
     @property
     def nbytes(self) -> int:
-        return sum(one.nbytes for one in (self.offsets, self.words, self.starts, self.having, self.sizes))
+        arrays = (self.offsets, self.words, self.starts, self.having, self.weights, self.sizes)
+        return sum(one.nbytes for one in arrays)
 
     def has(self) -> NDArray[np.bool_]:
         """Which sources have a value, [S]."""
@@ -169,11 +174,11 @@ class _Words:
 
     def likeness(self, source: int) -> Floats:
         """Of every candidate to a source that has a value, [C]."""
-        words = self.words[self.offsets[source] : self.offsets[source + 1]].tolist()
+        words = self.words[self.offsets[source] : self.offsets[source + 1]]
         shared = np.zeros(len(self.sizes), np.float32)
-        for word in words:
-            shared[self.having[self.starts[word] : self.starts[word + 1]]] += 1
-        either = self.sizes + np.float32(len(words)) - shared
+        for word in words.tolist():
+            shared[self.having[self.starts[word] : self.starts[word + 1]]] += self.weights[word]
+        either = self.sizes + self.weights[words].sum() - shared
         shared /= either
         return shared
 
@@ -181,10 +186,13 @@ class _Words:
 _Feature = _Numbers | _Words
 
 
-def _made(feature: ItemFeature, candidates: pl.Series, sources: pl.Series) -> _Feature:
+def _made(feature: ItemFeature, candidates: pl.Series, sources: pl.Series, most_bytes: int) -> _Feature | None:
+    """A feature in codes; None: it takes more than `most_bytes`, as far as that was made out."""
     if feature.type == "number":
         return _numbers(feature.name, candidates.to_numpy(), sources.to_numpy())
-    return _words(feature, candidates, sources)
+    known = _hashed(feature, candidates, most_bytes)
+    new = _hashed(feature, sources, most_bytes)
+    return None if known is None or new is None else _words(feature.name, known, new, len(candidates), len(sources))
 
 
 def _numbers(name: str, candidates: NDArray[np.float64], sources: NDArray[np.float64]) -> _Numbers:
@@ -202,36 +210,47 @@ def _numbers(name: str, candidates: NDArray[np.float64], sources: NDArray[np.flo
     return _Numbers(name, coded(candidates), coded(sources))
 
 
-def _words(feature: ItemFeature, candidates: pl.Series, sources: pl.Series) -> _Words:
-    owners, hashes = (np.concatenate(parts) for parts in zip(*_hashed(feature, sources), strict=True))
-    different, words = np.unique(hashes, return_inverse=True)
-    offsets = np.searchsorted(owners, np.arange(len(sources) + 1))
-    sizes = np.zeros(len(candidates), np.uint8)
-    found: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
-    for rows, of_candidates in _hashed(feature, candidates):
-        sizes += np.bincount(rows, minlength=len(sizes)).astype(np.uint8)
-        places = np.searchsorted(different, of_candidates)
-        met = places < len(different)
-        met[met] = different[places[met]] == of_candidates[met]
-        found.append((places[met].astype(np.int32), rows[met].astype(np.int32)))
-    word_of, having = (np.concatenate(parts) for parts in zip(*found, strict=True))
+class _Hashes(NamedTuple):
+    """Rows, rising, and their different words. Of 10 million words two have one hash once in 300,000 catalogues."""
+
+    rows: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+
+
+def _words(name: str, known: _Hashes, new: _Hashes, candidates: int, sources: int) -> _Words:
+    different, codes = np.unique(np.concatenate([known.hashes, new.hashes]), return_inverse=True)
+    of_known, of_new = codes[: len(known.hashes)], codes[len(known.hashes) :]
+    weights = np.log1p(candidates / (1 + np.bincount(of_known, minlength=len(different))))
+    # In steps of 1/1024 sums are exact, in whatever order: equal sets are equally like.
+    weights = (np.round(weights * 1024) / 1024).astype(np.float32)
+    sizes = np.bincount(known.rows, weights[of_known], minlength=candidates).astype(np.float32)
+    is_new = np.zeros(len(different), np.bool_)
+    is_new[of_new] = True
+    numbers = (np.cumsum(is_new) - 1).astype(np.int32)
+    kept = is_new[of_known]
+    word_of, having = numbers[of_known[kept]], known.rows[kept]
     order = np.argsort(word_of, kind="stable")
-    starts = np.searchsorted(word_of[order], np.arange(len(different) + 1))
-    return _Words(feature.name, offsets, words.astype(np.int32), starts, having[order], sizes)
+    starts = np.searchsorted(word_of[order], np.arange(is_new.sum() + 1))
+    offsets = np.searchsorted(new.rows, np.arange(sources + 1))
+    return _Words(name, offsets, numbers[of_new], starts, having[order], weights[is_new], sizes)
 
 
-def _hashed(feature: ItemFeature, values: pl.Series) -> Iterator[tuple[Numbers, NDArray[np.uint64]]]:
-    """Rows and their different words as hashes, some rows at a time, at least once; a row's stand together.
-
-    Of 10 million different words two have one 64-bit hash once in 300,000 catalogues.
-    """
+def _hashed(feature: ItemFeature, values: pl.Series, most_bytes: int) -> _Hashes | None:
+    """The parts or words of all values; None: the rows alone take more than `most_bytes`."""
     value = pl.col("value").str.head(_MOST_CHARS)
     if feature.type == "category":
         words = evenly_barred(value).str.split(SEPARATOR)
     else:
         words = value.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
-    for begin in range(0, max(1, len(values)), _ROWS_AT_A_TIME):
+    rows, hashes = [np.zeros(0, np.int32)], [np.zeros(0, np.uint64)]
+    left = most_bytes
+    for begin in range(0, len(values), _ROWS_AT_A_TIME):
         part = pl.DataFrame({"value": values[begin : begin + _ROWS_AT_A_TIME]}).with_row_index("row", offset=begin)
         listed = part.select("row", words.alias("word")).explode("word").filter(pl.col("word").str.len_bytes() > 0)
         each = listed.unique(maintain_order=True).filter(pl.int_range(pl.len()).over("row") < _MOST_WORDS)
-        yield each["row"].cast(pl.Int64).to_numpy(), each["word"].hash().to_numpy()
+        rows.append(each["row"].cast(pl.Int32).to_numpy())
+        hashes.append(each["word"].hash().to_numpy())
+        left -= rows[-1].nbytes
+        if left < 0:
+            return None
+    return _Hashes(np.concatenate(rows), np.concatenate(hashes))

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
@@ -215,12 +216,17 @@ def test_what_no_training_event_tells_of_is_answered_by_features(client: TestCli
     deploy(items=6, features={"category": genres}, training_count=[50, 40, 30, 20, 0, 0])
     for name in ("u1", "s1"):
         tell(client, **{"user_id" if name == "u1" else "session_id": name}, item_id="i5")
-    why = [{"item_id": "i5", "users_together": 0, "similarity": 0.5, "features": {"category": 0.5}}]
+    crime, noir, comedy = (np.round(np.log(1 + 4 / (1 + films)) * 1024) / 1024 for films in (2, 0, 1))
+    scores = [crime / (crime + noir), crime / (crime + noir + comedy), 0]
     answers = [ask(client, **whose, explain="basic") for whose in ({"user_id": "u1"}, {"session_id": "s1"})]
     for answer in answers:
         assert answer["strategy"] == "similar"
-        assert (answer["items"][0]["item_id"], answer["items"][0]["reasons"]) == ("i3", why)
-        assert [one["score"] for one in answer["items"]] == pytest.approx([1 / 2, 1 / 3, 0])
+        assert [one["item_id"] for one in answer["items"]] == ["i3", "i2", "i1"]
+        assert [one["score"] for one in answer["items"]] == pytest.approx(scores)
+    why = answers[0]["items"][0]["reasons"]
+    like = pytest.approx(scores[0])
+    assert why == [{"item_id": "i5", "users_together": 0, "similarity": like, "features": {"category": like}}]
+    assert "reasons" not in answers[0]["items"][2]
     address = f"/v1/recommendations/{answers[0]['request_id']}/explanation"
     until(lambda: client.get(address).status_code == 200, "it is written down")
     told = client.get(address).json()

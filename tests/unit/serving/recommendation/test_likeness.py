@@ -1,5 +1,7 @@
 """New items by their features, each likeness reckoned by hand."""
 
+import math
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +17,20 @@ from tests.support.recommenders import IDENTITY, make_recommender
 
 GENRES = ["drama", "comedy|crime", "crime", None, "crime|noir", None, "crime"]
 COUNTS = [50, 40, 30, 20, 0, 0, 10]
+
+
+def weight(having, of):
+    """Of a word that so many of the items with events have."""
+    return round(math.log(1 + of / (1 + having)) * 1024) / 1024
+
+
+NOIR, COMEDY, CRIME = (weight(having, 5) for having in (0, 1, 3))  # drama as comedy
+SHARED_BY_I3, SHARED_BY_I2 = CRIME / (CRIME + NOIR), CRIME / (CRIME + NOIR + COMEDY)  # with i5
+
+A = D = weight(1, 4)
+B, C = weight(3, 4), weight(2, 4)
+ALL = 3 * A + C  # the lion is in two titles, the other words in one
+LONG = " ".join(map(str, range(40)))
 
 
 def compared(kind, known, new, **wanted):
@@ -50,10 +66,15 @@ def test_numbers_are_alike_by_their_difference(new, known, expected):
     ("kind", "new", "known", "expected"),
     [
         ("category", "red", ["red", "Red", "red | blue", "blue", None, ""], [1, 0, 1 / 2, 0, 0, 0]),
-        ("category", "a| b|a", ["a|b", "b|c", "b|c|d", "a b"], [1, 1 / 3, 1 / 4, 0]),
-        ("text", "The Lion King (1994)", ["Lion", "the KING, the lion!", "1994", "?"], [1 / 4, 3 / 4, 1 / 4, 0]),
+        ("category", "a| b|a", ["a|b", "b|c", "b|c|d", "a b"], [1, B / (A + B + C), B / (A + B + C + D), 0]),
+        (
+            "text",
+            "The Lion King (1994)",
+            ["Lion", "the KING, the lion!", "1994", "?"],
+            [C / ALL, (C + 2 * A) / ALL, A / ALL, 0],
+        ),
         ("text", "Übergang", ["übergang", "Uber"], [1, 0]),
-        ("text", " ".join(map(str, range(40))), [" ".join(map(str, range(40))), "39", "31"], [1, 0, 1 / 32]),
+        ("text", LONG, [LONG, "39", "31"], [1, 0, weight(2, 3) / (weight(2, 3) + 31 * weight(1, 3))]),
     ],
 )
 def test_words_are_alike_by_what_both_have(kind, new, known, expected):
@@ -65,10 +86,19 @@ def test_nothing_is_told_of_an_item_without_values(kind, value):
     assert compared(kind, [None, value], value).newest(["n"]) is None
 
 
+def test_equal_sets_are_equally_like_in_whatever_order_they_stand():
+    parts = [f"p{n}" for n in range(20)]
+    known = ["|".join(parts), "|".join(reversed(parts)), *("|".join(parts[n:]) for n in range(1, 20))]
+    scores = compared("category", known, "|".join([*parts[::2], "q"])).scores("n")
+    assert scores[1] == scores[2]
+    assert compared("category", known, "|".join(parts[::-1])).scores("n")[1] == 1
+
+
 def test_long_catalogues_are_coded_in_parts(monkeypatch):
     monkeypatch.setattr("libs.serving.recommendation.likeness._ROWS_AT_A_TIME", 2)
     scores = compared("category", ["a", "b", "a|b", None, "c|a"], "a|c").scores("n")
-    np.testing.assert_allclose(scores[1:], [1 / 2, 0, 1 / 3, 0, 1], atol=1e-6)
+    a, b, c = weight(3, 5), weight(2, 5), weight(1, 5)
+    np.testing.assert_allclose(scores[1:], [a / (a + c), 0, a / (a + b + c), 0, 1], atol=1e-6)
 
 
 def test_features_that_take_too_much_memory_are_left_out():
@@ -91,13 +121,16 @@ def films(tmp_path_factory) -> LoadedRecommender:
     return loaded(tmp_path_factory.mktemp("films"))
 
 
+BEST = [("i3", round(SHARED_BY_I3, 4)), ("i7", round(SHARED_BY_I3, 4)), ("i2", round(SHARED_BY_I2, 4))]
+
+
 def told(answer):
     return [(item.id, round(item.score, 4)) for item in answer.items]
 
 
 def test_items_like_the_newest_that_is_described_answer(films):
-    # i3 and i7 share one of two genres: i3 had more events. Nothing is like i1 and i4, which come last.
-    expected = [("i3", 0.5), ("i7", 0.5), ("i2", 0.3333), ("i1", 0.0), ("i4", 0.0)]
+    # i3 and i7 share one of two genres: i3 had more events. i1 and i4 are like it in nothing and come last.
+    expected = [*BEST, ("i1", 0.0), ("i4", 0.0)]
     for history in (["i5"], ["?", "i5", "i6", "??"]):
         answer = recommend(films, RecommendationRequest(history))
         assert (answer.strategy, told(answer)) == ("similar", expected)
@@ -108,7 +141,7 @@ def test_items_like_the_newest_that_is_described_answer(films):
 
 def test_what_is_ruled_out_is_no_answer(films):
     wanted = {"filters": {"category": {"missing": False}}, "exclude_items": ["i7"], "k": 2}
-    assert told(recommend(films, RecommendationRequest(["i5"], **wanted))) == [("i3", 0.5), ("i2", 0.3333)]
+    assert told(recommend(films, RecommendationRequest(["i5"], **wanted))) == [BEST[0], BEST[2]]
     wanted = {"filters": {"category": {"in": ["drama"]}}, "exclude_seen": False}
     answer = recommend(films, RecommendationRequest(["i5"], **wanted))
     assert (answer.strategy, told(answer)) == ("popular", [("i1", 50.0)]), "nothing that is allowed is like it"
@@ -119,8 +152,8 @@ def test_what_is_ruled_out_is_no_answer(films):
 def test_a_seen_item_is_left_out_as_anywhere(tmp_path):
     model = loaded(tmp_path / "short", max_length=3)
     history = ["i3", "i6", "i6", "i5"]  # the model reads the newest three, which had no events in training
-    assert told(recommend(model, RecommendationRequest(history, k=1))) == [("i7", 0.5)]
-    assert told(recommend(model, RecommendationRequest(history, k=1, exclude_seen=False))) == [("i3", 0.5)]
+    assert told(recommend(model, RecommendationRequest(history, k=1))) == [BEST[1]]
+    assert told(recommend(model, RecommendationRequest(history, k=1, exclude_seen=False))) == [BEST[0]]
 
 
 def test_diversity_chooses_among_the_alike(films):
@@ -150,10 +183,10 @@ def test_an_answer_says_what_it_is_like_and_in_what(tmp_path, explain):
     reasons = {item.id: item.reasons for item in answer.items}
     (why,) = reasons["i2"]
     assert (why.item_id, why.users_together) == ("i5", 0)
-    assert why.features == pytest.approx({"category": 1 / 3, "price": 1 - 1 / 1.8})
-    assert why.similarity == pytest.approx((1 / 3 + 1 - 1 / 1.8) / 2)
-    assert reasons["i3"][0].features == {"price": 1.0, "category": 0.5}
-    assert reasons["i7"][0].features == {"category": 0.5}
+    assert why.features == pytest.approx({"category": SHARED_BY_I2, "price": 1 - 1 / 1.8})
+    assert why.similarity == pytest.approx((SHARED_BY_I2 + 1 - 1 / 1.8) / 2)
+    assert reasons["i3"][0].features == pytest.approx({"price": 1.0, "category": SHARED_BY_I3})
+    assert reasons["i7"][0].features == pytest.approx({"category": SHARED_BY_I3})
     assert reasons["i1"] == reasons["i4"] == ()
     assert answer.explanation is None
 
@@ -161,8 +194,9 @@ def test_an_answer_says_what_it_is_like_and_in_what(tmp_path, explain):
 def test_items_that_the_model_does_not_know_may_be_described(tmp_path):
     described = {"id": ["n1", "n2", "i1"], "category": ["drama|comedy", None, "crime"]}
     model = loaded(tmp_path / "described", new_items=described)
+    like_i2 = round(COMEDY / (2 * COMEDY + CRIME), 4)
     answer = recommend(model, RecommendationRequest(["n1", "n2"], k=2, explain="basic"))
-    assert (answer.strategy, answer.unknown_items, told(answer)) == ("similar", 2, [("i1", 0.5), ("i2", 0.3333)])
+    assert (answer.strategy, answer.unknown_items, told(answer)) == ("similar", 2, [("i1", 0.5), ("i2", like_i2)])
     assert answer.items[0].reasons[0].item_id == "n1"
     assert (similar(model, "n1", 1).by, similar(model, "i1", 1).by) == ("features", "vectors")
     with pytest.raises(RequestError, match="no item 'n2' is known"):
@@ -171,5 +205,5 @@ def test_items_that_the_model_does_not_know_may_be_described(tmp_path):
 
 def test_items_like_a_new_one_are_found_by_features(films):
     found = similar(films, "i5", 10, {"category": {"missing": False}})
-    assert (found.by, told(found)) == ("features", [("i3", 0.5), ("i7", 0.5), ("i2", 0.3333)])
+    assert (found.by, told(found)) == ("features", BEST)
     assert similar(films, "i6").by == similar(films, "i3").by == "vectors"
