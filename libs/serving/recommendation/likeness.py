@@ -90,6 +90,11 @@ class Likeness:
         self._rows = {new["id"][row]: row for row in np.flatnonzero(told).tolist()}
         self._has = [one.has() for one in self._features]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the codes."""
+        return sum(one.nbytes for one in self._features)
+
     def newest(self, history: Iterable[str]) -> str | None:
         """The last of some ids that something can be told of by features alone."""
         return next((one for one in reversed(list(history)) if one in self._rows), None)
