@@ -159,7 +159,7 @@ EXAMPLES: dict[type[BaseModel], Json] = {
         "models": [],
         "optional_models": ["init"],
         "beside": [],
-        "baselines": ["supervised", "kd"],
+        "baselines": ["afd", "afd.kd", "supervised"],
         "config_schema": {"properties": {"epochs": {"type": "integer", "default": 200}}, "type": "object"},
         "defaults": {"epochs": 200},
     },
