@@ -178,6 +178,21 @@ def test_a_job_is_cancelled_from_the_list(running: Running) -> None:
         expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
+def test_that_an_ended_job_reported_nothing_is_said(running: Running) -> None:
+    running.octavo.allow(0)
+    with running.tab() as tab:
+        page = tab.page
+        page.goto("/jobs/new?method=supervised")
+        page.get_by_label("max steps").fill("9")
+        page.get_by_role("button", name="Submit the job").click()
+        expect(page.locator("#curves")).to_have_text("No figures yet; they are drawn as the job reports them.")
+        page.get_by_role("button", name="Cancel job").click()
+        expect(page.locator("h1 .status")).to_have_text("cancelled")
+        expect(page.locator("#curves")).to_have_text("It reported no figures on its way.")
+        page.reload()
+        expect(page.locator("#curves")).to_have_text("It reported no figures on its way.")
+
+
 def test_curves_and_events_come_though_they_could_not_be_had_at_first(running: Running) -> None:
     running.octavo.allow(1)
     with running.tab() as tab:

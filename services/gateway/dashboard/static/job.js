@@ -57,6 +57,8 @@
     for (const one of items) (one.name in used ? usage : charts).set(one.name, one.steps, one.values);
     charts.draw();
     usage.draw();
+    const none = document.querySelector("#curves > .help");
+    if (none && over) none.textContent = "It reported no figures on its way.";
   }
 
   // Several events in a row are one look.
