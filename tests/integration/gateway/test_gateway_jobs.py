@@ -227,6 +227,21 @@ def test_registered_recommenders_stand_beside_a_training_and_an_evaluation(
         assert spec["digests"]["models/gru4rec"] == newer.digest
 
 
+def test_what_stands_beside_a_comparison_stands_beside_each_of_its_runs(client: TestClient, both_kinds: None) -> None:
+    """Under the pinned name, with the runs of its own method too."""
+    request = {"method": "hcrnn", "datasets": {"train": "clicks"}, "models": {"gru4rec": "shop"}}
+    compared = {**request, "compare": {"seeds": [0, 1], "baselines": ["gru4rec", "bpr-mf"]}}
+    answer = client.post("/v1/jobs", json=compared)
+    assert answer.status_code == 202, answer.text
+    made = answer.json()
+    assert made["spec"]["models"] == {"gru4rec": "shop@1"}
+    runs = [client.get(f"/v1/jobs/{child['id']}").json()["spec"] for child in made["children"]]
+    assert len(runs) == 6
+    assert [run["models"] for run in runs] == 6 * [{"gru4rec": "shop@1"}]
+    wrong = client.post("/v1/jobs", json={**compared, "models": {"sasrec": "shop"}})
+    assert pointers(wrong) == ["/models/sasrec"]
+
+
 @pytest.mark.parametrize(
     ("method", "models", "pointer", "message"),
     [

@@ -102,6 +102,44 @@ def test_the_report_shows_runs_rules_and_a_plain_answer_for_each(compared: Outco
     assert len(rows) == 1 + 2 * 2 * len(report["figures"])
 
 
+def test_of_several_held_out_events_of_a_user_the_users_are_what_is_independent(
+    models: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """The interval over users is made again from the kept ranks, by sums a user."""
+    shares = {"val_fraction": 0.1, "test_fraction": 0.4}
+    data = events_folder(tmp_path / "events", walks(users=40, items=30), shares, split="by-user")
+    outcome = TASKS["compare"].load()(CONFIG, Inputs({"train": data}, models), LocalRun(tmp_path / "run", quiet=True))
+    events = open_event_data(data).events
+    with np.load(outcome.files["ranks.npz"], allow_pickle=False) as stored:
+        runs, gains = stored["runs"].tolist(), np.where(stored["ranks"] <= 10, 1 / np.log2(1 + stored["ranks"]), 0)
+        _, users = np.unique(np.searchsorted(events.offsets, stored["rows"], side="right"), return_inverse=True)
+    apart = gains[[runs.index(f"gru4rec/{seed}") for seed in CONFIG.seeds]].mean(0) - gains[runs.index("item-knn")]
+    assert users.max() + 1 < len(users)
+    sums = np.bincount(users, apart - apart.mean())
+    error = np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(apart)
+    report = json.loads((outcome.report / "report.json").read_text())
+    margin = next(one for one in report["over_users"] if one["baseline"] == "item-knn")
+    assert margin["difference"] == pytest.approx(apart.mean(), abs=1e-6)
+    assert margin["half_width"] == pytest.approx(1.959964 * error, rel=1e-4)
+
+
+def test_ranks_that_are_too_many_are_not_kept_and_the_log_says_so(
+    events: Path, models: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six times 40 of them: four runs and two rules."""
+    said: list[tuple[str, str]] = []
+
+    class Told(LocalRun):
+        def log(self, message: str, level: str = "info", **fields: object) -> None:
+            said.append((level, message))
+
+    for most, kept in ((240, ["ranks.npz"]), (239, [])):
+        monkeypatch.setattr("libs.models.sequences.compare.MOST_STORED", most)
+        outcome = TASKS["compare"].load()(CONFIG, Inputs({"train": events}, models), Told(tmp_path / str(most)))
+        assert list(outcome.files) == kept
+    assert [message for level, message in said if level == "warning"] == ["6 times 40 ranks are too many to keep"]
+
+
 def test_without_a_test_split_the_validation_split_is_read_and_flatters(
     models: Mapping[str, Path], tmp_path: Path
 ) -> None:
