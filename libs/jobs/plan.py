@@ -19,6 +19,7 @@ from libs.jobs.spec import JobSpec
 from libs.jobs.teacher import TeacherPlan
 from libs.models.catalog import METHODS
 from libs.models.compare_config import Arm, BaselineError, CompareConfig
+from libs.models.sequences.config import BESIDE
 from libs.registry import datasets, models
 from libs.registry.references import parse_reference
 
@@ -221,6 +222,7 @@ class _Comparison:
             RequestRefused: see `plan`; faults of a baseline lead to its name.
         """
         arms = self._arms()
+        self._check_start()
         pinned = {arm.name: self._pinned(index, arm, arms) for index, arm in enumerate(arms)}
         first = pinned[arms[0].name].spec
         self._check_held_out(first.datasets["train"])
@@ -230,6 +232,20 @@ class _Comparison:
         }
         teacher = {} if self._teacher is None else {TEACHER: self._teacher}
         return Planned(self._whole(first, [one.spec for one in pinned.values()]), {**teacher, **runs})
+
+    def _check_start(self) -> None:
+        """Refuse weights that recommenders are to start from: most variants, as all other methods, are other networks.
+
+        Classifiers take them, for there the arms are one network that is trained in several ways.
+        """
+        of = self._config.of
+        if METHODS[of].task == "next-item" and "init" in self._request.models:
+            then = f", and name what that makes beside the comparison as models.{of}" if of in BESIDE else ""
+            message = (
+                "The arms of a comparison of recommenders are different networks: no weights to start from fit all of "
+                f"them. Leave init out; or train {of} from it alone{then}."
+            )
+            raise RequestRefused([Fault(("models", "init"), message)], "invalid_request")
 
     def _check_held_out(self, dataset: str) -> None:
         """Refuse data on which no run could be measured, before any is trained."""
