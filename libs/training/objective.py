@@ -15,20 +15,23 @@ class StepLosses:
     Attributes:
         losses: raw terms by name, scalars, each a mean over the batch.
         weights: factor of each term in the total; the same keys.
+        scale: factor of the total: how much of what is learnt from is in this batch, beside others of as many examples.
+            Reported are the raw terms, batches weighing as much as this says.
     """
 
     losses: Mapping[str, Tensor]
     weights: Mapping[str, float]
+    scale: float = field(default=1.0, kw_only=True)
 
     @property
     def weighted(self) -> dict[str, Tensor]:
-        """The terms of the total by name; those of weight 0 are left out, so they cost no backward pass."""
+        """The terms by name; those of weight 0 are left out, so they cost no backward pass."""
         return {name: self.weights[name] * loss for name, loss in self.losses.items() if self.weights[name] != 0}
 
     @property
     def total(self) -> Tensor:
         """The scalar to differentiate."""
-        return torch.stack(list(self.weighted.values())).sum()
+        return self.scale * torch.stack(list(self.weighted.values())).sum()
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,8 +247,9 @@ def _figures(
     outputs: Sequence[tuple[float, StepLosses]], counts: Mapping[str, Tensor], examples: int, learning_rate: float
 ) -> StepFigures:
     """Figures of a step from its micro-batches."""
-    terms = {
-        name: torch.stack([share * output.losses[name].detach() for share, output in outputs]).sum()
-        for name in outputs[0][1].losses
-    }
-    return StepFigures(terms, outputs[0][1].weights, counts, examples, learning_rate)
+    scales = [share * output.scale for share, output in outputs]
+    terms = {}
+    for name in outputs[0][1].losses:
+        parts = [scale * output.losses[name].detach() for scale, (_, output) in zip(scales, outputs, strict=True)]
+        terms[name] = torch.stack(parts).sum() / sum(scales)
+    return StepFigures(terms, outputs[0][1].weights, counts, sum(scales), examples, learning_rate)

@@ -25,6 +25,7 @@ class StepFigures:
         weights: their factors.
         counts: what is counted over the examples, by the name of the share it is reported as: `accuracy` → how many
             the classifier got right. Scalars.
+        scale: how much the step weighs beside others of as many examples.
         examples: of this process's part of the batch.
         learning_rate: it ran at.
     """
@@ -32,6 +33,7 @@ class StepFigures:
     terms: Mapping[str, Tensor]
     weights: Mapping[str, float]
     counts: Mapping[str, Tensor]
+    scale: float
     examples: int
     learning_rate: float
 
@@ -44,6 +46,7 @@ class Window:
     counted: Sequence[str] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     rows: list[Tensor] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
     first_step: int = 0
     examples: int = 0
     learning_rate: float = 0.0
@@ -55,6 +58,7 @@ class Window:
         self.names, self.weights, self.counted = tuple(figures.terms), dict(figures.weights), tuple(figures.counts)
         counts = [count.float() for count in figures.counts.values()]
         self.rows.append(torch.stack([*figures.terms.values(), *counts]).detach())
+        self.scales.append(figures.scale)
         self.examples += figures.examples
         self.learning_rate = figures.learning_rate
 
@@ -86,8 +90,9 @@ class Window:
         """
         table = self.check()
         terms_count = len(self.names)
-        mean = processes.average(table[:, :terms_count].double().mean(0)).tolist()
-        terms = dict(zip(self.names, mean, strict=True))
+        scales = torch.tensor(self.scales, dtype=torch.float64)
+        sums = processes.average(torch.cat([scales @ table[:, :terms_count].double(), scales.sum()[None]]))
+        terms = dict(zip(self.names, (sums[:-1] / sums[-1]).tolist(), strict=True))
         figures = {"train/loss": sum(self.weights[name] * value for name, value in terms.items())}
         figures |= {f"train/{name}": value for name, value in terms.items()}
         figures |= {f"train/weighted/{name}": self.weights[name] * value for name, value in terms.items()}
@@ -96,7 +101,7 @@ class Window:
             figures |= {f"train/{name}": share for name, share in zip(self.counted, shares, strict=True)}
         figures["train/lr"] = self.learning_rate
         weighted = {name: self.weights[name] * table[:, column] for column, name in enumerate(self.names)}
-        self.rows, self.examples = [], 0
+        self.rows, self.scales, self.examples = [], [], 0
         return figures, weighted
 
     def state(self) -> dict[str, Any]:
@@ -106,6 +111,7 @@ class Window:
             "counted": list(self.counted),
             "weights": dict(self.weights),
             "rows": [row.cpu() for row in self.rows],
+            "scales": list(self.scales),
             "first_step": self.first_step,
             "examples": self.examples,
             "learning_rate": self.learning_rate,
@@ -113,6 +119,7 @@ class Window:
 
     def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Continue from a checkpoint, with its rows beside those that are still to come, on the training's device."""
-        for name, value in state.items():
+        known = {"scales": [1.0] * len(state["rows"])}  # of checkpoints from before batches could weigh differently
+        for name, value in {**known, **state}.items():
             setattr(self, name, value)
         self.rows = [row.to(device) for row in self.rows]

@@ -62,9 +62,11 @@ class NextItemStep(nn.Module):
     """A model and its objective. Negatives are drawn by torch's global generator, which checkpoints keep.
 
     Every target weighs alike, whatever batch it is in. Batches hold windows of about the same length, so a mean over
-    the targets of each would count those of long histories less: one of 50 events an eighth of one of 6. A step's loss
-    is therefore the sum over its targets, divided by what so many windows hold on average; parts of a batch, in
-    micro-batches or in processes of as many windows, then add up to the whole.
+    the targets of each would count those of long histories less: one of 50 events an eighth of one of 6. The total of a
+    step, penalties and all, is therefore scaled by its targets over what so many windows hold on average; parts of a
+    batch, in micro-batches or in processes of as many windows, then add up to the whole. Reported are means over
+    targets. A gradient's norm grows with the length of the windows, so where `clip_grad_norm` cuts it, targets of long
+    histories weigh less.
 
     Args:
         model: a `NextItemModel`.
@@ -90,10 +92,10 @@ class NextItemStep(nn.Module):
         made = model.encode(items, lengths, users)
         wanted = targets != 0
         positives = targets[wanted]
-        share = len(positives) / (len(items) * self.targets_per_window)
-        loss = share * self._objective(made.features[wanted], model.item_vectors, positives)
+        loss = self._objective(made.features[wanted], model.item_vectors, positives)
         weights = {name: model.penalty_weights[name] for name in made.penalties}
-        return StepLosses({"next_item": loss, **made.penalties}, {"next_item": 1.0, **weights})
+        scale = len(positives) / (len(items) * self.targets_per_window)
+        return StepLosses({"next_item": loss, **made.penalties}, {"next_item": 1.0, **weights}, scale=scale)
 
     def _objective(self, features: Tensor, items: Tensor, positives: Tensor) -> Tensor:
         if self.config.objective == "softmax":

@@ -142,6 +142,7 @@ def fit_sequences(
         monitor=config.monitor,
         after_step=after_step,
         phases=phases,
+        depends_on={"weighing of targets": "alike"},  # checkpoints from before they were are refused
     )
     reporter = Reporter(run, config.checkpoint_every_s, session, total_steps, unit="sequences")
     return TrainingLoop(session, task, reporter, config).run()

@@ -1,11 +1,14 @@
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from libs.data.errors import DataError
 from libs.data.events.splits import by_user, leave_last_out
@@ -19,12 +22,13 @@ from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import ModelScorer, RankingMeasurer
 from libs.models.sequences.ranking import Popularity, ranks_of
 from libs.models.sequences.recurrent import NARM, GRU4Rec
+from libs.models.sequences.step import Features
 from libs.models.sequences.task import SequenceTask, fit_sequences
 from libs.training.local_run import LocalRun
 from libs.training.precision import precision_for
 from libs.training.processes import Processes
 from libs.training.randomness import prepare_randomness
-from libs.training.run import LogLevel, Stopped, StopReason
+from libs.training.run import CheckpointError, LogLevel, Stopped, StopReason
 from libs.training.session import TrainingSession
 
 ITEMS = 9
@@ -132,21 +136,56 @@ def test_the_first_phase_steps_the_topic_encoder_alone(tmp_path: Path) -> None:
     assert len(first) + len(others) == len(list(network.parameters()))
 
 
+def test_a_checkpoint_from_before_targets_weighed_alike_is_refused(tmp_path: Path) -> None:
+    """It would else go on under another loss than it began with."""
+    settings = config(epochs=2)
+    with pytest.raises(Stopped):
+        fit_sequences(GRU4Rec(ITEMS, 12), cycles(), settings, StopsAt(tmp_path, stop_at=2))
+    run = StopsAt(tmp_path)
+    state = run.load_checkpoint()
+    assert state is not None
+    run.save_checkpoint(state["step"] + 1, {**state, "depends_on": {}})
+    with pytest.raises(CheckpointError, match="another weighing of targets; start a new job"):
+        fit_sequences(GRU4Rec(ITEMS, 12), cycles(), settings, run)
+
+
+class Penalised(GRU4Rec):
+    """With a penalty that is a mean over positions, as that of topics is."""
+
+    penalty_weights = MappingProxyType({"size": 0.7})
+
+    def encode(self, items: Tensor, lengths: Tensor, users: Tensor) -> Features:
+        """Features, and their mean square."""
+        made = super().encode(items, lengths, users).features
+        return Features(made, {"size": made[items != 0].square().mean()})
+
+
+def test_reported_are_means_over_targets_however_long_the_histories_are(tmp_path: Path) -> None:
+    """Of an untrained model about log(items), whatever the batch."""
+    task = SequenceTask(cycles(), config(batch_size=4), LocalRun(tmp_path, quiet=True), Processes())
+    step = task.step(GRU4Rec(ITEMS, 12, dropout=0.0))
+    outputs = [step(*batch) for batch in task.batches(0, 0)]
+    assert len({output.scale for output in outputs}) > 1
+    for output in outputs:
+        assert output.losses["next_item"].item() == pytest.approx(math.log(ITEMS), rel=0.1)
+
+
 @pytest.mark.parametrize("batch_size", [3, 7, 64])
 def test_every_target_weighs_alike_whatever_batch_it_is_in(batch_size: int, tmp_path: Path) -> None:
-    """Batches are sorted by length; the gradient of all of them is that of the mean over all targets."""
+    """Batches are sorted by length; the gradient of all of them is that of the mean over all targets, penalties too."""
     settings = config(batch_size=batch_size)
-    network = GRU4Rec(ITEMS, 12, dropout=0.0).double()
+    network = Penalised(ITEMS, 12, dropout=0.0).double()
     task = SequenceTask(cycles(), settings, LocalRun(tmp_path, quiet=True), Processes())
     step, windows = task.step(network), len(task.windows)
     for batch in task.batches(0, 0):
-        (step(*batch).losses["next_item"] * len(batch[0]) / windows).backward()
+        (step(*batch).total * len(batch[0]) / windows).backward()
     found = [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
     network.zero_grad()
     everything = read(task.events, task.windows)
     inputs, targets = torch.from_numpy(everything.inputs), torch.from_numpy(everything.targets)
-    scores = network(inputs)[targets > 0] @ network.item_vectors[1:].T
-    torch.nn.functional.cross_entropy(scores, targets[targets > 0] - 1).backward()
+    features = network(inputs)[targets > 0]
+    fit = torch.nn.functional.cross_entropy(features @ network.item_vectors[1:].T, targets[targets > 0] - 1)
+    (fit + Penalised.penalty_weights["size"] * features.square().mean()).backward()
     for expected, gradient in zip(network.parameters(), found, strict=True):
         assert expected.grad is not None
         torch.testing.assert_close(gradient, expected.grad, rtol=1e-9, atol=1e-12)
