@@ -248,7 +248,11 @@ class _Comparison:
             raise RequestRefused([Fault(("models", "init"), message)], "invalid_request")
 
     def _check_held_out(self, dataset: str) -> None:
-        """Refuse data on which no run could be measured, before any is trained."""
+        """Refuse data of which nothing is held out, before any run is trained.
+
+        A manifest counts events, and not which of them come after another of their user: where none of those held out
+        does, the comparison itself ends with an error.
+        """
         if self._upcoming is not None:
             return
         splits = datasets.manifest_of(self._session, self._project_id, dataset)["splits"]
@@ -303,7 +307,12 @@ class _Comparison:
         return {*self._request.models, *({"teacher"} if self._request.teacher is not None else ())}
 
     def _run(self, arm: Planned, first: JobSpec, which: Arm, seed: int) -> Planned:
+        """One training; what stands beside the comparison is measured by the whole, once."""
+        models = {role: name for role, name in arm.spec.models.items() if role not in BESIDE}
+        digests = {place: digest for place, digest in arm.spec.digests.items() if _role(place) not in BESIDE}
         changes: dict[str, Any] = {
+            "models": models,
+            "digests": digests,
             "seed": seed,
             "name": derived_name(first, f"{which.name}-{seed}"),
             "output_model": derived_name(first, which.name),

@@ -60,7 +60,8 @@ _UPDATING = Roles(frozenset({"train"}), frozenset({"init"}), data="events", task
 _OF_TASKS = {
     "compare": replace(
         _TRAINING,
-        optional_models=frozenset({"init", "teacher"}),
+        optional_models=frozenset({"init", "teacher"}) | BESIDE,
+        beside=BESIDE,
         optional_datasets=frozenset({"unlabelled"}),
         data=None,
         task=None,

@@ -38,7 +38,7 @@ class Compare(BaseModel):
         min_length=1,
         max_length=MOST_BASELINES,
         description="Other methods of the same task, the method itself with a part switched off (`kd` of afd), or "
-        "another method's variant (`gru4rec.untied`). Empty: supervised; for recommenders sasrec, gru4rec, narm and "
+        "another method's variant (`gru4rec.untied`). Left out: supervised; for recommenders sasrec, gru4rec, narm and "
         "bpr-mf. Popularity and item-kNN, which learn nothing, are shown beside every recommender.",
     )
 

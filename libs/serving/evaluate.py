@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from libs.data.images import ImageSplit
 from libs.jobs.tasks import EvaluateConfig
-from libs.models.sequences.config import BESIDE
+from libs.models.sequences.config import beside_of
 from libs.serving.bundle import ClassifierBundle, NextItemBundle
 from libs.serving.errors import MismatchError
 from libs.serving.evaluation_report import WorstPicture, write_report
@@ -58,7 +58,7 @@ def run(config: EvaluateConfig, inputs: Inputs, run: Run) -> Outcome:
         DataError: the data set holds other data than the model reads, or nothing to measure on.
         Stopped: the run was asked to stop; it starts anew next time.
     """
-    beside = {role: inputs.models[role] for role in sorted(BESIDE & inputs.models.keys())}
+    beside = beside_of(inputs)
     own = Inputs(inputs.datasets, {role: folder for role, folder in inputs.models.items() if role not in beside})
     model, data = folders_of(own)
     if isinstance(read_bundle(model), NextItemBundle):

@@ -11,12 +11,12 @@ from typing import Any
 
 from libs.data.events.dataset import EventData
 from libs.data.events.windows import Split
-from libs.models.sequences.config import BESIDE, SequenceTrainingConfig
+from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer
 from libs.models.sequences.rows import rows_in
 from libs.serving.bundle import NextItemBundle
 from libs.training.bundles import BundleError, read_bundle
-from libs.training.run import Inputs, Run
+from libs.training.run import Run
 
 _SHOWN_OF_A_DIGEST = 12
 
@@ -68,6 +68,11 @@ class Beside:
         }
 
 
+def registered_name(role: str) -> str:
+    """What the registered model of a role is called where its method is trained too: `gru4rec (registered)`."""
+    return f"{role} (registered)"
+
+
 def origin_of(bundle: NextItemBundle, digest: str) -> str:
     """Whether a bundle was trained on the data set of a digest, and what it means if not, in words."""
     trained_on = _trained_on(bundle)
@@ -88,11 +93,6 @@ def _trained_on(bundle: NextItemBundle) -> str | None:
 def details_of(beside: Mapping[str, Beside]) -> dict[str, Any]:
     """What an outcome says of them: `beside`, by role; nothing without any."""
     return {"beside": {role: one.as_json() for role, one in beside.items()}} if beside else {}
-
-
-def beside_of(inputs: Inputs) -> dict[str, Path]:
-    """Role → bundle of the models that are to be measured beside the job's own, in the order of their names."""
-    return {role: inputs.models[role] for role in sorted(BESIDE & inputs.models.keys())}
 
 
 def check_beside(folders: Mapping[str, Path], data: EventData) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.windows import Split, read, windows_of
 from libs.models.compare_config import CompareConfig, run_name
 from libs.models.sequences.baselines import measure_baselines
+from libs.models.sequences.beside import check_beside, measure_beside, registered_name
 from libs.models.sequences.compare_report import Cost, Result, write_report
-from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.config import SequenceTrainingConfig, beside_of
 from libs.models.sequences.evaluation import Ranked, RankingMeasurer
 from libs.models.sequences.ranking import Popularity, gains
 from libs.models.sequences.report_sections import Comparison, Margin, margin_of
@@ -37,30 +39,33 @@ _BUDGET_S = 20.0
 
 
 def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
-    """Rank every held-out event by the models of all runs, by popularity and by item-kNN.
+    """Rank every held-out event by the models of all runs, by popularity and item-kNN, and by registered models.
 
     Args:
-        inputs: the data set `train`; the model of every run, as `rksa/0`.
+        inputs: the data set `train`; the model of every run, as `rksa/0`; registered models by their method, `gru4rec`.
 
     Returns:
-        `rksa/ndcg@10` and the like, means over the seeds; `popularity/ndcg@10`; `rksa-sasrec/ndcg@10`, mean paired
-        differences; a report; the file `ranks.npz`: where every run puts every held-out item.
+        `rksa/ndcg@10` and the like, means over the seeds; `popularity/ndcg@10`, `gru4rec (registered)/ndcg@10`;
+        `rksa-sasrec/ndcg@10`, mean paired differences; a report; the file `ranks.npz`: where everybody puts every
+        held-out item.
 
     Raises:
-        DataError: the data set holds nothing out, or is damaged.
-        BundleError: a run's model recommends no items.
+        DataError: the data set holds nothing out, or is damaged; a registered model knows none of its items.
+        BundleError: a run's model recommends no items, or a registered one is of another method than its role says.
         Stopped: the run was asked to stop; it starts anew next time.
     """
     settings = config.parsed()
     assert isinstance(settings, SequenceTrainingConfig)
     data = open_event_data(inputs.datasets["train"])
     rules, split = rules_of_runs(settings), held_out(data, settings.max_length)
+    check_beside(beside_of(inputs), data)
     firsts = {arm.name: inputs.models[run_name(arm.name, config.seeds[0])] for arm in config.arms()}
     run.progress(0.0, "measuring latency")  # first: all these models at a time are the most memory it takes
     costs = _costs(firsts, data, split, rules, run)
-    measured = _measure(config, inputs.models, data, split, rules, run)
+    measured = _measure(config, inputs, data, split, rules, run)
     result = Result(
-        arms=set_side_by_side(config.seeds, figures_of_runs(rules), measured.figures, measured.figures_of_rules),
+        arms=set_side_by_side(config.seeds, figures_of_runs(rules), measured.figures, measured.figures_once),
+        registered=measured.registered,
         margins=measured.margins(),
         slices=measured.slices(split),
         rules=rules,
@@ -75,11 +80,12 @@ def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
     return Outcome(
         metrics=result.arms.metrics(),
         report=run.folder / "report",
-        files=_ranks(run, config.seeds, measured, data),
+        files=_ranks(run, measured, data),
         details={
             **result.arms.details(),
             "split": split,
-            "held_out_events": len(measured.users),
+            "held_out_events": len(measured.cases.ranks),
+            "registered": measured.registered,
             "verdicts": result.sentences(),
         },
     )
@@ -87,21 +93,25 @@ def compare(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The runs and the rules that learn nothing, on the same held-out events.
+    """The runs, and what has no seeds, on the same held-out events.
 
     Attributes:
         figures: arm → the figures of its runs, in the order of the seeds; the method first.
-        ranks: arm → ranks of the held-out items of its runs, likewise; float32 [N].
+        gained: NDCG@10 of each held-out event, [N]: of an arm the mean of its runs; of what has no seeds its own.
         first: arm → ranks and cases of its first run, without its lists.
-        rules: the same of popularity and item-kNN.
-        figures_of_rules: theirs.
+        once: the same of what has no seeds: popularity, item-kNN, then registered models.
+        figures_once: theirs.
+        registered: what to know of the registered models among these, by the same names.
+        ranks: run → ranks of the held-out items, float32 [N]; None: they are too many to keep.
     """
 
     figures: Mapping[str, Sequence[Mapping[str, float]]]
-    ranks: Mapping[str, Sequence[Tensor]]
+    gained: Mapping[str, Tensor]
     first: Mapping[str, Ranked]
-    rules: Mapping[str, Ranked]
-    figures_of_rules: Mapping[str, Mapping[str, float]]
+    once: Mapping[str, Ranked]
+    figures_once: Mapping[str, Mapping[str, float]]
+    registered: Mapping[str, Mapping[str, Any]]
+    ranks: Mapping[str, Tensor] | None
     popularity: Popularity
 
     @property
@@ -110,52 +120,87 @@ class _Measured:
         return next(iter(self.first))
 
     @property
-    def users(self) -> Tensor:
-        """Whose the held-out events are, [N]."""
-        return self.first[self.of].users
+    def cases(self) -> Ranked:
+        """Whose columns but for the ranks are those of all."""
+        return self.first[self.of]
 
     def margins(self) -> list[Margin]:
         """NDCG@10 of the method less that of all others, means over the seeds."""
-        gained = {arm: torch.stack([gains(one, 10) for one in some]).mean(0) for arm, some in self.ranks.items()}
-        gained |= {name: gains(ranked.ranks, 10) for name, ranked in self.rules.items()}
-        mine = gained.pop(self.of)
-        return [margin_of(name, mine, others, self.users) for name, others in gained.items()]
+        mine, users = self.gained[self.of], self.cases.users
+        return [margin_of(name, mine, others, users) for name, others in self.gained.items() if name != self.of]
 
     def slices(self, split: Split) -> Comparison:
-        """The first runs and the rules beside each other."""
-        others = {name: ranked for name, ranked in {**self.first, **self.rules}.items() if name != self.of}
-        return Comparison(split, self.of, self.first[self.of], others, self.popularity)
+        """The first runs and what has no seeds beside each other."""
+        others = {name: ranked for name, ranked in {**self.first, **self.once}.items() if name != self.of}
+        return Comparison(split, self.of, self.cases, others, self.popularity)
 
 
 def _measure(
-    config: CompareConfig, models: Mapping[str, Path], data: EventData, split: Split, rules: ServedRules, run: Run
+    config: CompareConfig, inputs: Inputs, data: EventData, split: Split, rules: ServedRules, run: Run
 ) -> _Measured:
     popularity = Popularity(torch.from_numpy(data.events.training_counts()))
-    arms, runs = [arm.name for arm in config.arms()], config.runs()
-    figures: dict[str, list[Mapping[str, float]]] = {arm: [] for arm in arms}
-    ranks: dict[str, list[Tensor]] = {arm: [] for arm in arms}
+    run.progress(0.05, "measuring what has no seeds")
+    rankings, registered = _without_seeds(inputs, data, split, rules, run)
+    figures_once = {name: _known(ranked, popularity) for name, ranked in rankings.items()}
+    cases = next(iter(rankings.values()))
+    once = {name: _lean(ranked, cases) for name, ranked in rankings.items()}
+    del rankings
+    runs = config.runs()
+    keeps = _keeps(len(runs) + len(once), len(cases.ranks), run)
+    figures: dict[str, list[Mapping[str, float]]] = {}
+    gained: dict[str, Tensor] = {}
     first: dict[str, Ranked] = {}
+    ranks: dict[str, Tensor] = {}
     for index, (name, (arm, _)) in enumerate(runs.items()):
-        run.progress(0.05 + 0.9 * index / len(runs), f"measuring {name}")
-        ranked = measure_served(models[name], data, split, rules, run).ranked
-        figures[arm.name].append(_known(ranked, popularity))
-        ranks[arm.name].append(ranked.ranks.float())
-        first.setdefault(arm.name, _without_lists(ranked))
-    run.progress(0.95, "measuring popularity and item-kNN")
-    once = measure_baselines(data.events, rules, split, run.device)
+        run.progress(0.1 + 0.9 * index / len(runs), f"measuring {name}")
+        ranked = measure_served(inputs.models[name], data, split, rules, run).ranked
+        figures.setdefault(arm.name, []).append(_known(ranked, popularity))
+        gained[arm.name] = gained.get(arm.name, 0.0) + gains(ranked.ranks, 10) / len(config.seeds)
+        if arm.name not in first:
+            first[arm.name] = _lean(ranked, cases)
+        if keeps:
+            ranks[name] = ranked.ranks.float()
     return _Measured(
         figures=figures,
-        ranks=ranks,
+        gained={**gained, **{name: gains(ranked.ranks, 10) for name, ranked in once.items()}},
         first=first,
-        rules={name: _without_lists(ranked) for name, ranked in once.items()},
-        figures_of_rules={name: _known(ranked, popularity) for name, ranked in once.items()},
+        once=once,
+        figures_once=figures_once,
+        registered=registered,
+        ranks={**ranks, **{name: ranked.ranks.float() for name, ranked in once.items()}} if keeps else None,
         popularity=popularity,
     )
 
 
-def _without_lists(ranked: Ranked) -> Ranked:
-    """What is most of its memory, once its figures are known."""
-    return replace(ranked, recommended=ranked.recommended[:, :0].clone(), further={})
+def _without_seeds(
+    inputs: Inputs, data: EventData, split: Split, rules: ServedRules, run: Run
+) -> tuple[dict[str, Ranked], dict[str, Mapping[str, Any]]]:
+    """Rankings of popularity, item-kNN and registered models, and what to know of these."""
+    rankings = measure_baselines(data.events, rules, split, run.device)
+    beside = measure_beside(beside_of(inputs), data, split, rules, run)
+    registered = {registered_name(role): one for role, one in beside.items()}
+    rankings |= {name: one.ranked for name, one in registered.items()}
+    return rankings, {name: one.as_json() for name, one in registered.items()}
+
+
+def _lean(ranked: Ranked, cases: Ranked) -> Ranked:
+    """A ranking once its figures are known: without its lists, and with what is the same for all held only once.
+
+    Raises:
+        ValueError: it is of other cases, or in another order.
+    """
+    if not torch.equal(ranked.rows, cases.rows):
+        raise ValueError("two rankings of one split are of other cases")
+    shared = {name: getattr(cases, name) for name in ("targets", "rows", "users", "history_lengths", "cold")}
+    return replace(ranked, recommended=ranked.recommended[:, :0].clone(), further={}, **shared)
+
+
+def _keeps(rankings: int, cases: int, run: Run) -> bool:
+    """Whether the ranks of all are few enough to be kept; the log says so if not."""
+    keeps = rankings * cases <= MOST_STORED
+    if not keeps:
+        run.log(f"{rankings} times {cases} ranks are too many to keep", "warning")
+    return keeps
 
 
 def _known(ranked: Ranked, popularity: Popularity) -> dict[str, float]:
@@ -170,7 +215,7 @@ def rules_of_runs(config: SequenceTrainingConfig) -> ServedRules:
 
 
 def held_out(data: EventData, max_length: int) -> Split:
-    """The test split of a data set, or the validation split where it has none.
+    """The test split of a data set, or the validation split where no event of the test split comes after another.
 
     Raises:
         DataError: neither holds out an event that comes after another.
@@ -230,22 +275,16 @@ def _costs(folders: Mapping[str, Path], data: EventData, split: Split, rules: Se
     }
 
 
-def _ranks(run: Run, seeds: Sequence[int], measured: _Measured, data: EventData) -> dict[str, Path]:
+def _ranks(run: Run, measured: _Measured, data: EventData) -> dict[str, Path]:
     """Rows of the held-out events [n] in the data set, their items [n], who ranked [r], and the ranks [r, n]."""
-    ranks = {
-        run_name(arm, seed): one for arm, some in measured.ranks.items() for seed, one in zip(seeds, some, strict=True)
-    }
-    ranks |= {name: ranked.ranks for name, ranked in measured.rules.items()}
-    ranked = measured.first[measured.of]
-    if len(ranks) * len(ranked.rows) > MOST_STORED:
-        run.log(f"{len(ranks)} times {len(ranked.rows)} ranks are too many to keep", "warning")
+    if measured.ranks is None:
         return {}
     path = run.folder / "ranks.npz"
     np.savez_compressed(
         path,
-        rows=ranked.rows.numpy(),
-        items=np.array(data.items.ids(ranked.targets.numpy())),
-        runs=np.array(list(ranks)),
-        ranks=torch.stack(list(ranks.values())).float().numpy(),
+        rows=measured.cases.rows.numpy(),
+        items=np.array(data.items.ids(measured.cases.targets.numpy())),
+        runs=np.array(list(measured.ranks)),
+        ranks=torch.stack(list(measured.ranks.values())).numpy(),
     )
     return {path.name: path}

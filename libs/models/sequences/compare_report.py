@@ -47,9 +47,10 @@ class Result:
     """The whole comparison.
 
     Attributes:
-        arms: figures of the runs; beside them popularity and item-kNN.
-        margins: NDCG@10 of the method, its mean over the seeds, against each baseline and rule, over users.
-        slices: the first seed's models, and the rules.
+        arms: figures of the runs; beside them what has no seeds: popularity, item-kNN, registered models.
+        registered: what to know of the registered models, by the names they have beside the arms.
+        margins: NDCG@10 of the method, its mean over the seeds, against all others, over users.
+        slices: the first seed's models, and what has no seeds.
         rules: how all were measured.
         settings: of the method.
         chose_weights: whether each run chose its weights on the validation split; else they are those of its end.
@@ -57,6 +58,7 @@ class Result:
     """
 
     arms: Arms
+    registered: Mapping[str, Mapping[str, Any]]
     margins: Sequence[Margin]
     slices: Comparison
     rules: ServedRules
@@ -66,11 +68,11 @@ class Result:
     costs: Mapping[str, Cost]
 
     def sentences(self) -> list[str]:
-        """A plain answer for each trained baseline, over seeds, and one for each rule, over users."""
+        """A plain answer for each trained baseline, over seeds, and one for what has no seeds, over users."""
         once = [margin for margin in self.margins if margin.baseline in self.arms.beside]
-        return [*self.arms.verdicts, *(self._against_rule(margin) for margin in once)]
+        return [*self.arms.verdicts, *(self._against(margin) for margin in once)]
 
-    def _against_rule(self, margin: Margin) -> str:
+    def _against(self, margin: Margin) -> str:
         return (
             f"NDCG@10 of {self.arms.of}, mean of {len(self.arms.seeds)} seeds, minus that of {margin.baseline}: "
             f"{margin.difference:+.4f} ± {margin.half_width:.4f} (95 %, over users): {self.arms.of} {margin.verdict}."
@@ -81,6 +83,7 @@ class Result:
         return {
             **self.arms.as_json(),
             "verdicts": self.sentences(),
+            "registered": self.registered,
             "over_users": [margin.as_json() for margin in self.margins],
             "split": self.slices.split,
             "held_out_events": len(self.slices.model.ranks),
@@ -101,10 +104,12 @@ def write_report(folder: Path, result: Result) -> None:
         f"figures that end in {ending.strip('_').replace('_', ' ')}: {words}" if ending else words
         for ending, words in candidates_in_words(result.rules).items()
     )
-    learnt_nothing = f"{' and '.join(arms.beside)} learn nothing and have no seed."
+    rules = " and ".join(name for name in arms.beside if name not in result.registered)
+    notes = " ".join(known["note"] for known in result.registered.values())
+    no_seeds = f"{rules} learn nothing and have no seed. {notes}".rstrip()
     sections = [
         verdicts_section(arms, "", [_over_users(result)]),
-        means_section(arms, f"{learnt_nothing} Candidates: {candidates}."),
+        means_section(arms, f"{no_seeds} Candidates: {candidates}."),
         differences_section(arms, "on these held-out events, and nothing of other events"),
         seeds_section(arms),
         _of_first_seed(slices_section(result.slices)),

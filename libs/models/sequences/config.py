@@ -4,14 +4,21 @@ Sources of defaults: [SASRec] Kang & McAuley 2018, "Self-attentive sequential re
 Macdonald 2023; [ours] chosen here. What the figures mean: docs/evaluation_of_recommendations.md.
 """
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from libs.training.config import TrainingConfig
+from libs.training.run import Inputs
 
 BESIDE = frozenset({"bpr-mf", "gru4rec", "narm", "sasrec"})
 """Roles of registered models that are measured beside a job's own, each named by the method that trained its model."""
+
+
+def beside_of(inputs: Inputs) -> dict[str, Path]:
+    """Role → bundle of the models that are to be measured beside the job's own, in the order of their names."""
+    return {role: inputs.models[role] for role in sorted(BESIDE & inputs.models.keys())}
 
 
 class SequenceTrainingConfig(TrainingConfig):

@@ -12,8 +12,8 @@ from torch import nn
 
 from libs.data.events.dataset import EventData
 from libs.data.events.windows import Split
-from libs.models.sequences.beside import Beside, beside_of, details_of, measure_beside
-from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.beside import Beside, details_of, measure_beside
+from libs.models.sequences.config import SequenceTrainingConfig, beside_of
 from libs.models.sequences.evaluation import Ranked, finite_figures
 from libs.models.sequences.ranking import Popularity
 from libs.models.sequences.task import FittedSequences

@@ -12,8 +12,8 @@ from libs.data.errors import DataError
 from libs.data.events.dataset import EventData, open_event_data
 from libs.data.events.ids import IdMap
 from libs.data.events.relations import open_tables
-from libs.models.sequences.beside import beside_of, check_beside
-from libs.models.sequences.config import SequenceTrainingConfig
+from libs.models.sequences.beside import check_beside
+from libs.models.sequences.config import SequenceTrainingConfig, beside_of
 from libs.models.sequences.rows import ItemRows, rows_by_id
 from libs.training.bundles import BundleError, read_bundle, read_bundle_weights
 from libs.training.run import Inputs, Run

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from libs.data.events.cooccurrence import MOST_ITEMS_OF_A_USER, users_cut
 from libs.data.events.dataset import EventData
-from libs.models.sequences.beside import Beside
+from libs.models.sequences.beside import Beside, registered_name
 from libs.models.sequences.config import SequenceTrainingConfig
 from libs.models.sequences.evaluation import BUCKETS, CUTOFFS, Ranked, other_rule
 from libs.models.sequences.ranking import Popularity, figures_of, gains
@@ -79,7 +79,7 @@ class Comparison:
     @property
     def others(self) -> dict[str, Ranked]:
         """All but the model; a registered model of its own method is marked."""
-        marked = {f"{role} (registered)" if role == self.method else role: one for role, one in self.beside.items()}
+        marked = {registered_name(role) if role == self.method else role: one for role, one in self.beside.items()}
         return {**self.baselines, **{name: one.ranked for name, one in marked.items()}}
 
     def figures(self) -> dict[str, dict[str, float]]:

@@ -20,7 +20,8 @@ def run(config: CompareConfig, inputs: Inputs, run: Run) -> Outcome:
     """Compare; see `libs.models.compare_config.CompareConfig`.
 
     Args:
-        inputs: the data set `train`; the model of every run, as `afd/0`; the model `teacher` where there is one.
+        inputs: the data set `train`; the model of every run, as `afd/0`; the model `teacher` where there is one; of
+            recommenders registered models by their method, `gru4rec`.
 
     Returns:
         `afd/accuracy`, `rksa/ndcg@10` and the like, means over the seeds; `afd-supervised/accuracy` and the like, mean

@@ -14,7 +14,8 @@ class Arms:
     Attributes:
         figures: those that every arm has; the first is the one that verdicts are about.
         arms: arm → figure → values over the seeds; the method first, then its baselines.
-        beside: what was measured once, without seeds: a teacher, rules that learn nothing; name → figure → value.
+        beside: what was measured once, without seeds: a teacher, rules that learn nothing, registered models; name →
+            figure → value.
         differences: baseline → figure → method minus baseline.
         verdicts: a paragraph for each baseline.
     """
@@ -62,6 +63,7 @@ class Arms:
                 arm: {name: [one.mean, one.sd] for name, one in figures.items()} for arm, figures in self.arms.items()
             },
             "beside": {who: dict(figures) for who, figures in self.beside.items()},
+            "beside_names": list(self.beside),  # in their order, likewise
             "verdicts": list(self.verdicts),
             "larger_than_spread": {
                 baseline: found[self.main.name].larger_than_spread for baseline, found in self.differences.items()
@@ -94,7 +96,9 @@ def set_side_by_side(
         seeds=list(seeds),
         figures=shared,
         arms=arms,
-        beside={who: {one.name: of[one.name] for one in shared if one.name in of} for who, of in beside.items()},
+        beside={
+            who: {one.name: known[one.name] for one in shared if one.name in known} for who, known in beside.items()
+        },
         differences=differences,
         verdicts=[
             verdict(main, of, name, differences[name][main.name], arms[of][main.name].sd, arms[name][main.name].sd)

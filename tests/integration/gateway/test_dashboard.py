@@ -294,7 +294,15 @@ def test_a_comparison_is_shown_as_its_answers_and_a_table(
         "figures": {"frskd": {"accuracy": [0.91, 0.01]}, "supervised": {"accuracy": [0.9, 0.02]}},
     }  # fmt: skip
     now = {**earlier, "arms": ["supervised", "frskd"], "names": ["accuracy"], "beside": {"teacher": {}}}
-    for details, columns in ((earlier, ["frskd", "supervised"]), (now, ["supervised", "frskd", "teacher"])):
+    beside = {
+        "beside": {"known": {}, "teacher": {}}, "beside_names": ["teacher", "known"],
+        "registered": {"known": {"note": "It is <b>known</b>."}},
+    }  # fmt: skip
+    for details, columns in (
+        (earlier, ["frskd", "supervised"]),
+        (now, ["supervised", "frskd", "teacher"]),
+        ({**now, **beside}, ["supervised", "frskd", "teacher", "known"]),
+    ):
         result = {"metrics": {"frskd/accuracy": 0.91}, "details": details}
         with transaction(engine) as session:
             session.execute(update(Job).where(Job.id == UUID(job["id"])).values(result=result))
@@ -304,9 +312,8 @@ def test_a_comparison_is_shown_as_its_answers_and_a_table(
         table = page.partition('id="compared-title"')[2].partition("</table>")[0]
         assert re.findall(r'class="number">([^<]+)</th>', table) == columns
         cells = re.findall(r'class="number">([^<]+)</td>', table)
-        assert sorted(cells) == sorted(
-            ["0.91 ± 0.01", "0.9 ± 0.02", *(["\N{EN DASH}"] if "teacher" in columns else [])]
-        )
+        assert sorted(cells) == sorted(["0.91 ± 0.01", "0.9 ± 0.02", *(["\N{EN DASH}"] * (len(columns) - 2))])
+        assert ("It is &lt;b&gt;known&lt;/b&gt;." in page) == ("known" in columns)
 
 
 def test_a_teacher_is_named_or_made_first_and_a_method_compared(browser: Browser, client: TestClient, digits: str):

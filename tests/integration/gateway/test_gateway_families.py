@@ -125,4 +125,6 @@ def test_a_method_tells_what_it_may_be_compared_with(client: TestClient) -> None
 
 def test_the_roles_of_a_comparison_are_those_of_what_it_may_compare(client: TestClient) -> None:
     shown = client.get("/v1/methods/compare").json()
-    assert (shown["optional_models"], shown["optional_datasets"]) == (["init", "teacher"], ["unlabelled"])
+    assert shown["optional_models"] == sorted([*shown["beside"], "init", "teacher"])
+    assert shown["beside"] == ["bpr-mf", "gru4rec", "narm", "sasrec"]
+    assert shown["optional_datasets"] == ["unlabelled"]

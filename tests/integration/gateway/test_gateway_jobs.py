@@ -227,17 +227,24 @@ def test_registered_recommenders_stand_beside_a_training_and_an_evaluation(
         assert spec["digests"]["models/gru4rec"] == newer.digest
 
 
-def test_what_stands_beside_a_comparison_stands_beside_each_of_its_runs(client: TestClient, both_kinds: None) -> None:
-    """Under the pinned name, with the runs of its own method too."""
+def test_what_stands_beside_a_comparison_is_read_by_it_and_by_none_of_its_runs(
+    client: TestClient, both_kinds: None
+) -> None:
+    """Pinned; and the request that is stored may be sent again."""
     request = {"method": "hcrnn", "datasets": {"train": "clicks"}, "models": {"gru4rec": "shop"}}
     compared = {**request, "compare": {"seeds": [0, 1], "baselines": ["gru4rec", "bpr-mf"]}}
     answer = client.post("/v1/jobs", json=compared)
     assert answer.status_code == 202, answer.text
     made = answer.json()
     assert made["spec"]["models"] == {"gru4rec": "shop@1"}
+    assert made["spec"]["digests"].keys() == {"datasets/train", "models/gru4rec"}
     runs = [client.get(f"/v1/jobs/{child['id']}").json()["spec"] for child in made["children"]]
     assert len(runs) == 6
-    assert [run["models"] for run in runs] == 6 * [{"gru4rec": "shop@1"}]
+    assert [run["models"] for run in runs] == 6 * [{}]
+    assert [[*run["digests"]] for run in runs] == 6 * [["datasets/train"]]
+    again = client.post("/v1/jobs", json=client.get(f"/v1/jobs/{made['id']}/spec").json())
+    assert again.status_code == 202, again.text
+    assert again.json()["spec"]["models"] == {"gru4rec": "shop@1"}
     wrong = client.post("/v1/jobs", json={**compared, "models": {"sasrec": "shop"}})
     assert pointers(wrong) == ["/models/sasrec"]
 

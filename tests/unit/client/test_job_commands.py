@@ -193,7 +193,8 @@ def test_a_comparison_shows_its_runs_and_what_came_out(octavo, gateway):
     figures = {"kd": {"nll": [0.3, 0.02], "accuracy": [0.8, 0.0]}, "afd": {"nll": [0.2, 0.1], "accuracy": [0.9, 0.01]}}
     details = {
         "seeds": [0, 1], "figures": figures, "verdicts": ["It is not larger."], "arms": ["afd", "kd"],
-        "names": ["accuracy", "nll"], "beside": {"teacher": {"accuracy": 0.95}},
+        "names": ["accuracy", "nll"], "beside": {"known": {"nll": 0.4}, "teacher": {"accuracy": 0.95}},
+        "beside_names": ["teacher", "known"], "registered": {"known": {"note": "It was trained on other data."}},
     }  # fmt: skip
     job = {
         "id": "3f0c1e6d-0d6f-4a7c-9d1f-8f6f0a4b2c1d", "name": "c", "method": "compare", "status": "succeeded",
@@ -203,10 +204,13 @@ def test_a_comparison_shows_its_runs_and_what_came_out(octavo, gateway):
     ended = octavo("jobs", "show", job["id"])
     assert ended.code == 0, ended.err
     assert any(line.split() == ["aaaaaaaa", "runs/afd/0", "succeeded", "100%"] for line in ended.lines)
-    assert any(line.split() == ["mean", "±", "sd", "of", "2", "seeds", "afd", "kd", "teacher"] for line in ended.lines)
+    assert any(
+        line.split() == ["mean", "±", "sd", "of", "2", "seeds", "afd", "kd", "teacher", "known"] for line in ended.lines
+    )
     shown = [line.split() for line in ended.lines if line.startswith(("accuracy", "nll"))]
     assert shown == [
         ["accuracy", "0.9", "±", "0.01", "0.8", "±", "0", "0.95"],
-        ["nll", "0.2", "±", "0.1", "0.3", "±", "0.02"],
+        ["nll", "0.2", "±", "0.1", "0.3", "±", "0.02", "0.4"],
     ]
+    assert "It was trained on other data." in ended.lines
     assert "It is not larger." in ended.lines

@@ -12,7 +12,10 @@ from libs.data.events.dataset import open_event_data
 from libs.jobs.tasks import TASKS, EvaluateConfig
 from libs.models.catalog import METHODS
 from libs.models.compare_config import CompareConfig
+from libs.models.sequences.compare import _measure, rules_of_runs
+from libs.models.sequences.config import SequenceTrainingConfig
 from libs.serving.errors import MismatchError
+from libs.training.bundles import BundleError
 from libs.training.local_run import LocalRun
 from libs.training.run import Inputs, Outcome, Stopped, StopReason
 from tests.support.events import events_folder, walks
@@ -100,6 +103,50 @@ def test_the_report_shows_runs_rules_and_a_plain_answer_for_each(compared: Outco
     rows = (compared.report / "metrics.csv").read_text().splitlines()
     assert rows[0] == "arm,seed,name,value"
     assert len(rows) == 1 + 2 * 2 * len(report["figures"])
+
+
+def test_a_registered_model_is_measured_once_and_stands_beside_the_arms(
+    events: Path, models: Mapping[str, Path], compared: Outcome, tmp_path: Path
+) -> None:
+    """It is one of the runs' own here, so that its ranks are known; all other figures stay what they are."""
+    compare, name = TASKS["compare"].load(), "gru4rec (registered)"
+    inputs = Inputs({"train": events}, {**models, "gru4rec": models["gru4rec/1"]})
+    outcome = compare(CONFIG, inputs, LocalRun(tmp_path / "run", quiet=True))
+    with np.load(outcome.files["ranks.npz"], allow_pickle=False) as stored:
+        runs, ranks = stored["runs"].tolist(), stored["ranks"]
+    assert runs[-3:] == ["popularity", "item-knn", name]
+    assert np.array_equal(ranks[runs.index(name)], ranks[runs.index("gru4rec/1")])
+    gained = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)[runs.index(name)].mean()
+    assert outcome.metrics[f"{name}/ndcg@10"] == pytest.approx(gained, abs=1e-6)
+    assert compared.metrics == {key: one for key, one in outcome.metrics.items() if not key.startswith(name)}
+    assert outcome.details["beside_names"] == ["popularity", "item-knn", name]
+    assert outcome.details["registered"][name]["note"].endswith("It was trained on this data set.")
+    assert f"minus that of {name}: " in outcome.details["verdicts"][-1]
+    report = json.loads((outcome.report / "report.json").read_text())
+    assert report["registered"] == outcome.details["registered"]
+    assert name in report["by_history_length"]["hr@10"]
+    assert name in [one["baseline"] for one in report["over_users"]]
+    page = (outcome.report / "report.html").read_text()
+    assert page.count(outcome.details["registered"][name]["note"]) == 1
+    assert "popularity and item-knn learn nothing" in page
+    wrong = Inputs({"train": events}, {**models, "narm": models["gru4rec/1"]})
+    with pytest.raises(BundleError, match="'narm' is a gru4rec, trained by another method"):
+        compare(CONFIG, wrong, LocalRun(tmp_path / "wrong", quiet=True))
+
+
+def test_what_is_the_same_for_all_is_held_once_and_ranks_only_to_be_kept(
+    events: Path, models: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.models.sequences.compare.MOST_STORED", 0)
+    settings = SequenceTrainingConfig.model_validate(SETTINGS)
+    run = LocalRun(tmp_path, quiet=True)
+    inputs = Inputs({"train": events}, models)
+    measured = _measure(CONFIG, inputs, open_event_data(events), "test", rules_of_runs(settings), run)
+    assert measured.ranks is None
+    rankings = [*measured.first.values(), *measured.once.values()]
+    for column in ("targets", "rows", "users", "history_lengths", "cold"):
+        assert len({getattr(one, column).data_ptr() for one in rankings}) == 1
+    assert all(one.recommended.numel() == 0 for one in rankings)
 
 
 def test_of_several_held_out_events_of_a_user_the_users_are_what_is_independent(

@@ -1,7 +1,7 @@
 """What the page of a job shows: the API's own record of it, and what of it can be done now."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from libs.jobs.states import ALLOWED_MOVES, TERMINAL, JobStatus
+from libs.training.comparison.details import Compared
 from services.gateway.dashboard.formats import figure, size
 from services.gateway.dashboard.jobs import repository
 from services.gateway.jobs import service
@@ -41,35 +42,6 @@ class Kept:
     size_bytes: int
     at: datetime
     artifact_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A comparison as a table: a row a figure, a column for each arm and for what was measured once.
-
-    Attributes:
-        columns: their names, the method first.
-        rows: a figure's name, then what each column has of it; an arm mean and spread over the seeds, others one value
-            or none.
-        verdicts: a plain answer for each baseline.
-    """
-
-    seeds: int
-    columns: list[str]
-    rows: list[tuple[str, list[Sequence[float]]]]
-    verdicts: list[str]
-
-    @classmethod
-    def of(cls, details: Mapping[str, Any]) -> "Compared":
-        """From a comparison's details. Those of earlier versions have no order and nothing beside the arms."""
-        arms, once = details["figures"], details.get("beside", {})
-        order = details.get("arms", list(arms))
-        names = details.get("names", list(dict.fromkeys(name for figures in arms.values() for name in figures)))
-        rows = [
-            (name, [*(arms[arm][name] for arm in order), *([of[name]] if name in of else [] for of in once.values())])
-            for name in names
-        ]
-        return cls(len(details["seeds"]), [*order, *once], rows, details["verdicts"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +84,9 @@ class JobPage:
     @property
     def notes(self) -> list[str]:
         """What to know of the models that were measured beside the job's own."""
-        beside = self.details.get("beside") or {}
-        return [one["note"] for _, one in sorted(beside.items()) if "note" in one]
+        if self.compared is not None:
+            return self.compared.notes
+        return [one["note"] for _, one in sorted((self.details.get("beside") or {}).items())]
 
     @property
     def made(self) -> dict[str, Any]:
