@@ -12,12 +12,11 @@ Gower's coefficient (1971), with Jaccard's for sets, in which what few items hav
 value, s is 0. Read are the first 1,000 characters of a value and of these the first 32 different parts or words.
 
 All is coded when a model is loaded, and only for what is needed: values of the items that can be answered, and of the
-new items that can be asked about. Of 1 million items a number takes 4 MB, and so does a part or word that each has.
+new items that can be asked about. Of 1 million items a number takes 8 MB, and a part or word that each has 4 MB.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,15 +26,14 @@ from numpy.typing import NDArray
 from libs.data.manifest import ItemFeature
 from libs.serving.recommendation.catalogue import Catalogue, Numbers
 from libs.serving.recommendation.ranking import Floats
-from libs.serving.recommendation.several import SEPARATOR, evenly_barred
+from libs.serving.recommendation.word_codes import Column, WordCodes, word_codes
 
 log = structlog.get_logger("octavo.serving")
 
 MOST_BYTES = 128 * 2**20
-"""Of codes for one model; a feature that does not fit is left out: numbers come first, then categories, then texts."""
-_MOST_CHARS = 1_000
-_MOST_WORDS = 32
-_ROWS_AT_A_TIME = 16_384
+"""Of codes for one model; a feature that does not fit is left out: numbers come first, then categories, then texts.
+
+While they are made about 160 MB more are needed at most, however many items there are (`word_codes`)."""
 _ORDER = ("number", "category", "text")
 
 
@@ -75,11 +73,10 @@ class Likeness:
         if not len(new):
             self._rows: dict[str, int] = {}
             return
-        candidates = known[self._candidates - 1]
         left = most_bytes
         for feature in sorted(features, key=lambda one: _ORDER.index(one.type)):
-            made = _made(feature, candidates[feature.name], new[feature.name], left)
-            if made is None or made.nbytes > left:
+            made = _made(feature, known[feature.name], self._candidates - 1, new[feature.name], left)
+            if made is None:
                 log.warning("a feature is too large to compare new items by", feature=feature.name)
                 continue
             left -= made.nbytes
@@ -128,14 +125,19 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """A number, in spreads."""
+    """A number, and the spread; both a quarter of what they are. NaN where there is none.
+
+    Not in spreads and single precision: what lies far outside of the others would be all one, or alike.
+    """
 
     name: str
-    candidates: Floats
-    sources: Floats
+    candidates: NDArray[np.float64]
+    sources: NDArray[np.float64]
+    spread: float
 
     @property
     def nbytes(self) -> int:
+        """Memory of the codes."""
         return self.candidates.nbytes + self.sources.nbytes
 
     def has(self) -> NDArray[np.bool_]:
@@ -144,118 +146,42 @@ class _Numbers:
 
     def likeness(self, source: int) -> Floats:
         """Of every candidate to a source that has a value, [C]."""
-        likeness: Floats = np.float32(1) - np.abs(self.candidates - self.sources[source])
-        np.fmax(likeness, np.float32(0), out=likeness)  # of NaN and 0 it takes 0
+        difference = self.candidates - self.sources[source]
+        np.abs(difference, out=difference)
+        with np.errstate(over="ignore"):
+            difference /= self.spread
+        np.fmin(difference, 1, out=difference)  # of NaN and 1 it takes 1
+        likeness: Floats = (1 - difference).astype(np.float32)
         return likeness
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """Parts or words: which each source has, and which candidates have each.
+_Feature = _Numbers | WordCodes
 
-    Attributes:
-        offsets, words: of source s the words `words[offsets[s] : offsets[s + 1]]`.
-        starts, having: word w is of the candidates `having[starts[w] : starts[w + 1]]`.
-        weights: of each word.
-        sizes: weight of all words of each candidate, whether a source has them or not.
+
+def _made(
+    feature: ItemFeature, known: pl.Series, candidates: Numbers, new: pl.Series, most_bytes: int
+) -> _Feature | None:
+    """A feature in codes; None: it takes too much memory.
+
+    Args:
+        candidates: rows of `known`.
     """
-
-    name: str
-    offsets: Numbers
-    words: NDArray[np.int32]
-    starts: Numbers
-    having: NDArray[np.int32]
-    weights: Floats
-    sizes: Floats
-
-    @property
-    def nbytes(self) -> int:
-        arrays = (self.offsets, self.words, self.starts, self.having, self.weights, self.sizes)
-        return sum(one.nbytes for one in arrays)
-
-    def has(self) -> NDArray[np.bool_]:
-        """Which sources have a value, [S]."""
-        return np.diff(self.offsets) > 0
-
-    def likeness(self, source: int) -> Floats:
-        """Of every candidate to a source that has a value, [C]."""
-        words = self.words[self.offsets[source] : self.offsets[source + 1]]
-        shared = np.zeros(len(self.sizes), np.float32)
-        for word in words.tolist():
-            shared[self.having[self.starts[word] : self.starts[word + 1]]] += self.weights[word]
-        either = self.sizes + self.weights[words].sum() - shared
-        shared /= either
-        return shared
-
-
-_Feature = _Numbers | _Words
-
-
-def _made(feature: ItemFeature, candidates: pl.Series, sources: pl.Series, most_bytes: int) -> _Feature | None:
-    """A feature in codes; None: it takes more than `most_bytes`, as far as that was made out."""
     if feature.type == "number":
-        return _numbers(feature.name, candidates.to_numpy(), sources.to_numpy())
-    known = _hashed(feature, candidates, most_bytes)
-    new = _hashed(feature, sources, most_bytes)
-    return None if known is None or new is None else _words(feature.name, known, new, len(candidates), len(sources))
+        return _numbers(feature.name, known.to_numpy()[candidates], new.to_numpy(), most_bytes)
+    every = np.arange(len(new))
+    return word_codes(
+        feature.name, Column(feature.type, known, candidates), Column(feature.type, new, every), most_bytes
+    )
 
 
-def _numbers(name: str, candidates: NDArray[np.float64], sources: NDArray[np.float64]) -> _Numbers:
+def _numbers(
+    name: str, candidates: NDArray[np.float64], sources: NDArray[np.float64], most_bytes: int
+) -> _Numbers | None:
+    if candidates.nbytes + sources.nbytes > most_bytes:
+        return None
     quarters = candidates / 4  # the difference of two is a number, however large they are
     finite = quarters[np.isfinite(quarters)]
     low, high = np.quantile(finite, (0.05, 0.95)) if len(finite) else (0.0, 0.0)
     spread = high - low or (np.ptp(finite) if len(finite) else 0.0)
     spread = spread or np.finfo(np.float64).tiny  # where all are equal, others are like none of them
-
-    def coded(values: NDArray[np.float64]) -> Floats:
-        with np.errstate(over="ignore"):
-            spreads = np.clip((values / 4 - (low + high) / 2) / spread, -1e6, 1e6)
-        return np.where(np.isfinite(values), spreads, np.nan).astype(np.float32)
-
-    return _Numbers(name, coded(candidates), coded(sources))
-
-
-class _Hashes(NamedTuple):
-    """Rows, rising, and their different words. Of 10 million words two have one hash once in 300,000 catalogues."""
-
-    rows: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-
-
-def _words(name: str, known: _Hashes, new: _Hashes, candidates: int, sources: int) -> _Words:
-    different, codes = np.unique(np.concatenate([known.hashes, new.hashes]), return_inverse=True)
-    of_known, of_new = codes[: len(known.hashes)], codes[len(known.hashes) :]
-    weights = np.log1p(candidates / (1 + np.bincount(of_known, minlength=len(different))))
-    # In steps of 1/1024 sums are exact, in whatever order: equal sets are equally like.
-    weights = (np.round(weights * 1024) / 1024).astype(np.float32)
-    sizes = np.bincount(known.rows, weights[of_known], minlength=candidates).astype(np.float32)
-    is_new = np.zeros(len(different), np.bool_)
-    is_new[of_new] = True
-    numbers = (np.cumsum(is_new) - 1).astype(np.int32)
-    kept = is_new[of_known]
-    word_of, having = numbers[of_known[kept]], known.rows[kept]
-    order = np.argsort(word_of, kind="stable")
-    starts = np.searchsorted(word_of[order], np.arange(is_new.sum() + 1))
-    offsets = np.searchsorted(new.rows, np.arange(sources + 1))
-    return _Words(name, offsets, numbers[of_new], starts, having[order], weights[is_new], sizes)
-
-
-def _hashed(feature: ItemFeature, values: pl.Series, most_bytes: int) -> _Hashes | None:
-    """The parts or words of all values; None: the rows alone take more than `most_bytes`."""
-    value = pl.col("value").str.head(_MOST_CHARS)
-    if feature.type == "category":
-        words = evenly_barred(value).str.split(SEPARATOR)
-    else:
-        words = value.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
-    rows, hashes = [np.zeros(0, np.int32)], [np.zeros(0, np.uint64)]
-    left = most_bytes
-    for begin in range(0, len(values), _ROWS_AT_A_TIME):
-        part = pl.DataFrame({"value": values[begin : begin + _ROWS_AT_A_TIME]}).with_row_index("row", offset=begin)
-        listed = part.select("row", words.alias("word")).explode("word").filter(pl.col("word").str.len_bytes() > 0)
-        each = listed.unique(maintain_order=True).filter(pl.int_range(pl.len()).over("row") < _MOST_WORDS)
-        rows.append(each["row"].cast(pl.Int32).to_numpy())
-        hashes.append(each["word"].hash().to_numpy())
-        left -= rows[-1].nbytes
-        if left < 0:
-            return None
-    return _Hashes(np.concatenate(rows), np.concatenate(hashes))
+    return _Numbers(name, quarters, sources / 4, float(spread))

@@ -1,6 +1,8 @@
 """New items by their features, each likeness reckoned by hand."""
 
 import math
+import tracemalloc
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -54,6 +56,10 @@ def compared(kind, known, new, **wanted):
         (7.4, [7.0, 7.0], [0, 0]),
         (1.0, [None, None], [0, 0]),
         (1.0, [1.0, 1e308, -1e308, float("inf")], [1, 1 - 1 / 1.8, 1 - 1 / 1.8, 0]),
+        # far beyond the others nothing is alike but what is equal
+        (1e10, [*[1.0, 1.1, 1.2] * 20, 1e9, 1e12, 1e10], [0] * 62 + [1]),
+        (1e308, [*[1.0, 1.1, 1.2] * 20, 9e307, 1e308], [0] * 61 + [1]),
+        (2.0**24, [*[0.0, 1.0] * 20, 2.0**24 + 0.5], [0] * 40 + [1 / 2]),
     ],
 )
 def test_numbers_are_alike_by_their_difference(new, known, expected):
@@ -95,19 +101,78 @@ def test_equal_sets_are_equally_like_in_whatever_order_they_stand():
 
 
 def test_long_catalogues_are_coded_in_parts(monkeypatch):
-    monkeypatch.setattr("libs.serving.recommendation.likeness._ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr("libs.serving.recommendation.word_codes._ROWS_AT_A_TIME", 2)
     scores = compared("category", ["a", "b", "a|b", None, "c|a"], "a|c").scores("n")
     a, b, c = weight(3, 5), weight(2, 5), weight(1, 5)
     np.testing.assert_allclose(scores[1:], [a / (a + c), 0, a / (a + b + c), 0, 1], atol=1e-6)
+
+
+def by_definition(known, new):
+    """The likeness of sets of words as it is written down, for every new one of every known one."""
+    having = Counter(word for one in known for word in one)
+    of = {word: weight(having[word], len(known)) for word in {*having, *(word for one in new for word in one)}}
+    return [
+        [sum(of[word] for word in one & other) / sum(of[word] for word in one | other) for other in known]
+        for one in new
+    ]
+
+
+@pytest.mark.parametrize("kind", ["category", "text"])
+@pytest.mark.parametrize("seed", range(5))
+def test_any_catalogue_is_coded_as_likeness_is_defined(monkeypatch, kind, seed):
+    monkeypatch.setattr("libs.serving.recommendation.word_codes._ROWS_AT_A_TIME", 7)
+    random = np.random.default_rng(seed)
+    sets = [{f"w{word}" for word in random.zipf(1.6, random.integers(0, 6)) % 40} for _ in range(60)]
+    texts = [("|" if kind == "category" else " ").join(sorted(one)) or None for one in sets]
+    events = np.where(random.random(40) < 0.2, 0, 1)  # some of the first 40 are no candidates
+    new = pl.DataFrame({"id": [f"n{number}" for number in range(20)], "f": pl.Series(texts[40:], dtype=pl.String)})
+    frame = pl.DataFrame({"f": pl.Series(texts[:40], dtype=pl.String)})
+    likeness = Likeness([ItemFeature(name="f", type=kind)], frame, np.array([0, *events]), new)
+    expected = np.full((20, 41), -np.inf)
+    told = [number for number, one in enumerate(sets[40:]) if one]
+    known = [one for one, met in zip(sets, events, strict=False) if met]
+    expected[np.ix_(told, np.flatnonzero(events) + 1)] = by_definition(known, [sets[40 + number] for number in told])
+    assert [likeness.newest([one]) is not None for one in new["id"]] == [bool(one) for one in sets[40:]]
+    for number in told:
+        np.testing.assert_allclose(likeness.scores(f"n{number}"), expected[number], atol=1e-6)
+
+
+def test_words_that_no_new_item_has_are_not_all_in_memory_together(monkeypatch):
+    monkeypatch.setattr("libs.serving.recommendation.word_codes._ROWS_AT_A_TIME", 256)
+    items, words = 8_192, 30
+    texts = [" ".join(f"w{(number * 7 + place) % 1000}" for place in range(words)) for number in range(items)]
+    frame = pl.DataFrame({"f": texts})
+    new = pl.DataFrame({"id": ["n"], "f": ["w1 w2"]})
+    tracemalloc.start()
+    likeness = Likeness([ItemFeature(name="f", type="text")], frame, np.array([0, *[1] * items]), new)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert likeness.scores("n").max() > 0
+    assert peak < items * words * 8 / 2, "the hashes of all words would be twice this"
 
 
 def test_features_that_take_too_much_memory_are_left_out():
     columns = {"title": ["a b", "c"], "price": [1.0, 2.0]}
     features = [ItemFeature(name="title", type="text"), ItemFeature(name="price", type="number")]
     new = pl.DataFrame({"id": ["n", "m"], "title": ["c", "c"], "price": [1.0, None]})
-    likeness = Likeness(features, pl.DataFrame(columns), np.array([0, 2, 1]), new, most_bytes=16)
+    counts = np.array([0, 2, 1])
+    both = Likeness(features, pl.DataFrame(columns), counts, new)
+    assert both.newest(["m"]) == "m"
+    exact = Likeness(features, pl.DataFrame(columns), counts, new, most_bytes=both.nbytes)
+    assert exact.by_feature("n", np.array([1, 2])) == [{"price": 1.0}, {"title": 1.0}]
+    likeness = Likeness(features, pl.DataFrame(columns), counts, new, most_bytes=both.nbytes - 1)
     assert likeness.by_feature("n", np.array([1, 2])) == [{"price": 1.0}, {}]
     assert likeness.newest(["m"]) is None
+    none = Likeness(features, pl.DataFrame(columns), counts, new, most_bytes=16)
+    assert none.newest(["n"]) is None
+
+
+@pytest.mark.parametrize(("known", "new"), [(["a b", "c"], "a"), (["a"], "a b c")])
+def test_a_feature_of_too_many_different_words_is_left_out(monkeypatch, known, new):
+    monkeypatch.setattr("libs.serving.recommendation.word_codes.MOST_DIFFERENT", 2)
+    assert compared("text", known, new).newest(["n"]) is None
+    monkeypatch.setattr("libs.serving.recommendation.word_codes.MOST_DIFFERENT", 3)
+    assert compared("text", known, new).newest(["n"]) == "n"
 
 
 def loaded(folder, **wanted) -> LoadedRecommender:
