@@ -23,7 +23,7 @@ class Explain(StrEnum):
 
 
 class Fallback(StrEnum):
-    """What answers when the model knows nothing of the history."""
+    """What answers where no item of the history that the model reads had events in training."""
 
     SIMILAR = "similar"
     POPULAR = "popular"

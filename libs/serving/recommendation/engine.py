@@ -39,7 +39,8 @@ def recommend(
         features: after the history, [1, d], where a session's state knows them already.
 
     Raises:
-        RequestError: a filter is wrong, or `fallback` is "error" and no item of the history had events in training.
+        RequestError: a filter is wrong, or `fallback` is "error" and no item of the history that the
+            model reads had events in training.
         ServingError: the model's numbers are not finite.
     """
     history = model.catalogue.known(request.history)
@@ -122,7 +123,9 @@ def score(
     check_count("/candidates", len(candidates), MOST_CANDIDATES)
     events = model.catalogue.known(history)
     if not _is_usable(model, events):
-        raise nothing_to_go_by(history, events, "ask for recommendations, which fall back on others")
+        raise nothing_to_go_by(
+            history, events, "ask for recommendations, which fall back on likeness by features, or on what is popular"
+        )
     if features is None:
         features = model.encoder.features([events], [model.user(user_id)])
     numbers = np.unique(np.array(model.catalogue.known(candidates), np.int64))

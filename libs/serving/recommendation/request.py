@@ -11,7 +11,7 @@ from libs.serving.errors import InputProblem, RequestError
 Explain = Literal["none", "basic", "full"]
 Fallback = Literal["similar", "popular", "error"]
 Strategy = Literal["model", "similar", "popular"]
-Comparison = Literal["vectors", "features"]
+ComparedBy = Literal["vectors", "features"]
 Filters = Mapping[str, Mapping[str, Any]]
 
 MOST_ITEMS = 200
@@ -134,7 +134,7 @@ class Alike:
     """
 
     items: tuple[RankedItem, ...]
-    by: Comparison
+    by: ComparedBy
 
 
 def check_k(k: int) -> None:

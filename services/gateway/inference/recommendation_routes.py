@@ -74,7 +74,8 @@ def _body(route: str) -> dict[str, Any]:
 async def recommend(_: Infers, gateway: Gw, request: HttpRequest) -> StreamingResponse:
     """The best next items for a user, a session, or events sent along, of whoever: trained on or not.
 
-    `strategy` says what answered: the model, or the fallback where it knows none of the history.
+    `strategy` says what answered: the model, or the fallback where no item of the history that the model
+    reads had events in training.
     """
     return await forward(gateway.recommender, request)
 

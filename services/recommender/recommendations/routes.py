@@ -31,7 +31,8 @@ async def recommend(
 ) -> Recommendation:
     """The best next items for a user, a session, or a history sent along.
 
-    `strategy` says what answered: the model, or the fallback where it knows nothing of the history.
+    `strategy` says what answered: the model, or the fallback where no item of the history that the model
+    reads had events in training.
     """
     if body.append is not None and not caller.may(Scope.EVENTS_WRITE):
         raise ForbiddenError(f"Appending events needs a key with the scope {Scope.EVENTS_WRITE}.")

@@ -17,7 +17,7 @@ from pydantic import (
 
 from libs.jobs.names import Name
 from libs.serving.recommendation.filters import MOST_CHARS, MOST_VALUES
-from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, Comparison, Explain, Fallback
+from libs.serving.recommendation.request import MOST_CANDIDATES, MOST_EVENTS, MOST_ITEMS, ComparedBy, Explain, Fallback
 from libs.web.field_errors import names_in
 from libs.web.problems import FieldProblem, UnprocessableError, validation_problem
 from services.recommender.events.schemas import EventType
@@ -299,7 +299,7 @@ class BatchAnswers(BaseModel):
 class Similar(_Answered):
     """Items like one."""
 
-    by: Comparison = Field(
+    by: ComparedBy = Field(
         description="What was compared: `vectors` of the model; `features` where the item had no events in training."
     )
 
