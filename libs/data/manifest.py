@@ -16,7 +16,8 @@ Of the kind `events`:
     *.npy              who met which item when, see `libs.data.events.store`
     users.parquet      index, id, training_count; index from 0, in the order of ids
     items.parquet      index, id, training_count and the item features; index from 1, most events in training first
-    new_items.parquet  id and the item features of items that have no number, where some are described
+    new_items.parquet  id and the item features of items that have no number, where some are described: items without
+                       events, or of whose events the filters left none
 
 `digest` is the SHA-256 over the arrays, the ids and the features.
 """

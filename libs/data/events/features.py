@@ -30,7 +30,8 @@ class ItemFeatures:
 
     Attributes:
         frame: `id` and a column a feature; ids are unique.
-        new: the same of items without a number, by id: a model may be asked about them.
+        new: the same of items without a number, by id: they have no events, or all of theirs were filtered out. A model
+            may be asked about them.
         features: the columns and what they are.
         report: JSON values only.
     """
@@ -44,7 +45,8 @@ class ItemFeatures:
 def read_features(table: Table, known: pl.Series, problems: Problems, watch: Watch) -> ItemFeatures:
     """Read the features of the items that have a number; what is wrong with these becomes problems.
 
-    Of other items the first rows are kept, up to 100,000 or about 256 MB; what a column is they do not decide.
+    Of other items, without events or with none that the filters left, the first rows are kept, up to 100,000 or about
+    256 MB; what a column is they do not decide.
 
     Args:
         table: with a column of items.
@@ -76,7 +78,7 @@ def read_features(table: Table, known: pl.Series, problems: Problems, watch: Wat
     if report["items_without"]:
         problems.warn(
             "item-without-features",
-            f"{report['items_without']} of {len(known)} items with events have no row in {table.name!r}.",
+            f"{report['items_without']} of {len(known)} items that have a number have no row in {table.name!r}.",
             file=table.name,
         )
     columns = [unique[item].alias("id"), *(column for column, _ in typed)]

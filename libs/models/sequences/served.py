@@ -1,8 +1,10 @@
 """Measuring a recommender as it is served: its bundle's graph, item vectors and ids, on any data set of events.
 
 The data set may have other items than the model. An item the model does not know is left out of histories; held out, it
-counts as never found. Where no item of a history had events in the model's training, its most popular items are the
-answer, as the fallback `popular` has it in serving.
+counts as never found. Where no item that the model reads of a history had events in its training, its most popular
+items are the answer. That is the fallback `popular` of serving, and not its default `similar`, which answers such a
+history by the features of its newest described item: figures then tell of what was learnt from events, and do not
+change with the descriptions of items. Methods and their measuring know nothing of the serving code that likeness is part of.
 """
 
 from dataclasses import dataclass, replace

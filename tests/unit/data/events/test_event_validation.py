@@ -16,7 +16,12 @@ from libs.data.config import EventOptions
 from libs.data.errors import DiskFullError, InvalidDatasetError
 from libs.data.events.dataset import open_event_data
 from libs.data.images import open_images
+from libs.serving.recommendation.engine import recommend
+from libs.serving.recommendation.model import load
+from libs.serving.recommendation.request import RecommendationRequest
+from libs.serving.repository import RunSettings
 from libs.training.run import Stopped
+from tests.support.recommenders import IDENTITY, make_recommender
 
 HEADER = "user_id,item_id,timestamp\n"
 
@@ -141,6 +146,38 @@ def test_events_and_item_features_in_an_archive(upload, validated):
     assert (found["not-finite"]["column"], found["not-finite"]["row"]) == ("price", 1)
     assert found["item-without-features"]["message"].startswith("2 of 5")
     assert report["ignored"] == {"other endings": 1, "neither events nor items": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ({"min_item_events": 3}, "rare"),
+        ({"core": "fixpoint", "min_item_events": 3}, "rare"),
+        ({"cold_items": "drop"}, "late"),
+        ({"types": ["view"]}, "bought"),
+    ],
+)
+def test_a_described_item_that_was_filtered_out_is_kept_as_new_and_answered(upload, validated, tmp_path, options, gone):
+    content = io.BytesIO()
+    events = table(header="user_id,item_id,timestamp,event_type\n").splitlines()
+    rows = [*(f"{row},view" for row in events[1:]), "u0,rare,999999000,view", "u1,bought,999999000,buy"]
+    rows += ["u0,late,1000009000,view"] * (options == {"cold_items": "drop"})
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("events.csv", "\n".join([events[0], *rows]))
+        archive.writestr("items.csv", "item,category\ni0,a\ni1,b\ni2,a\ni3,b\ni4,a\n" + f"{gone},b\n")
+    data = open_event_data(validated(upload(content.getvalue(), "shop.zip"), events=options).dataset)
+    assert gone not in data.items.all_ids()
+    assert data.new_items is not None
+    new = pl.read_parquet(data.new_items)
+    assert new.rows() == [(gone, "b")]
+    make_recommender(
+        tmp_path / "bundle",
+        items=2,
+        features={"category": ["a", "b"]},
+        new_items={"id": new["id"], "category": new["category"]},
+    )
+    answer = recommend(load(tmp_path / "bundle", IDENTITY, RunSettings()), RecommendationRequest([gone], k=1))
+    assert (answer.strategy, answer.items[0].id) == ("similar", "i2")
 
 
 def test_a_word_that_makes_text_of_a_price_is_named(upload, validated):
