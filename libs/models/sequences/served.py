@@ -4,7 +4,8 @@ The data set may have other items than the model. An item the model does not kno
 counts as never found. Where no item that the model reads of a history had events in its training, its most popular
 items are the answer. That is the fallback `popular` of serving, and not its default `similar`, which answers such a
 history by the features of its newest described item: figures then tell of what was learnt from events, and do not
-change with the descriptions of items. Methods and their measuring know nothing of the serving code that likeness is part of.
+change with the descriptions of items. Methods and their measuring know nothing of the serving code that likeness is
+part of.
 """
 
 from dataclasses import dataclass, replace
