@@ -101,6 +101,7 @@ class ProblemError(OctavoError):
         detail: for people.
         request_id: to be quoted when asking for help; it is in the service's log.
         fields: what is wrong with which field.
+        options: pointer of a field → what the command that sent the request calls it, where that is its own name.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class ProblemError(OctavoError):
     ) -> None:
         self.status, self.code, self.detail = status, code, detail
         self.request_id, self.fields = request_id, fields
+        self.options: Mapping[str, str] = {}
         super().__init__(detail)
 
 

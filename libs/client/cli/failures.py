@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
@@ -53,6 +55,16 @@ _OPTIONS = {
 _SHOWN_PROBLEMS = 20
 
 
+@contextmanager
+def naming(options: Mapping[str, str]) -> Iterator[None]:
+    """Problems from inside are told by a command's own names of fields: `/models/model` → `MODEL`."""
+    try:
+        yield
+    except errors.ProblemError as error:
+        error.options = options
+        raise
+
+
 def report(error: errors.OctavoError, *, as_json: bool) -> int:
     """Print the error to standard error; returns the exit code."""
     if as_json:
@@ -96,7 +108,7 @@ def _told(error: errors.OctavoError) -> tuple[str, list[tuple[str, str]]]:
         return f"Data set {error.reference} is invalid, for {len(error.problems)} reasons:", shown
     if not isinstance(error, errors.ProblemError):
         return str(error), []
-    lines = [(option_of(field), field.message) for field in error.fields]
+    lines = [(error.options.get(field.pointer) or option_of(field), field.message) for field in error.fields]
     if not any(message in error.detail for _, message in lines):
         return error.detail, lines
     if len(lines) == 1:

@@ -152,11 +152,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a data set: metrics, confusion, the worst pictures. A job, shown until it has ended."""
+    from libs.client.cli.failures import naming
     from libs.client.cli.job_submit import submit_and_follow
 
     models = _with_others(model, beside or ())
     spec = {"method": "evaluate", "models": models, "datasets": {"data": dataset}, "config": {"split": split}}
-    submit_and_follow(spec, as_json)
+    own = {f"/models/{role}": f"--beside {role}=…" for role in models if role != "model"}
+    with naming({**own, "/models/model": "MODEL"}):
+        submit_and_follow(spec, as_json)
 
 
 def _with_others(model: str, beside: Sequence[str]) -> dict[str, str]:

@@ -220,3 +220,13 @@ def test_what_stands_beside_a_model_without_a_clear_role_is_refused(octavo, gate
     ended = octavo(*EVALUATE, *(part for one in beside for part in ("--beside", one)))
     assert ended.code == 2
     assert said in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize(("role", "option"), [("gru4rec", "--beside gru4rec=…"), ("model", "MODEL")])
+def test_a_refused_evaluation_names_its_own_options(octavo, gateway, role: str, option: str):
+    problem = {"pointer": f"/models/{role}", "message": "There is no model 'x'.", "location": "body"}
+    refusal = {"code": "invalid_reference", "detail": f"models.{role}: There is no model 'x'.", "errors": [problem]}
+    gateway.answers["POST /v1/jobs"] = httpx2.Response(422, json=refusal)
+    ended = octavo(*EVALUATE, "--beside", "gru4rec=x")
+    assert ended.code == 4
+    assert f"error: {option}: There is no model 'x'." in ended.err
