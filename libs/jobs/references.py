@@ -180,9 +180,9 @@ class _Pins:
                 self._check_beside((kind, role), version)
             else:
                 self._check_kind((kind, role), version, roles)
-            if isinstance(version, ModelVersion) and role not in roles.beside:
-                self._data = _READ_BY.get(version.task)
-                self._check_update(version, parse_reference(text).name)
+                if isinstance(version, ModelVersion):
+                    self._data = _READ_BY.get(version.task)
+                    self._check_update(version, parse_reference(text).name)
             self._pinned[kind][role] = f"{parse_reference(text).name}@{version.version}"
             self._note_digest(f"{kind}/{role}", version.digest)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
 from libs.database.engine import make_engine, transaction
@@ -163,13 +163,18 @@ def test_a_job_is_submitted_by_its_form_and_its_curve_moves(running: Running) ->
         assert tab.faults() == []
 
 
+def submit_training(page: Page) -> None:
+    """By the form; its page follows."""
+    page.goto("/jobs/new?method=supervised")
+    page.get_by_label("max steps").fill("9")
+    page.get_by_role("button", name="Submit the job").click()
+
+
 def test_a_job_is_cancelled_from_the_list(running: Running) -> None:
     running.octavo.allow(1)
     with running.tab() as tab:
         page = tab.page
-        page.goto("/jobs/new?method=supervised")
-        page.get_by_label("max steps").fill("9")
-        page.get_by_role("button", name="Submit the job").click()
+        submit_training(page)
         expect(page.locator("h1 .status")).to_have_text("running")
         page.get_by_role("link", name="Jobs", exact=True).first.click()
         page.get_by_role("row", name="running").get_by_role("link").click()
@@ -182,9 +187,7 @@ def test_that_an_ended_job_reported_nothing_is_said(running: Running) -> None:
     running.octavo.allow(0)
     with running.tab() as tab:
         page = tab.page
-        page.goto("/jobs/new?method=supervised")
-        page.get_by_label("max steps").fill("9")
-        page.get_by_role("button", name="Submit the job").click()
+        submit_training(page)
         expect(page.locator("#curves")).to_have_text("No figures yet; they are drawn as the job reports them.")
         page.get_by_role("button", name="Cancel job").click()
         expect(page.locator("h1 .status")).to_have_text("cancelled")

@@ -4,7 +4,6 @@ Every run has chosen its weights on the validation split, where there is one. Th
 once by each run for its own report, and once here, for all of them together, as they are served.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +140,7 @@ def _measure(
     popularity = Popularity(torch.from_numpy(data.events.training_counts()))
     run.progress(0.05, "measuring what has no seeds")
     rankings, registered = _without_seeds(inputs, data, split, rules, run)
-    figures_once = {name: _known(ranked, popularity) for name, ranked in rankings.items()}
+    figures_once = {name: ranked.known_figures(popularity) for name, ranked in rankings.items()}
     cases = next(iter(rankings.values()))
     once = {name: _lean(ranked, cases) for name, ranked in rankings.items()}
     del rankings
@@ -154,7 +153,7 @@ def _measure(
     for index, (name, (arm, _)) in enumerate(runs.items()):
         run.progress(0.1 + 0.9 * index / len(runs), f"measuring {name}")
         ranked = measure_served(inputs.models[name], data, split, rules, run).ranked
-        figures.setdefault(arm.name, []).append(_known(ranked, popularity))
+        figures.setdefault(arm.name, []).append(ranked.known_figures(popularity))
         gained[arm.name] = gained.get(arm.name, 0.0) + gains(ranked.ranks, 10) / len(config.seeds)
         if arm.name not in first:
             first[arm.name] = _lean(ranked, cases)
@@ -201,11 +200,6 @@ def _keeps(rankings: int, cases: int, run: Run) -> bool:
     if not keeps:
         run.log(f"{rankings} times {cases} ranks are too many to keep", "warning")
     return keeps
-
-
-def _known(ranked: Ranked, popularity: Popularity) -> dict[str, float]:
-    """Its figures, without those that no case tells anything of."""
-    return {name: value for name, value in ranked.figures(popularity).items() if math.isfinite(value)}
 
 
 def rules_of_runs(config: SequenceTrainingConfig) -> ServedRules:

@@ -72,6 +72,10 @@ class Ranked:
             figures |= by_group(self.ranks, self.cold.long(), {0: "known_users", 1: "cold_users"})
         return figures | popularity.of_lists(self.recommended)
 
+    def known_figures(self, popularity: Popularity) -> dict[str, float]:
+        """`figures` without those that no case tells anything of."""
+        return {name: value for name, value in self.figures(popularity).items() if math.isfinite(value)}
+
 
 def finite_figures(rankings: Mapping[str, Ranked | None], popularity: Popularity) -> dict[str, float]:
     """Figures of several rankings, `test/ndcg@10`, by what their names begin with; without what no case tells of."""
@@ -79,8 +83,7 @@ def finite_figures(rankings: Mapping[str, Ranked | None], popularity: Popularity
         f"{name}/{figure}": value
         for name, ranked in rankings.items()
         if ranked is not None
-        for figure, value in ranked.figures(popularity).items()
-        if math.isfinite(value)
+        for figure, value in ranked.known_figures(popularity).items()
     }
 
 
